@@ -18,6 +18,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bayes_sgd.errors import UserError
+from bayes_sgd.provenance import digest
 
 Labels = Annotated[
     str,
@@ -73,6 +74,11 @@ class DataConfig(_Model):
         if (self.path is not None) != (self.name == "file"):
             raise ValueError("`path` goes with `name: file`, and `name: file` needs it")
         return self
+
+    @property
+    def prepared_name(self) -> str:
+        """Name of the folder of the prepared data; a user's files have one each."""
+        return self.name if self.path is None else f"file-{digest(self.path)[:8]}"
 
 
 class CellDefaults(_Model):

@@ -1,0 +1,384 @@
+"""Figures 1, 2 and 4-7 of the paper: takes tables (linear, cells, optimum, scaling), gives a figure and the data in it.
+
+Nothing is estimated here: a figure shows means over seeds with 95 % t-intervals, and optima and exponents as the tables
+give them. The data has a row for each point: `panel`, the columns that name the point, `quantity`, `value`, `ci_low`,
+`ci_high`, and `interval`, which says what the bar is. Accuracies are in [0, 1] in the data and in % on paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from bayes_sgd import style
+from bayes_sgd.errors import UserError
+from bayes_sgd.intervals import mean_interval
+from bayes_sgd.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look, below_scale, number, points, two_scales
+from bayes_sgd.tables import write_atomically, write_csv
+
+Drawn = tuple[Figure, pd.DataFrame]
+
+SEEDS_95 = "95 % t-interval over seeds"
+BOOTSTRAP_95 = "95 % bootstrap interval over seeds"
+BARS = {"argmax": "next batch sizes sampled", "quadratic": BOOTSTRAP_95}
+NAMES = {"argmax": "A, highest mean on the grid", "quadratic": "B, vertex of a parabola in ln B"}
+LOOKS = {"argmax": Look(BLUE, "o", ""), "quadratic": Look(VERMILION, "D", "")}
+BESIDE = {"argmax": 0.97, "quadratic": 1.03}  # the two estimators stand side by side, so that neither hides the other
+EDGES = {"above": ("^", "beyond the largest B that tells"), "below": ("v", "below the smallest B that tells")}
+BELOW = Line2D([], [], ls="", marker="v", mfc="white", mec=GREY, ms=5.5, label="below the scale")
+TRAIN, TEST, ONLY = Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"), Look(BLACK, "^", "-")
+
+
+class _Sweep(NamedTuple):
+    """What tells figures 5, 6 and 7 from one another."""
+
+    number: int
+    experiment: str
+    axis: str
+    symbol: str
+    title: str
+
+
+def _need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise UserError(f"{what}: the table has no column {missing[0]}")
+
+
+def over_seeds(rows: pd.DataFrame, keys: list[str], quantities: list[str]) -> pd.DataFrame:
+    """Means over seeds, a row for each combination of `keys` and each of `quantities`; NaN is left out.
+
+    Returns:
+        The keys, `quantity`, `value` (the mean), `ci_low`, `ci_high` (95 % t-interval, NaN with a single seed), `seeds`
+        (how many values are not NaN), `interval`.
+    """
+    long = rows.melt(id_vars=keys, value_vars=quantities, var_name="quantity", value_name="value")
+    groups = long.groupby([*keys, "quantity"], sort=True)["value"]
+    means = [(*cast(tuple, key), *mean_interval(values.to_numpy(float))) for key, values in groups]
+    table = pd.DataFrame(means, columns=[*keys, "quantity", "value", "ci_low", "ci_high", "seeds"])
+    return table.assign(interval=SEEDS_95)
+
+
+def _span(values: Any, noun: str) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{number(low)} to {number(high)} {noun}s" if low != high else f"{number(high)} {noun}{'s' * (high != 1)}"
+
+
+def _band(ax: Axes, table: pd.DataFrame, quantity: str, look: Look, label: str, scale: float = 1.0) -> pd.DataFrame:
+    """A curve against λ with its interval as a band: bars would hide one another on a dense grid."""
+    rows = table.loc[table["quantity"] == quantity]
+    color, marker, line = look
+    ax.plot(rows["l2"], scale * rows["value"], color=color, ls=line, marker=marker, ms=3, label=label)
+    ax.fill_between(rows["l2"], scale * rows["ci_low"], scale * rows["ci_high"], color=color, alpha=0.2, lw=0)
+    return rows
+
+
+def _linear(linear: pd.DataFrame, quantities: list[str], what: str) -> pd.DataFrame:
+    _need(linear, ["labels", "l2", "seed", *quantities], what)
+    data = over_seeds(linear.loc[linear["labels"].isin(["random", "real"])], ["labels", "l2"], quantities)
+    if data.empty:
+        raise UserError(f"{what}: the table has no rows with real or random labels")
+    return data.assign(panel=np.where(data["labels"] == "random", "a", "b"))
+
+
+def _linear_axes(data: pd.DataFrame, title: str) -> tuple[Figure, list[tuple[Axes, Axes, pd.DataFrame]]]:
+    figure = Figure(figsize=(8.6, 5.6), layout="constrained")
+    means = f"lines: means over {_span(data['seeds'], 'seed')}; bands: {SEEDS_95}"
+    figure.suptitle(f"{title}\n{means}", x=0.01, ha="left")
+    axes = figure.subplots(2, 2, sharex=True, sharey="row")
+    panels = []
+    for column, (panel, words) in enumerate([("a", "random labels"), ("b", "informative (true) labels")]):
+        top, bottom = axes[0, column], axes[1, column]
+        top.set(xscale="log", title=f"({panel}) {words}", label=f"{panel} top")
+        bottom.set(xlabel=LABELS["l2"], label=f"{panel} bottom")
+        panels.append((top, bottom, data.loc[data["panel"] == panel]))
+    return figure, panels
+
+
+def fig1(linear: pd.DataFrame) -> Drawn:
+    """Accuracies and mean margin of the linear model against λ: (a) random, (b) informative labels."""
+    data = _linear(linear, ["train_accuracy", "test_accuracy", "margin"], "figure 1")
+    with rc_context(style.RC):
+        figure, panels = _linear_axes(data, "Figure 1. Linear model: accuracy and margin")
+        for top, bottom, table in panels:
+            _band(top, table, "train_accuracy", TRAIN, "training accuracy", 100)
+            _band(top, table, "test_accuracy", TEST, "test accuracy", 100)
+            _band(bottom, table, "margin", ONLY, "mean margin, training set")
+        top, bottom, _ = panels[0]
+        top.set_ylabel(LABELS["accuracy"])
+        bottom.set_ylabel(LABELS["margin"])
+        top.legend()
+        bottom.legend()
+    return figure, data
+
+
+def fig2(linear: pd.DataFrame) -> Drawn:
+    """Cross-entropies and log evidence ratio of the linear model against λ: (a) random, (b) informative labels."""
+    evidence = "log_evidence_ratio_per_example"
+    data = _linear(linear, ["train_loss", "test_loss", evidence], "figure 2")
+    with rc_context(style.RC):
+        figure, panels = _linear_axes(data, "Figure 2. Linear model: cross-entropy and log evidence ratio")
+        for top, bottom, table in panels:
+            _band(top, table, "train_loss", TRAIN, "training")
+            curves = [(top, _band(top, table, "test_loss", TEST, "test"))]
+            curves.append((bottom, _band(bottom, table, evidence, ONLY, "E / N")))
+            top.axhline(math.log(2), color=GREY, ls=":", lw=1.2, label="ln 2: chance")
+            bottom.axhline(0, color=BLACK, lw=0.9, label="0: above it the null model is better")
+            bottom.axhline(-math.log(2), color=GREY, ls=":", lw=1.2, label="−ln 2: the lowest possible")
+            for ax, rows in curves:
+                lowest = rows.nsmallest(1, "value")
+                ax.plot(lowest["l2"], lowest["value"], "*", ms=13, mfc="none", mec=BLACK, label="lowest mean")
+        top, bottom, _ = panels[0]
+        top.set_yscale("log")
+        positive = data.loc[(data["quantity"] == "test_loss") & (data["value"] > 0), "value"]
+        if len(positive):
+            top.set_ylim(bottom=positive.min() / 3)  # the training loss goes to 0 and would take the whole axis
+        top.set_ylabel(LABELS["loss"])
+        bottom.set_ylabel(LABELS[evidence])
+        top.legend()
+        bottom.legend()
+    return figure, data
+
+
+def _final_rows(cells: pd.DataFrame, axis: str, what: str) -> pd.DataFrame:
+    """The rows at the end of training: for each value of the axis its last recorded update."""
+    columns = [axis, "batch_size", "update", "seed", "train_accuracy", "test_accuracy", "diverged"]
+    _need(cells, columns, what)
+    if cells.empty:
+        raise UserError(f"{what}: the table has no rows for it")
+    last = cells["update"] == cells.groupby(axis)["update"].transform("max")
+    rows = cells.loc[last, columns].drop_duplicates()
+    if rows.duplicated([axis, "batch_size", "seed"]).any():
+        raise UserError(f"{what}: two runs with the same {axis}, batch_size and seed; give the cells of one experiment")
+    return rows
+
+
+def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
+    """Limits in % that show every peak and what lies at larger B; the failures at small B would flatten them all."""
+    table = table.loc[np.isfinite(table["value"])].sort_values("batch_size")
+    best = table["value"].max()
+    right = [g.loc[g["value"].idxmax() :, "value"] for _, g in table.groupby(series)]
+    right = [values for values in right if values.iloc[0] > best / 2]
+    if not right:
+        return 0.0, 100.0
+    low, high = 100 * min(values.min() for values in right), 100 * best
+    return max(0.0, low - 0.25 * (high - low) - 0.3), min(100.5, high + 0.1 * (high - low) + 0.3)
+
+
+def _legend(part: SubFigure, ax: Axes, columns: int, more: Iterable[Line2D]) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    handles, labels = [*handles, *more], [*labels, *(str(line.get_label()) for line in more)]
+    part.legend(handles, labels, loc="outside lower left", ncols=columns, columnspacing=1.2)
+
+
+def _two_parts(title: str, means: str, ratios: tuple[float, float]) -> tuple[Figure, SubFigure, SubFigure]:
+    figure = Figure(figsize=(10.4, 5.6), layout="constrained")
+    figure.suptitle(f"{title}\n{means}", x=0.01, ha="left")
+    grid = figure.add_gridspec(1, 2, width_ratios=ratios)
+    return figure, figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+
+
+def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
+    """Test accuracy (a) against updates, a series for each batch size; (b) at the end against batch size.
+
+    Args:
+        cells: rows of one experiment, all recorded updates.
+        learning_rate: which ε; if not given, the middle one of those that are there.
+    """
+    final = _final_rows(cells, "learning_rate", "figure 4")
+    rates = sorted(final["learning_rate"].unique())
+    rate = rates[len(rates) // 2] if learning_rate is None else learning_rate
+    if rate not in rates:
+        raise UserError(f"figure 4: no rows with learning_rate {rate:g}; there are {', '.join(map(number, rates))}")
+    cells, final = (table.loc[table["learning_rate"] == rate] for table in (cells, final))
+    curves = over_seeds(cells, ["batch_size", "update"], ["test_accuracy"])
+    ends = over_seeds(final, ["batch_size"], ["train_accuracy", "test_accuracy"])
+    single = final.rename(columns={"test_accuracy": "value"}).loc[:, ["batch_size", "update", "seed", "value"]]
+    single = single.assign(panel="b", quantity="test_accuracy", interval="none: a single seed")
+    data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single])
+    train, test = (ends.loc[ends["quantity"] == f"{part}_accuracy"] for part in ("train", "test"))
+    limits = _window(test.assign(series=0), "series")
+    sizes = sorted(curves["batch_size"].unique())
+    title = f"Figure 4. Test accuracy and batch size at ε = {number(rate)}, {_span(final['update'], 'update')}"
+    means = f"points: means over {_span(test['seeds'], 'seed')}; bars: {SEEDS_95}"
+    with rc_context(style.RC):
+        figure, left, right = _two_parts(title, means, (1, 1))
+        top, full = two_scales(left, "a", "during training", limits)
+        full.set_xlabel(LABELS["update"])
+        for size, look in zip(sizes, style.ordered(len(sizes)), strict=True):
+            rows = curves.loc[curves["batch_size"] == size]
+            for ax in (top, full):
+                points(ax, rows["update"], rows, look, f"B = {number(size)}", 100)
+            below_scale(top, rows["update"].tail(1), rows.tail(1), look.color)
+        _legend(left, top, 5, [BELOW])
+
+        top, full = two_scales(right, "b", "at the end", limits)
+        full.set(xscale="log", xlabel=LABELS["batch_size"])
+        style.plain_log(full.xaxis)
+        for ax in (top, full):
+            ax.plot(single["batch_size"], 100 * single["value"], ".", color=GREY, alpha=0.5, ms=4, label="each seed")
+            points(ax, test["batch_size"], test, TEST, "test, mean", 100)
+        below_scale(top, test["batch_size"], test, TEST.color)
+        points(full, train["batch_size"], train, TRAIN, "", 100)
+        color, marker, line = TRAIN
+        trained = Line2D([], [], color=color, marker=marker, ls=line, label="training, mean (full range only)")
+        _legend(right, top, 2, [trained, BELOW])
+    return figure, data
+
+
+def fig5(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
+    """Learning rates: (a) test accuracy against batch size, (b) the optimum against ε, both axes logarithmic."""
+    sweep = _Sweep(5, "learning_rate", "learning_rate", "ε", "learning rate")
+    return _sweep_figure(sweep, cells, optimum, scaling, failed_below)
+
+
+def fig6(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
+    """Training set sizes: (a) test accuracy against batch size, (b) the optimum against N, both axes logarithmic."""
+    sweep = _Sweep(6, "training_set_size", "n_train", "N", "training set size")
+    return _sweep_figure(sweep, cells, optimum, scaling, failed_below)
+
+
+def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
+    """Momentum: (a) test accuracy against batch size, (b) the optimum against 1/(1 − m), both axes logarithmic."""
+    sweep = _Sweep(7, "momentum", "momentum", "m", "momentum coefficient")
+    return _sweep_figure(sweep, cells, optimum, scaling, failed_below)
+
+
+def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep) -> pd.DataFrame:
+    """The optima of the cells on show; a censored one stands at the best batch size sampled, `edge` tells its side."""
+    names = ("experiment axis_value updates treatment estimator b_opt ci_low ci_high censored_side argmax grid_low "
+             "grid_high abscissa")  # fmt: skip
+    _need(optimum, names.split(), f"figure {sweep.number}: optimum")
+    shown = rows.loc[:, [sweep.axis, "update"]].drop_duplicates().astype(float)
+    table = optimum.loc[(optimum["experiment"] == sweep.experiment) & optimum["estimator"].isin(list(NAMES))]
+    table = table.astype({"axis_value": float, "updates": float}).merge(
+        shown, left_on=["axis_value", "updates"], right_on=[sweep.axis, "update"]
+    )
+    table = table.rename(columns={"b_opt": "value", "abscissa": "x"}).assign(panel="b", quantity="b_opt")
+    table["edge"] = table["censored_side"].fillna("").astype(str)
+    table["interval"] = table["estimator"].map(BARS.__getitem__)
+    table["value"] = table["value"].where(table["edge"] == "", table["argmax"])
+    for bound in ("low", "high"):
+        table[f"ci_{bound}"] = table[f"ci_{bound}"].mask(table["estimator"] == "argmax", table[f"grid_{bound}"])
+    columns = ["panel", sweep.axis, "update", "x", "treatment", "estimator", "quantity", "value", "ci_low", "ci_high"]
+    return table.loc[:, [*columns, "edge", "interval"]].sort_values(["treatment", "estimator", "x"])
+
+
+def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
+    """The line of slope 1 through the interior optima of estimator B (of A if B has none): their geometric mean."""
+    inside = optima.loc[(optima["edge"] == "") & (optima["treatment"] == "imputed") & np.isfinite(optima["value"])]
+    for estimator in ("quadratic", "argmax"):
+        rows = inside.loc[inside["estimator"] == estimator]
+        if len(rows):
+            ends = np.array([optima["x"].min(), optima["x"].max()])
+            values = ends * math.exp(np.log(rows["value"] / rows["x"]).mean())
+            line = pd.DataFrame({"x": ends, "value": values})
+            return line.assign(panel="b", quantity="proportional", estimator=estimator, treatment="imputed")
+    return pd.DataFrame()
+
+
+def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep) -> pd.DataFrame:
+    names = ["experiment", "updates", "treatment", "estimator", "exponent", "ci_low", "ci_high"]
+    _need(scaling, names, f"figure {sweep.number}: scaling")
+    own = (scaling["experiment"] == sweep.experiment) & (scaling["updates"] == rows["update"].max())
+    table = scaling.loc[own, names[2:]].rename(columns={"exponent": "value"})
+    return table.assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
+
+
+def _exponent_text(exponents: pd.DataFrame, estimator: str) -> str:
+    rows = exponents.loc[(exponents["treatment"] == "imputed") & (exponents["estimator"] == estimator)]
+    for value, low, high in rows.loc[np.isfinite(rows["value"]), ["value", "ci_low", "ci_high"]].to_numpy(float):
+        return f"exponent {value:.2f}, 95 % [{low:.2f}, {high:.2f}]"
+    return "exponent: no estimate"
+
+
+def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> None:
+    low, high = ax.get_ylim()
+    optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
+    counted, trained = (optima.loc[optima["treatment"] == name] for name in ("imputed", "excluded"))
+    for estimator, look in LOOKS.items():
+        rows, other = (part.loc[part["estimator"] == estimator] for part in (counted, trained))
+        inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
+        some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
+        label = f"{NAMES[estimator]}{some}\nbar: {BARS[estimator]}; {_exponent_text(exponents, estimator)}"
+        points(ax, inside["x"] * BESIDE[estimator], inside, look, label)
+        for edge, (marker, _) in EDGES.items():
+            at = rows.loc[rows["edge"] == edge]
+            ax.plot(
+                at["x"] * BESIDE[estimator], at["value"], marker, mfc="none", mec=look.color, ms=8, label=f"_{edge}"
+            )
+        other = other.loc[other["edge"] == ""].merge(rows.loc[:, ["x", "value", "edge"]], on="x", suffixes=("", "_all"))
+        other = other.loc[~np.isclose(other["value"], other["value_all"], rtol=0.01) | (other["edge_all"] != "")]
+        if len(other):
+            name = f"{NAMES[estimator][0]}, failed runs left out, where it differs"
+            points(ax, other["x"] * BESIDE[estimator] ** 3, other, Look(look.color, "x", ""), name)
+
+
+def _sweep_figure(
+    sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float
+) -> Drawn:
+    axis, keys = sweep.axis, [sweep.axis, "batch_size"]
+    rows = _final_rows(cells, axis, f"figure {sweep.number}")
+    counted = over_seeds(rows, keys, ["test_accuracy"]).assign(panel="a", treatment="imputed")
+    failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
+    trained = over_seeds(rows.loc[~failed], keys, ["test_accuracy"]).assign(panel="a", treatment="excluded")
+    runs = trained.merge(counted, on=keys)["seeds_y"]
+    trained = trained.loc[2 * trained["seeds"] >= runs]  # the mean over a minority says how lucky it was
+    optima, exponents = _optima(rows, optimum, sweep), _exponents(rows, scaling, sweep)
+    line = _proportional(optima)
+    data = pd.concat([part for part in (counted, trained, optima, line, exponents) if len(part)])
+    values, sizes = sorted(rows[axis].unique()), rows["batch_size"].tolist()
+    title = f"Figure {sweep.number}. Optimal batch size and {sweep.title}, {_span(rows['update'], 'update')}"
+    means = f"(a): means over {_span(counted['seeds'], 'seed')}; bars: {SEEDS_95}"
+    with rc_context(style.RC):
+        figure, left, right = _two_parts(title, means, (1.15, 1))
+        top, full = two_scales(left, "a", "at the end", _window(counted, axis))
+        full.set(xscale="log", xlabel=LABELS["batch_size"])
+        style.plain_log(full.xaxis)
+        for value, look in zip(values, style.ordered(len(values)), strict=True):
+            own, only = (part.loc[part[axis] == value] for part in (counted, trained))
+            for ax in (top, full):
+                ax.plot(only["batch_size"], 100 * only["value"], color=look.color, ls=":", lw=0.8)
+                points(ax, own["batch_size"], own, look, f"{sweep.symbol} = {number(value)}", 100)
+            below_scale(top, own["batch_size"], own, look.color)
+        _legend(left, top, 4, [Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out"), BELOW])
+
+        ax = right.subplots()
+        ax.set(xscale="log", yscale="log", xlabel=LABELS[axis], ylabel=LABELS["b_opt"], label="b")
+        ax.set_title(f"(b) optimum against {'1/(1 − m)' if axis == 'momentum' else sweep.symbol}")
+        ax.set_ylim(min(sizes) / 1.4, max(sizes) * 1.4)
+        _draw_optima(ax, optima, exponents)
+        if len(line):
+            ax.plot(line["x"], line["value"], color=GREY, ls="--", lw=1, zorder=1, label="proportional: slope 1")
+        else:
+            ax.text(0.5, 0.5, "no optimum inside the grid", transform=ax.transAxes, ha="center", color=GREY)
+        style.plain_log(ax.xaxis)
+        style.plain_log(ax.yaxis)
+        seen = [EDGES[edge] for edge in EDGES if edge in set(optima["edge"])]
+        _legend(right, ax, 1, [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen])
+        if axis == "momentum":
+            upper = ax.secondary_xaxis("top", label="b top")
+            upper.set_xticks([1 / (1 - m) for m in values], [number(m) for m in values])
+            upper.tick_params(which="minor", top=False)
+            upper.set_xlabel("momentum coefficient m")
+    return figure, data
+
+
+def save(figure: Figure, data: pd.DataFrame, stem: Path) -> None:
+    """Write `stem`.png, .svg and .csv, each whole or not at all; the same drawing gives the same bytes."""
+    with rc_context(style.RC):
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            write_atomically(
+                stem.with_name(f"{stem.name}.{kind}"),
+                lambda file, kind=kind, metadata=metadata: figure.savefig(file, format=kind, metadata=metadata),
+            )
+    write_csv(stem.with_name(f"{stem.name}.csv"), data, ("panel",))

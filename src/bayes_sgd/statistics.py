@@ -1,0 +1,223 @@
+"""Takes the cells of paired seeds; gives B_opt per axis value and its scaling exponent, with intervals (Figs. 5-7).
+
+The law under test is B_opt ∝ εN/(1−m). `fit_optima` redoes the whole chain in each bootstrap replicate over seeds;
+`optimum_table` and `scaling_table` turn its result into tables. Batch sizes in examples, accuracies in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayes_sgd.intervals import Floats, Interval, percentile_interval, seed_counts
+from bayes_sgd.optimum import (
+    Bools,
+    Experiment,
+    ResponseCurve,
+    aligned_accuracy,
+    argmax_optimum,
+    counted_runs,
+    quadratic_optimum,
+    response_curves,
+)
+
+TREATMENTS = ("imputed", "excluded")
+ESTIMATORS = ("quadratic", "argmax")
+
+
+@dataclass(frozen=True)
+class Optima:
+    """Optima along one axis with their replicates; natural logarithms of B, ±inf where censored, NaN without data.
+
+    `log_b` (J,), `replicates` (J, R), J axis values; replicate r is the same draw of seeds at every axis value.
+    """
+
+    experiment: str
+    axis: str
+    treatment: str
+    estimator: str
+    fraction: float
+    curves: list[ResponseCurve]
+    log_b: Floats
+    replicates: Floats
+
+
+def abscissa(axis: str, values: Floats) -> Floats:
+    """What B_opt is proportional to along `axis`: 1/(1−m) for momentum (paper App. D), else the value itself."""
+    return 1 / (1 - values) if axis == "momentum" else values
+
+
+def _optimum_replicates(curve: ResponseCurve, treatment: str, estimator: str, counts: Floats) -> Floats:
+    """The optimum (1 + R,): first of the sample itself, then of each replicate of `counts` (S, R)."""
+    runs, rows = counted_runs(curve, treatment)
+    draws = np.hstack([np.ones((len(curve.seeds), 1)), counts])
+    runs, log_b = runs[rows], np.log(curve.batch_sizes[rows])
+    n = runs @ draws
+    drawn = n.any(axis=0)
+    if not drawn.any():
+        return np.full(draws.shape[1], np.nan)
+    accuracy = np.where(runs, aligned_accuracy(curve)[rows], 0.0)
+    mean = np.divide(accuracy @ draws, n, out=np.where(n > 0, 0.0, np.where(drawn, -np.inf, 0.0)), where=n > 0)
+    if estimator == "argmax":
+        return np.where(drawn, argmax_optimum(log_b, mean), np.nan)
+    deviation = np.where(n > 0, mean, 0.0)
+    variance = np.divide(accuracy**2 @ draws, n, out=np.zeros(n.shape), where=n > 0) - deviation**2
+    error = np.sqrt(np.maximum(variance, 0.0) / np.maximum(n - 1, 1))
+    return np.where(drawn, quadratic_optimum(log_b, mean, error), np.nan)
+
+
+def log_slope(x: Floats, log_b: Floats, min_points: int = 3) -> Floats:
+    """Least-squares slope of `log_b` (J, R) on ln `x`, `x` (J,) -> (R,); each column leaves out what is not finite.
+
+    NaN with fewer than `min_points`. Unweighted (our choice): what moves a point (grid, shape of the curve) is common
+    to all, and weights from a few seeds, whose argmax often has no spread, are noisier than what they would mend.
+    """
+    used = np.isfinite(log_b)
+    n = used.sum(axis=0)
+    count = np.maximum(n, 1)
+    y = np.where(used, log_b, 0.0)
+    dx = np.where(used, np.log(x)[:, None] - (used * np.log(x)[:, None]).sum(axis=0) / count, 0.0)
+    spread = (dx**2).sum(axis=0)
+    return np.divide((dx * y).sum(axis=0), spread, out=np.full(n.shape, np.nan), where=(n >= min_points) & (spread > 0))
+
+
+def fit_optima(
+    experiments: Mapping[str, Experiment],
+    *,
+    treatments: Sequence[str] = TREATMENTS,
+    estimators: Sequence[str] = ESTIMATORS,
+    fraction: float = 1.0,
+    failed_below: float = 0.5,
+    n_replicates: int = 2000,
+    rng: int = 0,
+) -> list[Optima]:
+    """Optimum and bootstrap replicates for each experiment, treatment of failed runs, and estimator.
+
+    Treatments: see `counted_runs`. Seeds are drawn once for all batch sizes and axis values, for they are paired.
+    Experiments without rows, or along an axis without numbers (labels), have no optimum to follow and are left out.
+    """
+    optima = []
+    for name, experiment in experiments.items():
+        rows, axis = experiment["rows"], experiment["axis"]
+        if rows.empty or not pd.api.types.is_numeric_dtype(rows[axis]):
+            continue
+        curves = response_curves(rows, axis, fraction, failed_below)
+        counts = seed_counts(len(curves[0].seeds), n_replicates, rng)
+        for treatment in treatments:
+            for estimator in estimators:
+                drawn = np.array([_optimum_replicates(curve, treatment, estimator, counts) for curve in curves])
+                optima.append(Optima(name, axis, treatment, estimator, fraction, curves, drawn[:, 0], drawn[:, 1:]))
+    return optima
+
+
+def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
+    """One row per experiment, axis value, treatment and estimator.
+
+    A censored optimum has no number: `b_opt` and its interval are NaN, `censored_side` says where it lies (`below`,
+    `above`) and `argmax` the best batch size sampled. `grid_low`, `grid_high`: the batch sizes sampled next to the best
+    (the paper's error bar), NaN where there is none. An end of 0 or inf: the grid does not bound the optimum there.
+    `censored_fraction`: share of replicates that are censored. `failure_fraction`: share of failed runs at `argmax`;
+    `failures`: the same for each batch size, as text. `peak_accuracy`: the mean accuracy at `argmax`.
+    """
+    rows = []
+    for o in optima:
+        for j, curve in enumerate(o.curves):
+            runs, enough = counted_runs(curve, o.treatment)
+            accuracy = np.where(runs, aligned_accuracy(curve), 0.0)
+            mean = np.where(enough, accuracy.sum(axis=1) / np.maximum(runs.sum(axis=1), 1), -np.inf)
+            top = int(mean.argmax())
+            peak = curve.accuracy[top][runs[top]]
+            failed = curve.failed.sum(axis=1) / np.maximum(np.isfinite(curve.accuracy).sum(axis=1), 1)
+            known = bool(np.isfinite(o.log_b[j]))
+            low, high = percentile_interval(np.exp(o.replicates[j]), len(curve.seeds)) if known else (np.nan, np.nan)
+            b = curve.batch_sizes
+            rows.append(
+                {
+                    "experiment": o.experiment,
+                    "axis": o.axis,
+                    "axis_value": curve.axis_value,
+                    "updates": curve.updates,
+                    "treatment": o.treatment,
+                    "estimator": o.estimator,
+                    "b_opt": float(np.exp(o.log_b[j])) if known else np.nan,
+                    "ci_low": low,
+                    "ci_high": high,
+                    "censored": not known,
+                    "peak_accuracy": mean[top] if enough.any() else np.nan,
+                    "peak_accuracy_se": float(peak.std(ddof=1) / np.sqrt(len(peak))) if len(peak) > 1 else np.nan,
+                    "argmax": b[top],
+                    "grid_low": b[top - 1] if top > 0 else np.nan,
+                    "grid_high": b[top + 1] if top < len(b) - 1 else np.nan,
+                    "censored_side": {-np.inf: "below", np.inf: "above"}.get(float(o.log_b[j]), ""),
+                    "censored_fraction": float((~np.isfinite(o.replicates[j])).mean()),
+                    "failure_fraction": failed[top],
+                    "failures": " ".join(f"{size:g}:{share:.2f}" for size, share in zip(b, failed, strict=True)),
+                    "seeds": len(curve.seeds),
+                    "abscissa": float(abscissa(o.axis, np.array([curve.axis_value]))[0]),
+                    "budget_fraction": o.fraction,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def scaling_exponent(o: Optima, keep: Bools | None = None, min_points: int = 3) -> tuple[Interval, Bools, float]:
+    """Exponent with its interval, the axis values used (J,), and the share of replicates with one of these censored.
+
+    `keep` (J,) restricts the axis values. A point that the sample itself censors is out; one that only a replicate
+    censors is out of that replicate.
+    """
+    x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
+    used = np.isfinite(o.log_b) & (x > 0) & (True if keep is None else keep)
+    x = x[used]
+    value = float(log_slope(x, o.log_b[used, None], min_points)[0])
+    seeds = len(o.curves[0].seeds)
+    if np.isnan(value):
+        return Interval(np.nan, np.nan, np.nan, seeds), used, np.nan
+    draws = o.replicates[used]
+    low, high = percentile_interval(log_slope(x, draws, min_points), seeds)
+    return Interval(value, low, high, seeds), used, float((~np.isfinite(draws)).any(axis=0).mean())
+
+
+def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame:
+    """One row per experiment, treatment and estimator: exponent of B_opt in the abscissa (`1/(1−m)` for momentum).
+
+    `updates`: the largest budget along the axis; `budget`: the budget in words (fixed, or in proportion to 1/abscissa).
+    `n_points`, `ratio`: uncensored axis values, largest over smallest of their abscissas. `censored_fraction`: share of
+    replicates in which at least one of these was censored and left out.
+    """
+    rows = []
+    for o in optima:
+        interval, used, censored = scaling_exponent(o, min_points=min_points)
+        x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
+        updates = np.array([c.updates for c in o.curves])
+        if len(set(updates.tolist())) == 1:
+            budget = f"{updates[0]} updates"
+        elif np.ptp(x * updates) <= 0.02 * (x * updates).max():
+            name = "1/(1-momentum)" if o.axis == "momentum" else o.axis
+            budget = f"{name} x updates = {float((x * updates).max()):g}"
+        else:
+            budget = f"{updates.min()} to {updates.max()} updates"
+        rows.append(
+            {
+                "experiment": o.experiment,
+                "axis": o.axis,
+                "updates": int(updates.max()),
+                "treatment": o.treatment,
+                "estimator": o.estimator,
+                "exponent": interval.value,
+                "ci_low": interval.low,
+                "ci_high": interval.high,
+                "n_points": int(used.sum()),
+                "ratio": float(x[used].max() / x[used].min()) if used.any() else np.nan,
+                "width": interval.high - interval.low,
+                "n_censored": int((~used).sum()),
+                "censored_fraction": censored,
+                "seeds": interval.n,
+                "budget": budget,
+                "budget_fraction": o.fraction,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,219 @@
+"""The store of trained cells: reads what a pack's files hold, trains what is missing, writes the whole.
+
+Takes the plans of a pack and the prepared data; gives a Parquet file with a row for each (cell, seed, recorded update), columns
+`tables.CELLS`, and a safetensors file with the weights that an experiment asks for. Rows count as done only if code, data,
+initialisation, device and torch are those of today. Each stack that ends is saved in a partial file, from which a killed job
+goes on; a job's result is the same whether it was interrupted or not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from bayes_sgd.cell import Cell, Plan
+from bayes_sgd.config import DataConfig
+from bayes_sgd.datasets import load_prepared, subset_indices
+from bayes_sgd.labels import load_labels
+from bayes_sgd.models import with_ones
+from bayes_sgd.provenance import code_digest
+from bayes_sgd.tables import CELLS, read_parquet, write_atomically, write_parquet
+from bayes_sgd.training import LabelledData, train
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all cells of a run share."""
+
+    data: DataConfig
+    initialization: str = "lecun_normal"
+    device: str = "auto"
+    threads: int = 1
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that `device` names."""
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(name)
+
+
+def load_labelled(prepared: Path, data: DataConfig, labels: str, seeds: int, device: torch.device) -> LabelledData:
+    """The prepared data under one labelling, for seeds 0 .. seeds − 1, on a device."""
+    dataset = load_prepared(prepared, data)
+    pool = len(dataset.x_train)
+    by_seed = [load_labels(prepared, labels, seed) for seed in range(seeds)]
+
+    def on_device(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    return LabelledData(
+        train_inputs=with_ones(on_device(dataset.x_train)),
+        test_inputs=with_ones(on_device(dataset.x_test)),
+        train_labels=on_device(np.stack([train for train, _ in by_seed])),
+        test_labels=on_device(np.stack([test for _, test in by_seed])),
+        subsets=on_device(np.stack([subset_indices(pool, pool, seed) for seed in range(seeds)])),
+        classes=dataset.classes,
+    )
+
+
+def train_pack(
+    plans: Sequence[Plan],
+    prepared: Path,
+    setup: Setup,
+    table: Path,
+    weights: Path,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Bring the files of a pack up to its plans.
+
+    Args:
+        plans: cells that agree in labels, N, B, model and sampling.
+        prepared: folder of the prepared data and labels.
+        setup: what all cells share.
+        table: the Parquet file to write; rows in it that are still valid are kept.
+        weights: the safetensors file to write, keyed "<weights_key>/<layer>"; layers (fan_in + 1, fan_out), bias last.
+        say: receives a line for each stack that was trained.
+
+    Raises:
+        UserError: the prepared data or an earlier file is damaged.
+    """
+    torch.set_num_threads(setup.threads)
+    torch.set_flush_denormal(True)  # velocities of dead networks shrink for ever, and denormals are slow
+    data = load_labelled(
+        prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device
+    )
+    origin = {
+        "code": code_digest("store"),
+        "data": load_prepared(prepared, setup.data).digest,
+        "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
+        "initialization": setup.initialization,
+        "device": setup.torch_device.type,
+        "threads": str(setup.threads),
+        "torch": torch.__version__,
+    }
+    partial = table.with_suffix(".partial.parquet")
+    partial_weights = weights.with_suffix(".partial.safetensors")
+    done = _valid_rows([table, partial], origin)
+    kept = _valid_weights([weights, partial_weights], origin)
+
+    missing = [(plan, seeds) for plan in plans if (seeds := _missing(plan, done, kept))]
+    for stack in tqdm(_stacks(missing), desc=table.stem, unit="stack", disable=None):
+        started = time.perf_counter()
+        stack_plans, seeds = [plan for plan, _ in stack], stack[0][1]
+        rows, new_weights = _train_stack(stack_plans, seeds, data, setup)
+        done = pd.concat([done, rows], ignore_index=True) if len(done) else rows
+        kept |= new_weights
+        write_parquet(partial, done, origin)
+        _write_weights(partial_weights, kept, origin)
+        cell = stack_plans[0].cell
+        say(
+            f"{len(stack)} cells x {len(seeds)} seeds, B {cell.batch_size}, learning rate {cell.learning_rate:g}, "
+            f"{cell.updates} updates: {time.perf_counter() - started:.1f} s"
+        )
+    planned = _planned_rows(plans, setup)
+    rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
+    write_parquet(table, rows[list(CELLS)], origin)
+    wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
+    _write_weights(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
+    partial.unlink(missing_ok=True)
+    partial_weights.unlink(missing_ok=True)
+
+
+def weights_key(cell: Cell, seed: int) -> str:
+    """The name under which the weights of a network are kept: its cell's fields and its seed."""
+    columns = cell.columns()
+    del columns["noise_scale"]
+    return ",".join(f"{name}={value}" for name, value in (columns | {"seed": seed}).items())
+
+
+def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, list[int]]]]:
+    """Cells that can train in lock-step: equal momentum, updates, records and missing seeds (their shapes are a pack's)."""
+
+    def key(item: tuple[Plan, list[int]]) -> tuple:
+        plan, seeds = item
+        return plan.cell.momentum, plan.cell.dampening, plan.record, plan.keep_weights, seeds
+
+    return [list(group) for _, group in groupby(sorted(missing, key=key), key=key)]
+
+
+def _train_stack(
+    plans: Sequence[Plan], seeds: Sequence[int], data: LabelledData, setup: Setup
+) -> tuple[pd.DataFrame, dict[str, Tensor]]:
+    networks = [(plan.cell, seed) for plan in plans for seed in seeds]
+    rows, kept = [], {}
+    records = plans[0].record
+    for update, index, measured, layers in train(
+        [plan.cell for plan in plans], seeds, records, data, setup.initialization
+    ):
+        cell, seed = networks[index]
+        rows.append({"data": setup.data.name} | cell.columns() | {"seed": seed, "update": update} | asdict(measured))
+        if plans[0].keep_weights and update == records[-1]:
+            kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
+    return pd.DataFrame(rows)[list(CELLS)], kept
+
+
+def _planned_rows(plans: Sequence[Plan], setup: Setup) -> pd.DataFrame:
+    rows = [
+        {"data": setup.data.name} | plan.cell.columns() | {"seed": seed, "update": update}
+        for plan in plans
+        for seed in range(plan.seeds)
+        for update in plan.record
+    ]
+    return pd.DataFrame(rows)
+
+
+def _missing(plan: Plan, done: pd.DataFrame, kept: dict[str, Tensor]) -> list[int]:
+    """Seeds of a plan for which a recorded update, or weights that are asked for, are not there."""
+    columns = plan.cell.columns()
+    same = np.ones(len(done), dtype=bool)
+    for name, value in columns.items():
+        same &= (done[name] == value).to_numpy(dtype=bool)
+    there = {(int(row.seed), int(row.update)) for row in done.loc[same, ["seed", "update"]].itertuples()}
+    return [
+        seed
+        for seed in range(plan.seeds)
+        if any((seed, update) not in there for update in plan.record)
+        or (plan.keep_weights and f"{weights_key(plan.cell, seed)}/0" not in kept)
+    ]
+
+
+def _valid_rows(paths: Iterable[Path], origin: dict[str, str]) -> pd.DataFrame:
+    frames = [pd.DataFrame(columns=list(CELLS))]
+    for path in paths:
+        if path.exists():
+            frame, made_by = read_parquet(path)
+            if made_by == origin:
+                frames.append(frame)
+    found = [frame for frame in frames if len(frame)] or frames[:1]
+    identity = [name for name in CELLS[: CELLS.index("update") + 1]]
+    return pd.concat(found, ignore_index=True).drop_duplicates(identity, keep="last", ignore_index=True)
+
+
+def _valid_weights(paths: Iterable[Path], origin: dict[str, str]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for path in paths:
+        if path.exists():
+            try:
+                with safe_open(path, framework="pt") as file:
+                    if (file.metadata() or {}) == origin:
+                        found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            except (SafetensorError, OSError):
+                continue  # not whole: the seeds that it held are trained again
+    return found
+
+
+def _write_weights(path: Path, weights: dict[str, Tensor], origin: dict[str, str]) -> None:
+    write_atomically(path, lambda file: file.write(save({n: weights[n].contiguous() for n in sorted(weights)}, origin)))

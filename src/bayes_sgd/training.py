@@ -1,0 +1,240 @@
+"""SGD with momentum on stacks of networks of equal shape, in lock-step, by hand-written passes.
+
+Takes the labelled data, cells that agree in shape and momentum, and seeds; gives a row for each (cell, seed, recorded update).
+The update is torch's form of momentum (paper, appendix D) on the mean cross-entropy plus λ‖ω‖²/2N:
+
+    v ← m v + (1 − dampening) (∇L + λω/N),    ω ← ω − εv        (no dampening at the first update, as in torch)
+
+What is kept is u = εv, so that cells of different ε and λ can share a stack. Three things make it fast and change no result: no
+gradient for the inputs; momentum inside the matrix product, so that no gradient is ever stored; and pixels that are zero in
+every training image of the pool are left out, because their weights never move (under L2 they shrink by a factor that a scalar
+recursion gives).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from bayes_sgd.models import forward, initial_weights, with_ones
+from bayes_sgd.sampling import Batches
+from bayes_sgd.cell import Cell
+
+_DRAWN_TOGETHER = 64  # updates whose batches are drawn in one go
+_LINE = 16  # numbers in a cache line of float32
+
+
+def aligned(networks: int, rows: int, columns: int, like: Tensor) -> Tensor:
+    """Zeros (networks, rows, columns), each network's matrix on a cache line of its own.
+
+    A matrix product picks its kernel by the alignment of its operands: only if every network of a stack is aligned alike do
+    its numbers not depend on the place that it has there.
+    """
+    size = -(-rows * columns // _LINE) * _LINE
+    return like.new_zeros(networks, size)[:, : rows * columns].unflatten(1, (rows, columns))
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Images and the labels that one labelling gives them in each seed; all on one device.
+
+    Args:
+        train_inputs: the pool, (n_pool, d + 1), pixels and a column of ones.
+        test_inputs: (n_test, d + 1).
+        train_labels, test_labels: int64 (seeds, n_pool) and (seeds, n_test).
+        subsets: int64 (seeds, n): the order in which a seed takes images from the pool; the first N are its training subset.
+        classes: C.
+    """
+
+    train_inputs: Tensor
+    test_inputs: Tensor
+    train_labels: Tensor
+    test_labels: Tensor
+    subsets: Tensor
+    classes: int
+
+    @cached_property
+    def live(self) -> Tensor:
+        """Columns that are not zero throughout the pool, int64; the ones are the last."""
+        return (self.train_inputs != 0).any(0).nonzero()[:, 0]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is recorded of one network at one update; losses in nats per example, finite even if the network diverged."""
+
+    train_loss: float
+    test_loss: float
+    train_accuracy: float
+    test_accuracy: float
+    weight_norm: float
+    dead_units: float
+    diverged: bool
+
+
+class Stack:
+    """Networks (a cell and a seed each) of equal shape, N, B, sampling, momentum and dampening, trained in lock-step."""
+
+    def __init__(
+        self,
+        networks: Sequence[tuple[Cell, int]],
+        data: LabelledData,
+        initialization: str = "lecun_normal",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        cell = networks[0][0]
+        seeds = [seed for _, seed in networks]
+        device = data.train_inputs.device
+        self.data, self.live, self.seeds, self.dtype = data, data.live, seeds, dtype
+        self.n_train, self.batch_size, self.momentum, self.dampening = (
+            cell.n_train,
+            cell.batch_size,
+            cell.momentum,
+            cell.dampening,
+        )
+        self.update = 0
+        self._batches = Batches(seeds, cell.n_train, cell.batch_size, cell.sampling, device)
+        # columns of zeros up to a cache line, so that images are aligned too; their weights stay 0
+        self._inputs = torch.nn.functional.pad(
+            data.train_inputs[:, self.live].to(dtype), (0, -self.live.numel() % _LINE)
+        ).contiguous()
+        rows = torch.tensor(seeds, device=device)
+        self._subsets = data.subsets[rows, : cell.n_train]
+        self._labels = data.train_labels[rows].gather(1, self._subsets)
+        self._one_hot = torch.eye(data.classes, dtype=dtype, device=device)
+
+        def by_network(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)[:, None, None]
+
+        self._rate = by_network([c.learning_rate for c, _ in networks])
+        self._decay = by_network([c.learning_rate * c.l2 / c.n_train for c, _ in networks])
+        self._decays = any(c.l2 > 0 for c, _ in networks)
+        self._decay_exact = [c.learning_rate * c.l2 / c.n_train for c, _ in networks]
+        self._dead_factor = [(1.0, 0.0)] * len(networks)  # of the weights of dead pixels: ω/ω₀ and u/ω₀
+
+        initial = [
+            initial_weights(data.train_inputs.shape[1] - 1, cell.hidden_sizes, data.classes, initialization, seed)
+            for seed in seeds
+        ]
+        self._initial_first = torch.stack([layers[0] for layers in initial]).to(device, dtype)
+        self.layers, self._steps = [], []
+        for layer in zip(*initial, strict=True):
+            live_rows = torch.stack(layer).to(device, dtype) if self.layers else self._initial_first[:, self.live]
+            rows = live_rows.shape[1] if self.layers else self._inputs.shape[1]
+            self.layers.append(aligned(len(networks), rows, live_rows.shape[2], live_rows))
+            self.layers[-1][:, : live_rows.shape[1]] = live_rows
+            self._steps.append(torch.zeros_like(self.layers[-1]))
+        size = (len(networks), cell.batch_size)
+        self._images = self._inputs.new_zeros(len(networks) * cell.batch_size, self._inputs.shape[1])
+        self._hidden = [aligned(*size, width + 1, like=self._inputs) for width in cell.hidden_sizes]
+        for hidden in self._hidden:
+            hidden[..., -1] = 1
+        # of each layer: its outputs, and the derivatives of the loss with respect to them
+        widths = [*cell.hidden_sizes, data.classes]
+        self._outputs = [aligned(*size, width, like=self._inputs) for width in widths]
+        self._deltas = [aligned(*size, width, like=self._inputs) for width in widths]
+
+    def run(self, until: int) -> None:
+        """Train on to update `until`."""
+        while self.update < until:
+            count = min(_DRAWN_TOGETHER, until - self.update)
+            positions = self._batches.draw(self.update, count)
+            images = self._subsets.expand(count, -1, -1).gather(2, positions)
+            targets = self._one_hot[self._labels.expand(count, -1, -1).gather(2, positions)]
+            for image, target in zip(images, targets, strict=True):
+                self._step(image, target)
+                self.update += 1
+
+    def _step(self, images: Tensor, targets: Tensor) -> None:
+        """One update: images int64 (S, B) in the pool, targets one-hot (S, B, C)."""
+        fresh = 1.0 if self.update == 0 else 1.0 - self.dampening
+        torch.index_select(self._inputs, 0, images.view(-1), out=self._images)
+        activations = [self._images.view(*images.shape, -1), *self._hidden]
+        for below, layer, output, hidden in zip(activations, self.layers, self._outputs, self._hidden, strict=False):
+            torch.bmm(below, layer, out=output)
+            torch.clamp_min(output, 0, out=hidden[..., :-1])
+        torch.bmm(activations[-1], self.layers[-1], out=self._outputs[-1])
+        delta = torch.softmax(self._outputs[-1], dim=-1, out=self._deltas[-1])
+        delta.sub_(targets).mul_(self._rate * (fresh / self.batch_size))
+        for number in reversed(range(len(self.layers))):
+            layer, step, below, delta = (
+                self.layers[number],
+                self._steps[number],
+                activations[number],
+                self._deltas[number],
+            )
+            if number:
+                torch.bmm(delta, layer[:, :-1].transpose(1, 2), out=self._outputs[number - 1])
+                torch.ops.aten.threshold_backward.grad_input(
+                    self._outputs[number - 1], below[..., :-1], 0, grad_input=self._deltas[number - 1]
+                )
+            step.baddbmm_(below.transpose(1, 2), delta, beta=self.momentum)
+            if self._decays:
+                step.add_(layer * (self._decay * fresh))
+            layer.sub_(step)
+        if self._decays:
+            self._dead_factor = [
+                (factor - step, step)
+                for (factor, old), decay in zip(self._dead_factor, self._decay_exact, strict=True)
+                for step in [self.momentum * old + fresh * decay * factor]
+            ]
+
+    def network(self, index: int) -> list[Tensor]:
+        """The layers of one network, dead pixels included; each (fan_in + 1, fan_out)."""
+        first = self._initial_first[index] * self._dead_factor[index][0]
+        first[self.live] = self.layers[0][index, : self.live.numel()]
+        return [first, *(layer[index] for layer in self.layers[1:])]
+
+    def measure(self, index: int) -> Measurement:
+        """Losses and accuracies of one network on its training subset and on the test set."""
+        layers, seed, data = self.network(index), self.seeds[index], self.data
+        squares = sum(float(layer.double().square().sum()) for layer in layers)
+        subset = self._subsets[index]
+        logits, hidden = forward(layers, data.train_inputs[subset].to(self.dtype))
+        train_loss, train_accuracy = loss_and_accuracy(logits, self._labels[index])
+        alive = [float((layer > 0).any(0).double().mean()) * layer.shape[1] for layer in hidden]
+        logits, _ = forward(layers, data.test_inputs.to(self.dtype))
+        test_loss, test_accuracy = loss_and_accuracy(logits, data.test_labels[seed])
+        if not (math.isfinite(squares) and math.isfinite(train_loss) and math.isfinite(test_loss)):
+            return diverged(data.classes)
+        dead_units = 1 - sum(alive) / sum(layer.shape[1] for layer in hidden)
+        return Measurement(
+            train_loss, test_loss, train_accuracy, test_accuracy, math.sqrt(squares), dead_units, diverged=False
+        )
+
+
+def diverged(classes: int) -> Measurement:
+    """What stands for a network whose weights or losses are no longer finite: chance, no live unit (our choice)."""
+    chance, largest = 1 / classes, torch.finfo(torch.float32).max
+    return Measurement(math.log(classes), math.log(classes), chance, chance, largest, dead_units=1.0, diverged=True)
+
+
+def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy in nats per example and accuracy, for logits (n, C) and labels int64 (n,)."""
+    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    return float(losses.double().mean()), float((logits.argmax(1) == labels).double().mean())
+
+
+def train(
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    record: Sequence[int],
+    data: LabelledData,
+    initialization: str = "lecun_normal",
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[tuple[int, int, Measurement, list[Tensor]]]:
+    """Train every (cell, seed) of one stack up to the last recorded update.
+
+    Gives (update, index of the network, what was measured, its layers) at every recorded update; networks in the order of
+    cells, then seeds.
+    """
+    stack = Stack([(cell, seed) for cell in cells for seed in seeds], data, initialization, dtype)
+    for update in record:
+        stack.run(update)
+        for index in range(len(stack.seeds)):
+            yield update, index, stack.measure(index), stack.network(index)

@@ -1,0 +1,187 @@
+"""The trainer against torch's autograd and torch.optim.SGD, in float64; and its independence of how networks are stacked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bayes_sgd.cell import Cell
+from bayes_sgd.models import forward, initial_weights, with_ones
+from bayes_sgd.sampling import Batches
+from bayes_sgd.training import LabelledData, Stack, diverged, loss_and_accuracy
+
+CELL = Cell(
+    labels="real",
+    hidden_sizes=(7,),
+    n_train=24,
+    batch_size=5,
+    learning_rate=0.1,
+    momentum=0.9,
+    dampening=0.0,
+    l2=0.0,
+    sampling="independent",
+    updates=50,
+)
+SEEDS = [0, 2]
+
+
+@pytest.fixture(scope="module")
+def data() -> LabelledData:
+    """30 images of 12 pixels, of which two are dark in the whole pool and lit in the test set; 3 classes, 3 seeds."""
+    random = torch.Generator().manual_seed(1)
+    train = torch.rand(30, 12, generator=random, dtype=torch.float64)
+    train[:, [3, 8]] = 0
+    test = torch.rand(20, 12, generator=random, dtype=torch.float64)
+    return LabelledData(
+        train_inputs=with_ones(train),
+        test_inputs=with_ones(test),
+        train_labels=torch.randint(3, (3, 30), generator=random),
+        test_labels=torch.randint(3, (3, 20), generator=random),
+        subsets=torch.stack([torch.randperm(30, generator=random) for _ in range(3)]),
+        classes=3,
+    )
+
+
+def torch_network(cell: Cell, data: LabelledData, seed: int, initialization: str) -> nn.Sequential:
+    widths = [data.train_inputs.shape[1] - 1, *cell.hidden_sizes, data.classes]
+    modules: list[nn.Module] = []
+    weights = initial_weights(widths[0], cell.hidden_sizes, data.classes, initialization, seed)
+    for layer, fan_in, fan_out in zip(weights, widths, widths[1:], strict=False):
+        linear = nn.Linear(fan_in, fan_out, dtype=torch.float64)
+        with torch.no_grad():
+            linear.weight.copy_(layer[:-1].T)
+            linear.bias.copy_(layer[-1])
+        modules += [linear, nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
+
+
+def torch_trained(cell: Cell, data: LabelledData, seed: int, initialization: str) -> list[Tensor]:
+    """The layers after `cell.updates` updates of torch.optim.SGD, autograd and the mean cross-entropy."""
+    network = torch_network(cell, data, seed, initialization)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=cell.learning_rate,
+        momentum=cell.momentum,
+        dampening=cell.dampening,
+        weight_decay=cell.l2 / cell.n_train,
+    )
+    positions = Batches([seed], cell.n_train, cell.batch_size, cell.sampling).draw(0, cell.updates)[:, 0]
+    images, labels = data.train_inputs[:, :-1], data.train_labels[seed]
+    for position in positions:
+        chosen = data.subsets[seed][position]
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images[chosen]), labels[chosen]).backward()
+        optimizer.step()
+    linears = [module for module in network if isinstance(module, nn.Linear)]
+    return [torch.cat([linear.weight.detach().T, linear.bias.detach()[None]]) for linear in linears]
+
+
+@pytest.mark.parametrize("sampling", ["independent", "replacement", "shuffle"])
+@pytest.mark.parametrize("hidden_sizes", [(7,), (7, 5), (7, 5, 6)])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"momentum": 0.0},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "dampening": 0.9, "l2": 0.5},
+        {"momentum": 0.5, "l2": 2.0},
+        {"batch_size": 24},
+        {"batch_size": 1},
+    ],
+    ids=str,
+)
+def test_equals_torch_sgd_with_autograd(data, sampling, hidden_sizes, fields):
+    cell = replace(CELL, sampling=sampling, hidden_sizes=hidden_sizes, **fields)
+    stack = Stack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack.run(cell.updates)
+    for index, seed in enumerate(SEEDS):
+        ours = stack.network(index)
+        moved = 0.0
+        start = initial_weights(12, hidden_sizes, 3, "lecun_normal", seed)
+        for layer, witness, initial in zip(ours, torch_trained(cell, data, seed, "lecun_normal"), start, strict=True):
+            torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
+            moved = max(moved, float((layer - initial).abs().max()))
+        assert moved > 1e-2, "a network that does not move proves nothing"
+
+
+@pytest.mark.parametrize("initialization", ["lecun_normal", "glorot_uniform", "he_normal", "torch"])
+def test_every_initialization_equals_torch_sgd(data, initialization):
+    stack = Stack([(CELL, 1)], data, initialization, torch.float64)
+    stack.run(CELL.updates)
+    for layer, witness in zip(stack.network(0), torch_trained(CELL, data, 1, initialization), strict=True):
+        torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
+
+
+def test_dead_pixels_leave_training_and_stay_in_testing(data):
+    assert data.live.tolist() == [0, 1, 2, 4, 5, 6, 7, 9, 10, 11, 12]
+    stack = Stack([(replace(CELL, l2=0.3), 0)], data, dtype=torch.float64)
+    stack.run(20)
+    initial = initial_weights(12, (7,), 3, "lecun_normal", 0)[0]
+    shrunk = stack.network(0)[0][3] / initial[3]
+    assert 0.5 < float(shrunk[0]) < 0.95, "under L2 the weights of a dead pixel shrink"
+    torch.testing.assert_close(shrunk, shrunk[0].expand(7))
+
+
+def test_measurement_is_of_the_training_subset_and_the_test_set(data):
+    stack = Stack([(CELL, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack.run(30)
+    for index, seed in enumerate(SEEDS):
+        layers, measured = stack.network(index), stack.measure(index)
+        subset = data.subsets[seed][: CELL.n_train]
+        logits, hidden = forward(layers, data.train_inputs[subset])
+        labels = data.train_labels[seed][subset]
+        assert measured.train_loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-12)
+        assert measured.train_accuracy == float((logits.argmax(1) == labels).double().mean())
+        logits, _ = forward(layers, data.test_inputs)
+        assert measured.test_loss == pytest.approx(
+            float(nn.functional.cross_entropy(logits, data.test_labels[seed])), rel=1e-12
+        )
+        assert measured.weight_norm == pytest.approx(float(sum(x.square().sum() for x in layers)) ** 0.5, rel=1e-12)
+        assert measured.dead_units == pytest.approx(float((hidden[0] == 0).all(0).double().mean()))
+        assert not measured.diverged
+
+
+def bits(stack: Stack, index: int) -> list[bytes]:
+    return [layer.numpy().tobytes() for layer in stack.network(index)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 24])
+@pytest.mark.parametrize("hidden_sizes", [(200,), (33, 17)])
+def test_a_network_does_not_depend_on_its_stack_bit_for_bit(data, batch_size, hidden_sizes):
+    torch.set_num_threads(1)
+    cell = replace(CELL, batch_size=batch_size, hidden_sizes=hidden_sizes)
+    faster = replace(cell, learning_rate=0.2, l2=0.1)
+    together = Stack([(c, s) for c in (cell, faster) for s in (0, 1, 2)], data)
+    together.run(50)
+    for index, network in enumerate([(c, s) for c in (cell, faster) for s in (0, 1, 2)]):
+        alone = Stack([network], data)
+        for until in (7, 8, 50):
+            alone.run(until)
+        assert bits(alone, 0) == bits(together, index)
+
+
+def test_seeds_are_paired_over_cells(data):
+    a = Stack([(CELL, 1)], data)
+    b = Stack([(replace(CELL, batch_size=11, learning_rate=0.5, n_train=12), 1)], data)
+    assert bits(a, 0) == bits(b, 0)
+
+
+def test_a_diverged_network_is_finite_in_the_table_and_harms_no_other(data):
+    wild = replace(CELL, learning_rate=1e30)
+    stack = Stack([(wild, 0), (CELL, 0)], data)
+    stack.run(50)
+    assert stack.measure(0) == diverged(3)
+    alone = Stack([(CELL, 0)], data)
+    alone.run(50)
+    assert stack.measure(1) == alone.measure(0)
+    assert not stack.measure(1).diverged
+
+
+def test_loss_and_accuracy_in_closed_form():
+    logits = torch.tensor([[0.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    loss, accuracy = loss_and_accuracy(logits, torch.tensor([0, 0]))
+    assert loss == pytest.approx((torch.log(torch.tensor(2.0)) + torch.log1p(torch.exp(torch.tensor(2.0)))) / 2)
+    assert accuracy == 0.5

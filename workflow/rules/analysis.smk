@@ -1,0 +1,81 @@
+"""From cells to optima, exponents and verdicts, with intervals from the whole chain.
+
+REQUIRED INPUTS  results/<run>/tables/cells.csv, linear.csv; config/claims.yaml
+OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, claims.csv; results/<run>/provenance.json
+"""
+
+
+def linear_table(wildcards):
+    """The linear model's table, where the configuration asks for one."""
+    return f"results/{wildcards.run}/tables/linear.csv" if LINEAR_LABELS else []
+
+
+rule estimate_optima:
+    input:
+        cells="results/{run}/tables/cells.csv",
+    output:
+        optimum="results/{run}/tables/optimum.csv",
+        scaling="results/{run}/tables/scaling.csv",
+    log:
+        "logs/{run}/estimate_optima.log",
+    benchmark:
+        "benchmarks/{run}/estimate_optima.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        config=part("run", "experiments", "cell", "seeds", "record", "statistics", "data"),
+        code=code_digest("analysis"),
+    script:
+        "../scripts/estimate_optima.py"
+
+
+rule judge_claims:
+    input:
+        claims="config/claims.yaml",
+        cells="results/{run}/tables/cells.csv",
+        linear=linear_table,
+        optimum="results/{run}/tables/optimum.csv",
+        scaling="results/{run}/tables/scaling.csv",
+    output:
+        table=report(
+            "results/{run}/tables/claims.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+        ),
+        verdicts="results/{run}/verdicts.json",
+    log:
+        "logs/{run}/judge_claims.log",
+    benchmark:
+        "benchmarks/{run}/judge_claims.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        config=part("run", "experiments", "cell", "seeds", "record", "statistics", "data"),
+        code=code_digest("analysis"),
+    script:
+        "../scripts/judge_claims.py"
+
+
+rule record_provenance:
+    input:
+        claims="results/{run}/tables/claims.csv",
+        manifest=f"data/prepared/{DATA}/manifest.json",
+    output:
+        provenance="results/{run}/provenance.json",
+    log:
+        "logs/{run}/record_provenance.log",
+    benchmark:
+        "benchmarks/{run}/record_provenance.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        config=CONFIG.model_dump(mode="json"),
+        code=code_digest("store", "analysis", "linear"),
+    script:
+        "../scripts/record_provenance.py"

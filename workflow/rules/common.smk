@@ -1,0 +1,59 @@
+"""What all stages share: the validated configuration and the lists of what it asks for.
+
+INPUTS   config (one YAML file)
+OUTPUTS  CONFIG, RUN, PACKS, and functions that give a rule its own part of the configuration, so that a rule runs again
+         only when its own part changes
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from bayes_sgd.config import load_config
+from bayes_sgd.datasets import check_source
+from bayes_sgd.errors import one_line
+from bayes_sgd.provenance import code_digest
+from bayes_sgd.sweep import packs
+from bayes_sgd.gallery import figure_facts
+
+with one_line():
+    CONFIG = load_config(config, file=" + ".join(map(str, workflow.configfiles)))
+    check_source(CONFIG.data)
+
+RUN = CONFIG.run
+DATA = CONFIG.data.prepared_name
+PACKS = packs(CONFIG)
+LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
+PYTHON_THREADS = 1
+
+
+wildcard_constraints:
+    run=RUN,
+    data=DATA,
+    labels=r"real|random|random-0\.[0-9]+",
+    pack="|".join(map(re.escape, PACKS)) or "none",
+    figure=r"fig[0-9]+",
+
+
+def pack_plans(wildcards):
+    """The cells of a pack, as plain data: a rule's parameters, so that a new cell re-runs its pack and no other."""
+    return [plan.to_dict() for plan in PACKS[wildcards.pack]]
+
+
+def pack_labels(wildcards):
+    """The labelling of a pack's cells."""
+    return f"data/prepared/{DATA}/labels_{PACKS[wildcards.pack][0].cell.labels}.safetensors"
+
+
+def pack_updates(wildcards):
+    """Updates that a pack's job makes in all: what its length is proportional to."""
+    return sum(plan.cell.updates * plan.seeds for plan in PACKS[wildcards.pack])
+
+
+def part(*keys):
+    """Parts of the configuration, as plain data."""
+    return CONFIG.model_dump(mode="json", include=set(keys))
+
+
+def wanted_figures():
+    """The figures whose cells the configuration holds."""
+    return [f"results/{RUN}/figures/{name}.png" for name in figure_facts(CONFIG)]

@@ -1,0 +1,50 @@
+"""Training of every (learning rate, batch size, N) cell, a pack a job.
+
+REQUIRED INPUTS  data/prepared/<data>/data.safetensors, labels_<labels>.safetensors
+OUTPUTS          results/<run>/cells/<pack>.parquet (a row for each cell, seed and recorded update),
+                 results/<run>/weights/<pack>.safetensors (what `keep_weights` asks for),
+                 then results/<run>/tables/cells.csv
+"""
+
+
+rule train:
+    input:
+        data=f"data/prepared/{DATA}/data.safetensors",
+        manifest=f"data/prepared/{DATA}/manifest.json",
+        labels=pack_labels,
+    output:
+        # update(): a job finds its old file, and trains only the cells that are not in it
+        table=update("results/{run}/cells/{pack}.parquet"),
+        weights=update("results/{run}/weights/{pack}.safetensors"),
+    log:
+        "logs/{run}/train/{pack}.log",
+    benchmark:
+        "benchmarks/{run}/train/{pack}.tsv"
+    threads: CONFIG.threads
+    priority: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        plans=pack_plans,
+        setup=part("data", "initialization", "device", "threads"),
+        code=code_digest("store"),
+    script:
+        "../scripts/train.py"
+
+
+rule collect_cells:
+    input:
+        expand("results/{{run}}/cells/{pack}.parquet", pack=PACKS),
+    output:
+        table="results/{run}/tables/cells.csv",
+    log:
+        "logs/{run}/collect_cells.log",
+    benchmark:
+        "benchmarks/{run}/collect_cells.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    script:
+        "../scripts/collect_tables.py"

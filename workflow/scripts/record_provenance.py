@@ -1,0 +1,15 @@
+"""Write what a run was made of: its configuration, its data, its code, its machine."""
+
+from pathlib import Path
+
+from bayes_sgd.errors import one_line
+from bayes_sgd.provenance import record_run
+
+with one_line(snakemake.log[0]):
+    record_run(
+        Path(snakemake.output.provenance),
+        config=snakemake.params.config,
+        code=snakemake.params.code,
+        manifest=Path(snakemake.input.manifest),
+        tables=Path(snakemake.input.claims).parent,
+    )

@@ -1,0 +1,19 @@
+"""Train the cells of one pack that are not trained yet."""
+
+from pathlib import Path
+
+from bayes_sgd.cell import Plan
+from bayes_sgd.config import DataConfig
+from bayes_sgd.errors import one_line
+from bayes_sgd.store import Setup, train_pack
+
+setup = snakemake.params.setup
+with one_line(snakemake.log[0]), Path(snakemake.log[0]).open("w", encoding="utf-8") as log:
+    train_pack(
+        [Plan.from_dict(plan) for plan in snakemake.params.plans],
+        Path(snakemake.input.data).parent,
+        Setup(**(setup | {"data": DataConfig(**setup["data"])})),
+        Path(snakemake.output.table),
+        Path(snakemake.output.weights),
+        say=lambda line: print(line, file=log, flush=True),
+    )
