@@ -33,7 +33,7 @@ BARS = {"argmax": "next batch sizes sampled", "quadratic": BOOTSTRAP_95}
 NAMES = {"argmax": "A, highest mean on the grid", "quadratic": "B, vertex of a parabola in ln B"}
 LOOKS = {"argmax": Look(BLUE, "o", ""), "quadratic": Look(VERMILION, "D", "")}
 BESIDE = {"argmax": 0.97, "quadratic": 1.03}  # the two estimators stand side by side, so that neither hides the other
-EDGES = {"above": ("^", "beyond the largest B that tells"), "below": ("v", "below the smallest B that tells")}
+EDGES = {"above": ("^", "censored: this B or above"), "below": ("v", "censored: this B or below")}
 BELOW = Line2D([], [], ls="", marker="v", mfc="white", mec=GREY, ms=5.5, label="below the scale")
 TRAIN, TEST, ONLY = Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"), Look(BLACK, "^", "-")
 
@@ -45,7 +45,6 @@ class _Sweep(NamedTuple):
     experiment: str
     axis: str
     symbol: str
-    title: str
 
 
 def _need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
@@ -92,8 +91,7 @@ def _linear(linear: pd.DataFrame, quantities: list[str], what: str) -> pd.DataFr
 
 def _linear_axes(data: pd.DataFrame, title: str) -> tuple[Figure, list[tuple[Axes, Axes, pd.DataFrame]]]:
     figure = Figure(figsize=(8.6, 5.6), layout="constrained")
-    means = f"lines: means over {_span(data['seeds'], 'seed')}; bands: {SEEDS_95}"
-    figure.suptitle(f"{title}\n{means}", x=0.01, ha="left")
+    figure.suptitle(f"{title}\nlines: means over {_span(data['seeds'], 'seed')}; bands: {SEEDS_95}", x=0.01, ha="left")
     axes = figure.subplots(2, 2, sharex=True, sharey="row")
     panels = []
     for column, (panel, words) in enumerate([("a", "random labels"), ("b", "informative (true) labels")]):
@@ -115,9 +113,13 @@ def fig1(linear: pd.DataFrame) -> Drawn:
             _band(bottom, table, "margin", ONLY, "mean margin, training set")
         top, bottom, _ = panels[0]
         top.set_ylabel(LABELS["accuracy"])
-        bottom.set_ylabel(LABELS["margin"])
         top.legend()
-        bottom.legend()
+        bottom.set_ylabel(LABELS["margin"])
+        bottom.legend(loc="upper left")
+        top, _, table = panels[1]
+        inset = top.inset_axes((0.14, 0.14, 0.84, 0.6), xscale="log", title="the same, enlarged", label="b enlarged")
+        _band(inset, table, "train_accuracy", TRAIN, "", 100)
+        _band(inset, table, "test_accuracy", TEST, "", 100)
     return figure, data
 
 
@@ -139,13 +141,12 @@ def fig2(linear: pd.DataFrame) -> Drawn:
                 ax.plot(lowest["l2"], lowest["value"], "*", ms=13, mfc="none", mec=BLACK, label="lowest mean")
         top, bottom, _ = panels[0]
         top.set_yscale("log")
-        positive = data.loc[(data["quantity"] == "test_loss") & (data["value"] > 0), "value"]
-        if len(positive):
-            top.set_ylim(bottom=positive.min() / 3)  # the training loss goes to 0 and would take the whole axis
+        lowest = data.loc[(data["quantity"] == "test_loss") & (data["value"] > 0), "value"].min()
+        top.set_ylim(bottom=lowest / 3 if lowest > 0 else None)  # training loss goes to 0 and would take the whole axis
         top.set_ylabel(LABELS["loss"])
         bottom.set_ylabel(LABELS[evidence])
-        top.legend()
-        bottom.legend()
+        for ax in panels[1][:2]:
+            ax.legend(loc="upper left")  # on true labels neither quantity comes here
     return figure, data
 
 
@@ -171,10 +172,10 @@ def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
     if not right:
         return 0.0, 100.0
     low, high = 100 * min(values.min() for values in right), 100 * best
-    return max(0.0, low - 0.25 * (high - low) - 0.3), min(100.5, high + 0.1 * (high - low) + 0.3)
+    return max(0.0, low - 0.25 * (high - low) - 0.3), min(100.5, high + 0.2 * (high - low) + 0.3)
 
 
-def _legend(part: SubFigure, ax: Axes, columns: int, more: Iterable[Line2D]) -> None:
+def _legend(part: SubFigure, ax: Axes, columns: int, more: Iterable[Any]) -> None:
     handles, labels = ax.get_legend_handles_labels()
     handles, labels = [*handles, *more], [*labels, *(str(line.get_label()) for line in more)]
     part.legend(handles, labels, loc="outside lower left", ncols=columns, columnspacing=1.2)
@@ -209,16 +210,18 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
     limits = _window(test.assign(series=0), "series")
     sizes = sorted(curves["batch_size"].unique())
     title = f"Figure 4. Test accuracy and batch size at ε = {number(rate)}, {_span(final['update'], 'update')}"
-    means = f"points: means over {_span(test['seeds'], 'seed')}; bars: {SEEDS_95}"
+    means = f"points: means over {_span(test['seeds'], 'seed')}; bars, in (a) at the end only: {SEEDS_95}"
     with rc_context(style.RC):
         figure, left, right = _two_parts(title, means, (1, 1))
         top, full = two_scales(left, "a", "during training", limits)
         full.set_xlabel(LABELS["update"])
         for size, look in zip(sizes, style.ordered(len(sizes)), strict=True):
             rows = curves.loc[curves["batch_size"] == size]
+            last = rows.tail(1)
             for ax in (top, full):
-                points(ax, rows["update"], rows, look, f"B = {number(size)}", 100)
-            below_scale(top, rows["update"].tail(1), rows.tail(1), look.color)
+                points(ax, rows["update"], rows.assign(ci_low=np.nan, ci_high=np.nan), look, f"B = {number(size)}", 100)
+                points(ax, last["update"], last, look, "", 100)
+            below_scale(top, last["update"], last)
         _legend(left, top, 5, [BELOW])
 
         top, full = two_scales(right, "b", "at the end", limits)
@@ -227,30 +230,25 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
         for ax in (top, full):
             ax.plot(single["batch_size"], 100 * single["value"], ".", color=GREY, alpha=0.5, ms=4, label="each seed")
             points(ax, test["batch_size"], test, TEST, "test, mean", 100)
-        below_scale(top, test["batch_size"], test, TEST.color)
-        points(full, train["batch_size"], train, TRAIN, "", 100)
-        color, marker, line = TRAIN
-        trained = Line2D([], [], color=color, marker=marker, ls=line, label="training, mean (full range only)")
-        _legend(right, top, 2, [trained, BELOW])
+        below_scale(top, test["batch_size"], test)
+        points(full, train["batch_size"], train, TRAIN, "training, mean (full range only)", 100)
+        _legend(right, top, 2, [full.containers[-1], BELOW])
     return figure, data
 
 
 def fig5(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Learning rates: (a) test accuracy against batch size, (b) the optimum against ε, both axes logarithmic."""
-    sweep = _Sweep(5, "learning_rate", "learning_rate", "ε", "learning rate")
-    return _sweep_figure(sweep, cells, optimum, scaling, failed_below)
+    return _sweep_figure(_Sweep(5, "learning_rate", "learning_rate", "ε"), cells, optimum, scaling, failed_below)
 
 
 def fig6(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Training set sizes: (a) test accuracy against batch size, (b) the optimum against N, both axes logarithmic."""
-    sweep = _Sweep(6, "training_set_size", "n_train", "N", "training set size")
-    return _sweep_figure(sweep, cells, optimum, scaling, failed_below)
+    return _sweep_figure(_Sweep(6, "training_set_size", "n_train", "N"), cells, optimum, scaling, failed_below)
 
 
 def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Momentum: (a) test accuracy against batch size, (b) the optimum against 1/(1 − m), both axes logarithmic."""
-    sweep = _Sweep(7, "momentum", "momentum", "m", "momentum coefficient")
-    return _sweep_figure(sweep, cells, optimum, scaling, failed_below)
+    return _sweep_figure(_Sweep(7, "momentum", "momentum", "m"), cells, optimum, scaling, failed_below)
 
 
 def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep) -> pd.DataFrame:
@@ -281,8 +279,7 @@ def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
         if len(rows):
             ends = np.array([optima["x"].min(), optima["x"].max()])
             values = ends * math.exp(np.log(rows["value"] / rows["x"]).mean())
-            line = pd.DataFrame({"x": ends, "value": values})
-            return line.assign(panel="b", quantity="proportional", estimator=estimator, treatment="imputed")
+            return pd.DataFrame({"panel": "b", "x": ends, "quantity": "proportional", "value": values})
     return pd.DataFrame()
 
 
@@ -302,7 +299,7 @@ def _exponent_text(exponents: pd.DataFrame, estimator: str) -> str:
 
 
 def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> None:
-    low, high = ax.get_ylim()
+    low, high = ax.get_ylim()  # an end of 0 or inf, where the data sets no bound, is drawn to the edge
     optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
     counted, trained = (optima.loc[optima["treatment"] == name] for name in ("imputed", "excluded"))
     for estimator, look in LOOKS.items():
@@ -319,8 +316,8 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
         other = other.loc[other["edge"] == ""].merge(rows.loc[:, ["x", "value", "edge"]], on="x", suffixes=("", "_all"))
         other = other.loc[~np.isclose(other["value"], other["value_all"], rtol=0.01) | (other["edge_all"] != "")]
         if len(other):
-            name = f"{NAMES[estimator][0]}, failed runs left out, where it differs"
-            points(ax, other["x"] * BESIDE[estimator] ** 3, other, Look(look.color, "x", ""), name)
+            name = f"{NAMES[estimator][0]} without the failed runs, where it differs (no bar)"
+            ax.plot(other["x"] * BESIDE[estimator] ** 3, other["value"], "x", color=look.color, alpha=0.6, label=name)
 
 
 def _sweep_figure(
@@ -337,8 +334,9 @@ def _sweep_figure(
     line = _proportional(optima)
     data = pd.concat([part for part in (counted, trained, optima, line, exponents) if len(part)])
     values, sizes = sorted(rows[axis].unique()), rows["batch_size"].tolist()
-    title = f"Figure {sweep.number}. Optimal batch size and {sweep.title}, {_span(rows['update'], 'update')}"
-    means = f"(a): means over {_span(counted['seeds'], 'seed')}; bars: {SEEDS_95}"
+    name = sweep.experiment.replace("_", " ")
+    title = f"Figure {sweep.number}. Optimal batch size and {name}, {_span(rows['update'], 'update')}"
+    means = f"points in (a): means over {_span(counted['seeds'], 'seed')}; bars: {SEEDS_95}"
     with rc_context(style.RC):
         figure, left, right = _two_parts(title, means, (1.15, 1))
         top, full = two_scales(left, "a", "at the end", _window(counted, axis))
@@ -349,7 +347,7 @@ def _sweep_figure(
             for ax in (top, full):
                 ax.plot(only["batch_size"], 100 * only["value"], color=look.color, ls=":", lw=0.8)
                 points(ax, own["batch_size"], own, look, f"{sweep.symbol} = {number(value)}", 100)
-            below_scale(top, own["batch_size"], own, look.color)
+            below_scale(top, own["batch_size"], own)
         _legend(left, top, 4, [Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out"), BELOW])
 
         ax = right.subplots()
@@ -363,7 +361,7 @@ def _sweep_figure(
             ax.text(0.5, 0.5, "no optimum inside the grid", transform=ax.transAxes, ha="center", color=GREY)
         style.plain_log(ax.xaxis)
         style.plain_log(ax.yaxis)
-        seen = [EDGES[edge] for edge in EDGES if edge in set(optima["edge"])]
+        seen = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == "imputed", "edge"])]
         _legend(right, ax, 1, [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen])
         if axis == "momentum":
             upper = ax.secondary_xaxis("top", label="b top")

@@ -112,3 +112,21 @@ def _processor() -> str:
     return next(
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
     )
+
+
+def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path) -> None:
+    """Write what a run was made of: its configuration and digests of it, of code, data and every table; and the machine."""
+    from bayes_sgd.tables import write_json
+
+    write_json(
+        path,
+        {
+            "run": config["run"],
+            "config_digest": digest(config),
+            "code_digest": code,
+            "data": json.loads(manifest.read_text(encoding="utf-8")),
+            "tables": {table.name: file_digest(table) for table in sorted(tables.glob("*.csv"))},
+            "environment": environment(),
+            "config": config,
+        },
+    )

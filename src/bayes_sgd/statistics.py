@@ -57,7 +57,8 @@ def _optimum_replicates(curve: ResponseCurve, treatment: str, estimator: str, co
     runs, log_b = runs[rows], np.log(curve.batch_sizes[rows])
     n = runs @ draws
     drawn = n.any(axis=0)
-    if not drawn.any():
+    # Where no batch size trains, the best of accuracies at chance is no optimum, failed runs imputed or not.
+    if not counted_runs(curve, "excluded")[1].any():
         return np.full(draws.shape[1], np.nan)
     accuracy = np.where(runs, aligned_accuracy(curve)[rows], 0.0)
     mean = np.divide(accuracy @ draws, n, out=np.where(n > 0, 0.0, np.where(drawn, -np.inf, 0.0)), where=n > 0)

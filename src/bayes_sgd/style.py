@@ -75,10 +75,10 @@ def plain_log(axis: Axis) -> None:
 
 
 def points(ax: Axes, x: pd.Series, table: pd.DataFrame, look: Look, label: str = "", scale: float = 1.0) -> None:
-    """Draw `value` with the bar from `ci_low` to `ci_high`; what is not finite is left out."""
+    """Draw `value` with the bar from `ci_low` to `ci_high`; the bar only if the point is on the scale."""
     shown = np.isfinite(table["value"].to_numpy(float)) & np.isfinite(x.to_numpy(float))
     value, low, high = scale * table.loc[:, ["value", "ci_low", "ci_high"]].to_numpy(float)[shown].T
-    bars = np.nan_to_num(np.stack([value - low, high - value])).clip(min=0)
+    bars = np.nan_to_num(np.stack([value - low, high - value])).clip(min=0) * (value >= ax.get_ylim()[0])
     color, marker, line = look
     ax.errorbar(x[shown], value, yerr=bars, label=label, color=color, marker=marker, ls=line, elinewidth=0.9)
 
@@ -91,8 +91,9 @@ def two_scales(part: SubFigure, panel: str, title: str, limits: tuple[float, flo
     return top, full
 
 
-def below_scale(ax: Axes, x: pd.Series, table: pd.DataFrame, color: str) -> None:
+def below_scale(ax: Axes, x: pd.Series, table: pd.DataFrame) -> None:
     """Mark the accuracies that lie below the axis by triangles on its lower edge."""
     low = ax.get_ylim()[0]
     below = x.loc[100 * table["value"] < low]
-    ax.plot(below, np.full(len(below), low), "v", ms=5.5, mfc="white", mec=color, clip_on=False, zorder=5)
+    marks = ax.plot(below, np.full(len(below), low), "v", ms=5.5, mfc="white", mec=GREY, clip_on=False, zorder=5)
+    marks[0].set_in_layout(False)  # unclipped and empty, it would count as a point in the corner of the figure

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -84,7 +84,7 @@ def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
         UserError: no such file, not a table, or a named column is not there.
     """
     try:
-        frame = pd.read_csv(path, keep_default_na=True, float_precision="round_trip")
+        frame = pd.read_csv(path, float_precision="round_trip", dtype={"hidden_sizes": str})
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:
@@ -93,6 +93,16 @@ def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     if missing:
         raise UserError(f"{path}: column {missing[0]} is missing; wanted: {', '.join(columns)}")
     return frame
+
+
+def collect(parts: Sequence[Path], path: Path) -> None:
+    """Join tables, CSV or sealed Parquet, one below the other, and write them as CSV.
+
+    Raises:
+        UserError: a part is missing or damaged.
+    """
+    frames = [read_parquet(part)[0] if part.suffix == ".parquet" else read_csv(part) for part in parts]
+    write_csv(path, pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CELLS)))
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, origin: Mapping[str, str]) -> None:

@@ -34,6 +34,6 @@ rule plot_figure:
     params:
         facts=lambda wildcards: figure_facts(CONFIG)[wildcards.figure],
         config=part("run", "experiments", "cell", "seeds", "record", "statistics", "data"),
-        code=code_digest("figures"),
+        code=code_digest("gallery"),
     script:
         "../scripts/plot_figure.py"

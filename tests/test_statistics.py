@@ -1,0 +1,357 @@
+"""Intervals, optima and exponents: known answers, exact invariances, coverage, an independent witness."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from synthetic import GRID, broad, cliff, experiment, make_cells
+
+from bayes_sgd.errors import UserError
+from bayes_sgd.intervals import bootstrap_mean, mean_interval, paired_difference, proportion_interval, spearman
+from bayes_sgd.optimum import (
+    Experiment,
+    ResponseCurve,
+    aligned_accuracy,
+    argmax_optimum,
+    counted_runs,
+    interior_optimum,
+    quadratic_optimum,
+    response_curves,
+)
+from bayes_sgd.statistics import Optima, fit_optima, log_slope, optimum_table, scaling_exponent, scaling_table
+
+FEW = settings(max_examples=15, deadline=None)
+
+
+def fit(exp: Experiment, estimator: str = "quadratic", treatment: str = "imputed", replicates: int = 300) -> Optima:
+    (optima,) = fit_optima({"x": exp}, estimators=[estimator], treatments=[treatment], n_replicates=replicates)
+    return optima
+
+
+@pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize(("axis", "values"), [
+    ("learning_rate", (0.025, 0.05, 0.1, 0.2, 0.4)),
+    ("momentum", (0.0, 0.5, 0.8, 0.9, 0.95)),
+    ("n_train", (500, 1000, 2000, 4000, 8000)),
+])  # fmt: skip
+def test_known_exponents_are_recovered(axis: str, values: tuple[float, ...], exponent: float) -> None:
+    table = scaling_table(fit_optima({"x": experiment(axis, values=values, exponent=exponent)}, n_replicates=500))
+    assert len(table) == 4
+    for row in table.to_dict("records"):
+        tolerance = 0.08 if row["estimator"] == "quadratic" else 0.25
+        assert row["exponent"] == pytest.approx(exponent, abs=tolerance)
+        assert row["ci_low"] <= row["exponent"] <= row["ci_high"]
+        assert row["n_points"] == 5
+        assert row["budget"] == "2000 updates"
+    assert table["ratio"].to_numpy() == pytest.approx(20 if axis == "momentum" else 16)
+
+
+@pytest.mark.parametrize("shape", [cliff, broad])
+def test_interval_covers_the_exponent(shape: object) -> None:
+    covered, widths = 0, []
+    for rng in range(60):
+        interval, _, _ = scaling_exponent(fit(experiment(exponent=1.0, rng=rng, shape=shape), replicates=400))
+        covered += interval.low <= 1.0 <= interval.high
+        widths.append(interval.high - interval.low)
+    # 60 runs of 95 % cover 52 or more in 99 of 100 cases; wide intervals would be no merit.
+    assert covered >= 52
+    assert np.median(widths) < 0.25
+
+
+def test_more_seeds_give_narrower_intervals() -> None:
+    def width(seeds: int) -> float:
+        fits = [scaling_exponent(fit(experiment(shape=broad, seeds=seeds, rng=rng)))[0] for rng in range(8)]
+        return float(np.median([interval.high - interval.low for interval in fits]))
+
+    assert width(4) > width(8) > width(32)
+
+
+@pytest.mark.parametrize("estimator", ["argmax", "quadratic"])
+@pytest.mark.parametrize(("centre", "side"), [(1.5, "below"), (130.0, "above")])
+def test_peak_at_the_edge_has_no_number(estimator: str, centre: float, side: str) -> None:
+    exp = experiment(exponent=0.0, values=(0.1,), centre=centre, grid=GRID[:12])
+    row = optimum_table([fit(exp, estimator)]).iloc[0]
+    assert row["censored"]
+    assert row["censored_side"] == side
+    assert row[["b_opt", "ci_low", "ci_high"]].isna().all()
+    assert row["argmax"] == GRID[0 if side == "below" else 11]
+    assert np.isnan(row["grid_low" if side == "below" else "grid_high"])
+    assert row["censored_fraction"] > 0.9
+
+
+def test_where_nothing_trains_there_is_no_optimum() -> None:
+    # Accuracies that scatter around chance have an interior maximum, which means nothing.
+    table = optimum_table(fit_optima({"x": experiment(values=(0.1,), centre=1e5, grid=GRID[:12])}, n_replicates=100))
+    assert table["censored"].all()
+    assert table["b_opt"].isna().all()
+
+
+def test_censored_points_leave_the_exponent() -> None:
+    exp = experiment(values=(0.025, 0.05, 0.1, 0.2, 0.4), grid=[b for b in GRID if b > 7])
+    row = scaling_table([fit(exp)]).iloc[0]
+    assert row["n_points"] == 4
+    assert row["ratio"] == pytest.approx(8)
+    assert row["n_censored"] == 1
+    few = experiment(values=(0.2, 0.4))
+    row = scaling_table([fit(few)]).iloc[0]
+    assert np.isnan(row["exponent"])
+    assert np.isnan(row["ci_low"])
+
+
+def test_an_unbounded_side_is_an_open_interval() -> None:
+    rows = make_cells(values=(0.1,), shape=lambda u: 0.9 - 0.00002 * u**2, seeds=4, grid=GRID[:6])
+    table = optimum_table(fit_optima({"x": {"axis": "learning_rate", "rows": rows}}, n_replicates=500))
+    known = table[~table["censored"]]
+    assert ((known["ci_low"] == 0) | (known["ci_high"] == np.inf)).all()
+
+
+def test_quadratic_is_exact_for_a_parabola() -> None:
+    log_b = np.log(np.array([4.0, 6, 8, 11, 16, 23, 32]))
+    mean = 0.9 - 0.01 * (log_b - np.log(10)) ** 2
+    for error in (0.0, 0.02):
+        found = quadratic_optimum(log_b, mean[:, None], np.full((7, 1), error))
+        assert found[0] == pytest.approx(np.log(10))
+
+
+def test_quadratic_agrees_with_weighted_least_squares() -> None:
+    generator = np.random.default_rng(0)
+    log_b = np.log(np.array(GRID))
+    curve = response_curves(make_cells(values=(0.1,)), "learning_rate")[0]
+    mean, error = curve.accuracy.mean(axis=1), generator.uniform(0.001, 0.03, len(GRID))
+    near = np.abs(log_b - log_b[mean.argmax()]) <= np.log(3)
+    design = np.vander(log_b[near], 3)
+    a, b, _ = sm.WLS(mean[near], design, weights=1 / (error[near] ** 2 + 0.004**2)).fit().params
+    assert quadratic_optimum(log_b, mean[:, None], error[:, None])[0] == pytest.approx(-b / (2 * a))
+
+
+def test_a_convex_top_and_a_vertex_outside_the_window_are_censored() -> None:
+    log_b = np.log(np.array([1.0, 2, 4, 8, 16]))
+    convex = np.array([0.9, 0.5, 0.91, 0.5, 0.9])
+    assert np.isinf(quadratic_optimum(log_b, convex[:, None], np.zeros((5, 1)), window=20.0)).all()
+    # Noise lifts one point of a steady rise: the parabola through the window still rises.
+    rise = np.array([0.1, 0.2, 0.3, 0.61, 0.6, 0.7, 0.6])
+    found = quadratic_optimum(np.log(2.0 ** np.arange(7)), rise[:, None], np.zeros((7, 1)), window=16.0)
+    assert np.isinf(found[0]) or np.log(2) <= found[0] <= np.log(64)
+
+
+def test_slope_agrees_with_statsmodels() -> None:
+    generator = np.random.default_rng(1)
+    x = np.array([0.1, 0.2, 0.5, 1.0, 3.0])
+    log_b = generator.normal(size=(5, 3))
+    log_b[1, 1], log_b[:3, 2] = np.inf, -np.inf
+    slopes = log_slope(x, log_b)
+    for r, used in ((0, [0, 1, 2, 3, 4]), (1, [0, 2, 3, 4])):
+        witness = sm.OLS(log_b[used, r], sm.add_constant(np.log(x[used]))).fit().params[1]
+        assert slopes[r] == pytest.approx(witness)
+    assert np.isnan(slopes[2])
+
+
+@FEW
+@given(
+    constants=st.lists(st.floats(-0.2, 0.2), min_size=6, max_size=6),
+    estimator=st.sampled_from(["argmax", "quadratic"]),
+    treatment=st.sampled_from(["imputed", "excluded"]),
+    rng=st.integers(0, 50),
+)
+def test_what_a_seed_adds_everywhere_cancels(constants: list[float], estimator: str, treatment: str, rng: int) -> None:
+    exp = experiment(seeds=6, rng=rng, values=(0.05, 0.1, 0.2))
+    moved = exp["rows"].assign(test_accuracy=exp["rows"]["test_accuracy"] + np.array(constants)[exp["rows"]["seed"]])
+    before, after = fit(exp, estimator, treatment), fit({"axis": exp["axis"], "rows": moved}, estimator, treatment)
+    np.testing.assert_allclose(after.log_b, before.log_b, atol=1e-6)
+    np.testing.assert_allclose(np.quantile(after.replicates, [0.1, 0.9]), np.quantile(before.replicates, [0.1, 0.9]),
+                               atol=1e-6)  # fmt: skip
+
+
+def test_unpaired_offsets_would_widen_the_interval() -> None:
+    exp = experiment(shape=broad, seeds=8, rng=2)
+    generator = np.random.default_rng(0)
+    keys = exp["rows"].groupby(["learning_rate", "batch_size", "seed"]).ngroup().to_numpy()
+    noise = generator.normal(0, 0.01, keys.max() + 1)[keys]
+    unpaired: Experiment = {
+        "axis": exp["axis"],
+        "rows": exp["rows"].assign(test_accuracy=exp["rows"]["test_accuracy"] + noise),
+    }
+    paired, other = (scaling_exponent(fit(e, replicates=1000))[0] for e in (exp, unpaired))
+    assert other.high - other.low > 1.5 * (paired.high - paired.low)
+
+
+@FEW
+@given(factor=st.floats(0.01, 100), estimator=st.sampled_from(["argmax", "quadratic"]))
+def test_scaling_all_batch_sizes_scales_the_optimum(factor: float, estimator: str) -> None:
+    exp = experiment(seeds=5, values=(0.05, 0.1, 0.2))
+    scaled: Experiment = {
+        "axis": exp["axis"],
+        "rows": exp["rows"].assign(batch_size=exp["rows"]["batch_size"] * factor),
+    }
+    before, after = fit(exp, estimator), fit(scaled, estimator)
+    np.testing.assert_allclose(after.log_b, before.log_b + np.log(factor), atol=1e-7)
+    np.testing.assert_allclose(scaling_exponent(after)[0], scaling_exponent(before)[0], atol=1e-7)
+
+
+@FEW
+@given(seed=st.integers(0, 1000))
+def test_the_order_of_rows_and_the_names_of_seeds_do_not_matter(seed: int) -> None:
+    exp = experiment(seeds=6, values=(0.05, 0.1, 0.2))
+    shuffled = exp["rows"].sample(frac=1, random_state=seed)
+    pd.testing.assert_frame_equal(
+        optimum_table([fit(exp)]), optimum_table([fit({"axis": exp["axis"], "rows": shuffled})])
+    )
+    names = np.random.default_rng(seed).permutation(6)
+    renamed: Experiment = {"axis": exp["axis"], "rows": shuffled.assign(seed=names[shuffled["seed"]])}
+    a, b = (scaling_exponent(fit(e, replicates=2000))[0] for e in (exp, renamed))
+    assert b.value == pytest.approx(a.value)
+    assert b.high - b.low == pytest.approx(a.high - a.low, rel=0.35)
+
+
+def test_the_two_treatments_of_failed_runs() -> None:
+    exp = experiment(rng=1)
+    curve = response_curves(exp["rows"], "learning_rate")[2]
+    assert curve.updates == 2000
+    assert curve.failed[0].all()
+    assert not curve.failed[-1].any()
+    runs, rows = counted_runs(curve, "excluded")
+    assert not (runs & curve.failed).any()
+    assert (rows == (~curve.failed).mean(axis=1).__ge__(0.5)).all()
+    table = optimum_table(fit_optima({"x": exp}, n_replicates=200)).set_index(["treatment", "estimator", "axis_value"])
+    both = [table.loc[(t, "quadratic", 0.1), "b_opt"] for t in ("imputed", "excluded")]
+    assert both[1] == pytest.approx(both[0], rel=0.2)
+    assert table.loc[("imputed", "argmax", 0.1), "failures"].startswith("2:1.00")
+    assert table.loc[("imputed", "argmax", 0.1), "failure_fraction"] == 0
+
+
+def test_one_failing_seed_moves_the_imputed_mean_only() -> None:
+    rows = make_cells(values=(0.1,), noise=0.2)
+    struck = (rows["batch_size"] == 23) & (rows["seed"] == 0)
+    rows.loc[struck, ["test_accuracy", "train_accuracy", "diverged"]] = [0.1, 0.1, True]
+    exp: Experiment = {"axis": "learning_rate", "rows": rows}
+    peaks = {t: optimum_table([fit(exp, "argmax", t)]).iloc[0] for t in ("imputed", "excluded")}
+    assert peaks["imputed"]["argmax"] != 23
+    assert peaks["excluded"]["argmax"] == 23
+    assert peaks["excluded"]["failure_fraction"] == pytest.approx(1 / 8)
+
+
+def test_recorded_update_by_fraction_of_the_budget() -> None:
+    rows = make_cells(values=(0.1,))
+    assert response_curves(rows, "learning_rate", 0.5)[0].updates == 1000
+    table = scaling_table(fit_optima({"x": experiment()}, fraction=0.5, n_replicates=100))
+    assert set(table["budget"]) == {"1000 updates"}
+    assert set(table["budget_fraction"]) == {0.5}
+
+
+def test_budget_in_proportion_is_named() -> None:
+    exp = experiment()
+    scale = 0.4 / exp["rows"]["learning_rate"]
+    exp["rows"] = exp["rows"].assign(update=exp["rows"]["update"] * scale, updates=exp["rows"]["updates"] * scale)
+    row = scaling_table([fit(exp)]).iloc[0]
+    assert row["budget"] == "learning_rate x updates = 800"
+    assert row["updates"] == 32000
+
+
+def test_missing_and_repeated_runs() -> None:
+    rows = make_cells(values=(0.05, 0.1, 0.2))
+    holes: Experiment = {"axis": "learning_rate", "rows": rows.drop(rows.index[::97])}
+    whole: Experiment = {"axis": "learning_rate", "rows": rows}
+    assert scaling_exponent(fit(holes))[0].value == pytest.approx(scaling_exponent(fit(whole))[0].value, abs=0.1)
+    with pytest.raises(UserError, match="more than one run"):
+        response_curves(pd.concat([rows, rows.head(4)]), "learning_rate")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_never_crash(seeds: int) -> None:
+    optima = fit_optima({"x": experiment(seeds=seeds)}, n_replicates=100)
+    table = scaling_table(optima)
+    assert np.isfinite(table["exponent"]).all()
+    assert np.isnan(table["ci_low"]).all() == (seeds == 1)
+    assert len(optimum_table(optima)) == 20
+
+
+def test_everything_failed_and_experiments_without_numbers() -> None:
+    rows = make_cells(values=(0.1,)).assign(train_accuracy=0.1, test_accuracy=0.1, diverged=True)
+    words: Experiment = {"axis": "labels", "rows": rows}
+    empty: Experiment = {"axis": "learning_rate", "rows": rows.iloc[:0]}
+    dead: Experiment = {"axis": "learning_rate", "rows": rows}
+    optima = fit_optima({"words": words, "empty": empty, "dead": dead}, n_replicates=100)
+    assert {o.experiment for o in optima} == {"dead"}
+    table = optimum_table(optima)
+    assert table["censored"].all()
+    assert table["b_opt"].isna().all()
+    assert optimum_table([]).empty
+
+
+def test_interior_optimum_beats_both_ends_only_if_there_is_one() -> None:
+    peak = interior_optimum(response_curves(make_cells(values=(0.1,)), "learning_rate")[0])
+    assert peak.over_largest.low > 0
+    assert peak.over_smallest_stable.low > 0
+    assert np.median(peak.chosen) == pytest.approx(23, rel=0.5)
+    rising = make_cells(values=(0.1,), shape=lambda u: 0.8 + 0.02 * u)
+    ends = interior_optimum(response_curves(rising, "learning_rate")[0])
+    assert ends.over_largest[:3] == (0, 0, 0)
+    assert ends.over_smallest_stable.low > 0
+
+
+def test_held_out_choice_has_no_selection_bias() -> None:
+    gains = []
+    for rng in range(200):
+        noise = np.random.default_rng(rng).normal(0.9, 0.01, (10, 8))
+        curve = ResponseCurve(0.1, 10, 2.0 ** np.arange(10), noise, np.zeros((10, 8), dtype=bool), np.arange(8))
+        gains.append(interior_optimum(curve).over_largest.value)
+    assert abs(np.mean(gains)) < 4 * np.std(gains) / np.sqrt(len(gains))
+
+
+def test_alignment_keeps_differences_of_means() -> None:
+    curve = response_curves(make_cells(values=(0.1,)), "learning_rate")[0]
+    means, aligned = curve.accuracy.mean(axis=1), aligned_accuracy(curve).mean(axis=1)
+    np.testing.assert_allclose(np.diff(aligned), np.diff(means), atol=1e-12)
+
+
+def test_argmax_at_the_ends() -> None:
+    log_b = np.array([0.0, 1.0, 2.0])
+    mean = np.array([[3.0, 1, 1], [2, 3, 2], [1, 1, 3]])
+    assert argmax_optimum(log_b, mean).tolist() == [-np.inf, 1.0, np.inf]
+
+
+def test_mean_intervals() -> None:
+    values = np.random.default_rng(0).normal(size=12)
+    found = mean_interval(values)
+    assert found[:3] == pytest.approx((values.mean(), *sm.stats.DescrStatsW(values).tconfint_mean()))
+    assert paired_difference(values + 5, values)[:3] == pytest.approx((5, 5, 5))
+    assert np.isnan(mean_interval(values[:1]).low)
+    assert mean_interval(values[:0]).n == 0
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 8), (3, 8), (8, 8), (1, 1)])
+def test_proportion_interval_is_the_exact_one(k: int, n: int) -> None:
+    witness = binomtest(k, n).proportion_ci(method="exact")
+    assert proportion_interval(k, n)[1:3] == pytest.approx((witness.low, witness.high))
+    assert proportion_interval(0, 0).n == 0
+
+
+def test_bootstrap_mean_covers() -> None:
+    generator = np.random.default_rng(0)
+    hits = [
+        interval.low <= 0 <= interval.high
+        for interval in (bootstrap_mean(generator.normal(size=8), 1000, rng=i) for i in range(300))
+    ]
+    assert 0.92 <= np.mean(hits) <= 0.985
+
+
+def test_spearman() -> None:
+    x = np.arange(10.0)[:, None]
+    noise = np.random.default_rng(0).normal(0, 0.1, (10, 5))
+    up, down = spearman(x + noise, x + noise), spearman(x + noise, -x + noise)
+    assert up[:3] == (1, 1, 1)
+    assert down.value == pytest.approx(-1)
+    assert np.isnan(spearman(x + noise, np.zeros((10, 5))).value)
+
+
+def test_the_tables_of_a_run_take_seconds() -> None:
+    start = time.perf_counter()
+    fit_optima({"x": experiment()}, n_replicates=2000)
+    assert time.perf_counter() - start < 10

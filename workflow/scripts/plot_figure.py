@@ -1,0 +1,14 @@
+"""Draw one figure, and write its data beside it."""
+
+from pathlib import Path
+
+from bayes_sgd.config import load_config
+from bayes_sgd.errors import one_line
+from bayes_sgd.figures import save
+from bayes_sgd.gallery import draw
+from bayes_sgd.tables import read_csv
+
+with one_line(snakemake.log[0]):
+    tables = {Path(path).stem: read_csv(Path(path)) for path in snakemake.input}
+    figure, data = draw(snakemake.wildcards.figure, load_config(snakemake.params.config), tables)
+    save(figure, data, Path(snakemake.output.png).with_suffix(""))
