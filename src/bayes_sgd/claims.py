@@ -111,7 +111,8 @@ def load_claims(path: str | Path) -> list[Claim]:
 
 
 def _first_line(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # A mistyped key is also a missing one: the typing error is the one to tell.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     *parents, key = first["loc"] or ("file",)
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     message = first["msg"].removeprefix("Value error, ")

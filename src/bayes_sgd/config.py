@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -32,6 +33,7 @@ Sampling = Literal["independent", "replacement", "shuffle"]
 DataName = Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "file"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Recorded = Count | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 MAX_SEEDS = 64  # the label files hold a row for each of so many seeds, whatever the config asks for
 
@@ -119,7 +121,7 @@ class Experiment(_Model):
     """Blocks: cell fields to a value or a list of values; a block's cells are the product of its lists."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
     """Replicates of each cell; the run's `seeds` if not given."""
-    record: Count | list[Count] | None = None
+    record: Recorded | None = None
     """Recorded updates: how many, equally spaced up to the last, or a list of updates (the last is always recorded)."""
     keep_weights: bool = False
     """Keep the weights at the last update, as safetensors."""
@@ -176,7 +178,7 @@ class Config(_Model):
     """Weights at the start; biases start at 0, but with `torch`, which draws them too."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 8
     """Replicates of every cell: initial weights, training subset and batches, paired over cells."""
-    record: Count | list[Count] = 1
+    record: Recorded = 1
     """Recorded updates of every cell: how many, equally spaced up to the last, or a list."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks train; auto takes CUDA where there is one."""
@@ -206,10 +208,6 @@ class Config(_Model):
                             f"experiments.{name}: batch_size {cell.batch_size} is larger than n_train {cell.n_train}; "
                             "allowed: 1 to n_train"
                         )
-            if isinstance(experiment.record, list) and not experiment.record:
-                raise ValueError(f"experiments.{name}.record: an empty list; allowed: a number or a list of updates")
-        if isinstance(self.record, list) and not self.record:
-            raise ValueError("record: an empty list; allowed: a number or a list of updates")
         return self
 
 
@@ -243,16 +241,32 @@ def expand(config: Config, name: str) -> list[list[CellDefaults]]:
     return blocks
 
 
+_PARTS: dict[str, type[BaseModel]] = {
+    "data": DataConfig,
+    "cell": CellDefaults,
+    "linear": LinearConfig,
+    "statistics": StatisticsConfig,
+    "experiments": Experiment,
+    "updates": ConstantProduct,
+}
+
+
 def _first_line(error: ValidationError) -> str:
-    first, *rest = error.errors()
-    key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"]).replace(".[", "[")
-    value = first["input"]
-    message = first["msg"].removeprefix("Value error, ")
+    """The first fault as "key: value: what is allowed"; of a union's faults, the alternatives together."""
+    faults = error.errors()
+    first = faults[0]
+    # names of a union's alternatives stand in the location like keys; keys have neither capitals nor brackets nor "-"
+    keys = [part for part in first["loc"] if isinstance(part, int) or not re.search(r"[A-Z\[]|constrained-", part)]
+    where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
     if first["type"] == "extra_forbidden":
-        message = "unknown key"
-    shown = "" if isinstance(value, dict | BaseModel) or first["type"] == "extra_forbidden" else f" {value!r}:"
-    more = f" (and {len(rest)} more)" if rest else ""
-    return f"{key + ':' if key else ''}{shown} {message}{more}".strip()
+        model = next((_PARTS[key] for key in reversed(keys[:-1]) if key in _PARTS), Config)
+        return f"{where}: unknown key; allowed: {', '.join(model.model_fields)}"
+    same = [fault for fault in faults if fault["loc"][: len(keys)] == first["loc"][: len(keys)]]
+    message = "; or: ".join(dict.fromkeys(fault["msg"].removeprefix("Value error, ") for fault in same))
+    message = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping of keys to values", message)
+    value = first["input"]
+    shown = "" if isinstance(value, dict | BaseModel) else f" {str(value)[:80] if isinstance(value, list) else repr(value)[:80]}:"
+    return f"{where}:{shown} {message}" if where else message
 
 
 def load_config(source: str | Path | Mapping[str, Any], file: str = "config") -> Config:

@@ -23,10 +23,9 @@ from bayes_sgd import style
 from bayes_sgd.errors import UserError
 from bayes_sgd.intervals import mean_interval
 from bayes_sgd.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look, below_scale, number, points, two_scales
-from bayes_sgd.tables import write_atomically, write_csv
+from bayes_sgd.tables import OPTIMUM, SCALING, write_atomically, write_csv
 
 Drawn = tuple[Figure, pd.DataFrame]
-
 SEEDS_95 = "95 % t-interval over seeds"
 BOOTSTRAP_95 = "95 % bootstrap interval over seeds"
 BARS = {"argmax": "next batch sizes sampled", "quadratic": BOOTSTRAP_95}
@@ -34,7 +33,6 @@ NAMES = {"argmax": "A, highest mean on the grid", "quadratic": "B, vertex of a p
 LOOKS = {"argmax": Look(BLUE, "o", ""), "quadratic": Look(VERMILION, "D", "")}
 BESIDE = {"argmax": 0.97, "quadratic": 1.03}  # the two estimators stand side by side, so that neither hides the other
 EDGES = {"above": ("^", "censored: this B or above"), "below": ("v", "censored: this B or below")}
-BELOW = Line2D([], [], ls="", marker="v", mfc="white", mec=GREY, ms=5.5, label="below the scale")
 TRAIN, TEST, ONLY = Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"), Look(BLACK, "^", "-")
 
 
@@ -48,9 +46,9 @@ class _Sweep(NamedTuple):
 
 
 def _need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise UserError(f"{what}: the table has no column {missing[0]}")
+    for name in columns:
+        if name not in frame.columns:
+            raise UserError(f"{what}: the table has no column {name}")
 
 
 def over_seeds(rows: pd.DataFrame, keys: list[str], quantities: list[str]) -> pd.DataFrame:
@@ -176,9 +174,8 @@ def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
 
 
 def _legend(part: SubFigure, ax: Axes, columns: int, more: Iterable[Any]) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    handles, labels = [*handles, *more], [*labels, *(str(line.get_label()) for line in more)]
-    part.legend(handles, labels, loc="outside lower left", ncols=columns, columnspacing=1.2)
+    handles = {str(handle.get_label()): handle for handle in [*ax.get_legend_handles_labels()[0], *more]}
+    part.legend(handles=list(handles.values()), loc="outside lower left", ncols=columns, columnspacing=1.2)
 
 
 def _two_parts(title: str, means: str, ratios: tuple[float, float]) -> tuple[Figure, SubFigure, SubFigure]:
@@ -222,7 +219,7 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
                 points(ax, rows["update"], rows.assign(ci_low=np.nan, ci_high=np.nan), look, f"B = {number(size)}", 100)
                 points(ax, last["update"], last, look, "", 100)
             below_scale(top, last["update"], last)
-        _legend(left, top, 5, [BELOW])
+        _legend(left, top, 5, [])
 
         top, full = two_scales(right, "b", "at the end", limits)
         full.set(xscale="log", xlabel=LABELS["batch_size"])
@@ -232,30 +229,29 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
             points(ax, test["batch_size"], test, TEST, "test, mean", 100)
         below_scale(top, test["batch_size"], test)
         points(full, train["batch_size"], train, TRAIN, "training, mean (full range only)", 100)
-        _legend(right, top, 2, [full.containers[-1], BELOW])
+        _legend(right, top, 2, [full.containers[-1]])
     return figure, data
 
 
 def fig5(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Learning rates: (a) test accuracy against batch size, (b) the optimum against ε, both axes logarithmic."""
-    return _sweep_figure(_Sweep(5, "learning_rate", "learning_rate", "ε"), cells, optimum, scaling, failed_below)
+    return _draw(_Sweep(5, "learning_rate", "learning_rate", "ε"), cells, optimum, scaling, failed_below)
 
 
 def fig6(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Training set sizes: (a) test accuracy against batch size, (b) the optimum against N, both axes logarithmic."""
-    return _sweep_figure(_Sweep(6, "training_set_size", "n_train", "N"), cells, optimum, scaling, failed_below)
+    return _draw(_Sweep(6, "training_set_size", "n_train", "N"), cells, optimum, scaling, failed_below)
 
 
 def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Momentum: (a) test accuracy against batch size, (b) the optimum against 1/(1 − m), both axes logarithmic."""
-    return _sweep_figure(_Sweep(7, "momentum", "momentum", "m"), cells, optimum, scaling, failed_below)
+    return _draw(_Sweep(7, "momentum", "momentum", "m"), cells, optimum, scaling, failed_below)
 
 
 def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep) -> pd.DataFrame:
     """The optima of the cells on show; a censored one stands at the best batch size sampled, `edge` tells its side."""
-    names = ("experiment axis_value updates treatment estimator b_opt ci_low ci_high censored_side argmax grid_low "
-             "grid_high abscissa")  # fmt: skip
-    _need(optimum, names.split(), f"figure {sweep.number}: optimum")
+    extra = ["censored_side", "argmax", "grid_low", "grid_high", "abscissa"]
+    _need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
     shown = rows.loc[:, [sweep.axis, "update"]].drop_duplicates().astype(float)
     table = optimum.loc[(optimum["experiment"] == sweep.experiment) & optimum["estimator"].isin(list(NAMES))]
     table = table.astype({"axis_value": float, "updates": float}).merge(
@@ -284,10 +280,10 @@ def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
 
 
 def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep) -> pd.DataFrame:
-    names = ["experiment", "updates", "treatment", "estimator", "exponent", "ci_low", "ci_high"]
-    _need(scaling, names, f"figure {sweep.number}: scaling")
+    _need(scaling, SCALING, f"figure {sweep.number}: scaling")
     own = (scaling["experiment"] == sweep.experiment) & (scaling["updates"] == rows["update"].max())
-    table = scaling.loc[own, names[2:]].rename(columns={"exponent": "value"})
+    names = ["treatment", "estimator", "exponent", "ci_low", "ci_high"]
+    table = scaling.loc[own, names].rename(columns={"exponent": "value"})
     return table.assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
 
 
@@ -320,7 +316,7 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
             ax.plot(other["x"] * BESIDE[estimator] ** 3, other["value"], "x", color=look.color, alpha=0.6, label=name)
 
 
-def _sweep_figure(
+def _draw(
     sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float
 ) -> Drawn:
     axis, keys = sweep.axis, [sweep.axis, "batch_size"]
@@ -348,7 +344,8 @@ def _sweep_figure(
                 ax.plot(only["batch_size"], 100 * only["value"], color=look.color, ls=":", lw=0.8)
                 points(ax, own["batch_size"], own, look, f"{sweep.symbol} = {number(value)}", 100)
             below_scale(top, own["batch_size"], own)
-        _legend(left, top, 4, [Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out"), BELOW])
+        dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
+        _legend(left, top, 4, [dotted] if failed.any() else [])
 
         ax = right.subplots()
         ax.set(xscale="log", yscale="log", xlabel=LABELS[axis], ylabel=LABELS["b_opt"], label="b")

@@ -20,12 +20,14 @@ from bayes_sgd.optimum import (
     aligned_accuracy,
     argmax_optimum,
     counted_runs,
-    quadratic_optimum,
+    polynomial_optimum,
     response_curves,
 )
 
 TREATMENTS = ("imputed", "excluded")
-ESTIMATORS = ("quadratic", "argmax")
+ESTIMATORS = ("quadratic", "argmax", "cubic")
+# Degree and window of the polynomials in ln B; see `polynomial_optimum`.
+POLYNOMIALS = {"quadratic": (2, 3.0), "cubic": (3, 4.0)}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def _optimum_replicates(curve: ResponseCurve, treatment: str, estimator: str, co
     deviation = np.where(n > 0, mean, 0.0)
     variance = np.divide(accuracy**2 @ draws, n, out=np.zeros(n.shape), where=n > 0) - deviation**2
     error = np.sqrt(np.maximum(variance, 0.0) / np.maximum(n - 1, 1))
-    return np.where(drawn, quadratic_optimum(log_b, mean, error), np.nan)
+    return np.where(drawn, polynomial_optimum(log_b, mean, error, *POLYNOMIALS[estimator]), np.nan)
 
 
 def log_slope(x: Floats, log_b: Floats, min_points: int = 3) -> Floats:

@@ -95,5 +95,6 @@ def below_scale(ax: Axes, x: pd.Series, table: pd.DataFrame) -> None:
     """Mark the accuracies that lie below the axis by triangles on its lower edge."""
     low = ax.get_ylim()[0]
     below = x.loc[100 * table["value"] < low]
-    marks = ax.plot(below, np.full(len(below), low), "v", ms=5.5, mfc="white", mec=GREY, clip_on=False, zorder=5)
-    marks[0].set_in_layout(False)  # unclipped and empty, it would count as a point in the corner of the figure
+    if len(below):  # unclipped and empty, it would count as a point in the corner of the figure
+        at = np.full(len(below), low)
+        ax.plot(below, at, "v", ms=5.5, mfc="white", mec=GREY, clip_on=False, zorder=5, label="below the scale")

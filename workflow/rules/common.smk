@@ -9,15 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bayes_sgd.config import load_config
-from bayes_sgd.datasets import check_source
+from bayes_sgd.datasets import check_source, pool_size
 from bayes_sgd.errors import one_line
-from bayes_sgd.provenance import code_digest
-from bayes_sgd.sweep import packs
 from bayes_sgd.gallery import figure_facts
+from bayes_sgd.provenance import code_digest
+from bayes_sgd.sweep import check_pool, packs
 
 with one_line():
-    CONFIG = load_config(config, file=" + ".join(map(str, workflow.configfiles)))
+    CONFIG_FILE = " + ".join(map(str, workflow.configfiles))
+    CONFIG = load_config(config, CONFIG_FILE)
     check_source(CONFIG.data)
+    check_pool(CONFIG, pool_size(CONFIG.data), CONFIG_FILE)
 
 RUN = CONFIG.run
 DATA = CONFIG.data.prepared_name

@@ -1,0 +1,55 @@
+# `make` alone says what there is. Everything runs in .venv, which the first call makes.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+RUN ?= quick
+CONFIG ?= config/config.yaml
+BIN = .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format publish compare schema clean
+
+help: ## Say what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(BIN)/python -m bayes_sgd.publish show $(RUN)
+
+test: .venv/test lint ## Lint, then all tests
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+lint: .venv/test ## Check style and types of code and rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/pyright
+	$(BIN)/snakemake --lint
+
+format: .venv/test ## Format code and rules
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+publish: .venv/run ## Copy what RUN made to results/published/RUN
+	@$(BIN)/python -m bayes_sgd.publish publish $(RUN)
+
+compare: .venv/run ## Compare RUN with what is published, claim by claim
+	@$(BIN)/python -m bayes_sgd.publish compare $(RUN)
+
+schema: .venv/run ## Write config/schema.json from the models in config.py
+	$(BIN)/python -m bayes_sgd.config > config/schema.json
+
+clean: ## Remove what the workflow made (not the published results, not the downloads)
+	rm -rf results/$(RUN) data/prepared logs benchmarks .snakemake
+
+# requirements.lock pins every version; what is already there is left alone
+.venv/run: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/test: .venv/run requirements-test.lock
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-test.lock
+	@touch $@

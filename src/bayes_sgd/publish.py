@@ -1,0 +1,119 @@
+"""Show a run's verdicts, publish a run, compare a run with the published one; a command line for the Makefile.
+
+Generated and published results are two places: results/<run>/ is made by the workflow, results/published/<run>/ is in Git and
+holds what was reviewed. `python -m bayes_sgd.publish show|publish|compare RUN`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+
+from bayes_sgd.errors import UserError, one_line
+from bayes_sgd.tables import CLAIMS, read_csv
+
+RESULTS = Path("results")
+_WIDTH = 118
+
+
+def _claims(folder: Path) -> pd.DataFrame:
+    return read_csv(folder / "tables" / "claims.csv", CLAIMS)
+
+
+def show(run: str, results: Path = RESULTS) -> str:
+    """The verdicts of a run as text, a line for each claim, and where its tables and figures lie."""
+    folder = results / run
+    claims = _claims(folder)
+    lines = [f"{'claim':5}  {'verdict':21}  {'value [95 % interval]':30}  statement", "-" * _WIDTH]
+    for row in claims.to_dict("records"):
+        first, *more = textwrap.wrap(row["statement"], _WIDTH - 62)
+        lines.append(f"{row['claim']:5}  {row['verdict']:21}  {_interval(row):30}  {first}")
+        lines += [" " * 62 + line for line in more]
+    counts = claims["verdict"].value_counts()
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return "\n".join(
+        [*lines, "-" * _WIDTH, f"{len(claims)} claims: {summary}", f"tables:  {folder}/tables", f"figures: {folder}/figures"]
+    )
+
+
+def _interval(row: dict) -> str:
+    if pd.isna(row["value"]):
+        return "-"
+    return f"{row['value']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
+
+
+def publish(run: str, results: Path = RESULTS) -> list[Path]:
+    """Copy the tables, figures, verdicts and provenance of a finished run to results/published/<run>/.
+
+    Raises:
+        UserError: the run is not finished.
+    """
+    source, target = results / run, results / "published" / run
+    wanted = [source / "provenance.json", source / "verdicts.json"]
+    for path in wanted:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; finish the run {run!r} first")
+    wanted += sorted([*source.glob("tables/*.csv"), *source.glob("figures/fig*.*")])
+    shutil.rmtree(target, ignore_errors=True)
+    copies = []
+    for path in wanted:
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        copies.append(copy)
+    return copies
+
+
+def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
+    """Whether a run agrees with the published one of its name, claim by claim: the text, and whether all agree.
+
+    A claim agrees if both runs have the same verdict, and if the intervals overlap (our choice: two runs on other machines or
+    seeds need not give equal numbers, but numbers that are compatible).
+    """
+    ours, published = _claims(results / run), _claims(results / "published" / run)
+    both = published.merge(ours, on="claim", how="outer", suffixes=("_published", ""), sort=False)
+    lines, agree = [], True
+    for row in both.to_dict("records"):
+        there = {key.removesuffix("_published"): value for key, value in row.items() if key.endswith("_published")}
+        if pd.isna(row["verdict"]) or pd.isna(there["verdict"]):
+            word = "only in one"
+        elif row["verdict"] != there["verdict"]:
+            word = "OTHER VERDICT"
+        elif not (row["ci_low"] <= there["ci_high"] and there["ci_low"] <= row["ci_high"]) and pd.notna(row["value"]):
+            word = "APART"
+        else:
+            word = "agrees"
+        agree &= word == "agrees"
+        lines.append(
+            f"{row['claim']:5}  {word:13}  here {row['verdict']}: {_interval(row)};  "
+            f"published {there['verdict']}: {_interval(there)}"
+        )
+    total = "All claims agree" if agree else "Not all claims agree"
+    return "\n".join([*lines, f"{total} with results/published/{run}."]), agree
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bayes_sgd.publish", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("action", choices=["show", "publish", "compare"])
+    parser.add_argument("run", help="name of a run: a folder under results/")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs (default: results)")
+    given = parser.parse_args(arguments)
+    with one_line():
+        if given.action == "show":
+            print(show(given.run, given.results))
+        elif given.action == "publish":
+            print("\n".join(map(str, publish(given.run, given.results))))
+        else:
+            text, agree = compare(given.run, given.results)
+            print(text)
+            return 0 if agree else 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
