@@ -205,6 +205,7 @@ def test_fig1_draws_percent_and_enlarges_the_true_labels() -> None:
     np.testing.assert_allclose(np.asarray(line.get_ydata(), float), 100 * own["value"])
     (inset,) = panels["b top"].child_axes
     assert inset.get_ylim()[0] > 98
+    assert panels["a bottom"].get_yscale() == panels["b bottom"].get_yscale() == "log"
 
 
 def test_fig2_marks_zero_chance_and_the_lowest_points() -> None:
@@ -219,6 +220,8 @@ def test_fig2_marks_zero_chance_and_the_lowest_points() -> None:
     assert lines["lowest mean"].get_xdata()[0] == own.loc[own["value"].idxmin(), "l2"]
     assert panels["a top"].get_yscale() == "log"
     assert panels["a bottom"].get_yscale() == "linear"
+    (inset,) = panels["b bottom"].child_axes
+    assert np.max(inset.lines[0].get_xdata()) <= 10 * lines["lowest mean"].get_xdata()[0]
 
 
 # ------------------------------------------------------------------------------------------------ figure 4
@@ -417,9 +420,9 @@ def test_nothing_trains() -> None:
 def test_bad_tables_are_named() -> None:
     cells = cells_table("learning_rate", seeds=2)
     optimum, scaling = tables("learning_rate", cells)
-    with pytest.raises(UserError, match="figure 1: the table has no column margin"):
+    with pytest.raises(UserError, match=r"Figure 1\..*: the table has no column margin"):
         figures.fig1(linear_table(1, 1).drop(columns="margin"))
-    with pytest.raises(UserError, match="figure 2: the table has no rows with real or random labels"):
+    with pytest.raises(UserError, match=r"Figure 2\..*: the table has no rows with real or random labels"):
         figures.fig2(linear_table(1, 1).assign(labels="random-0.2"))
     with pytest.raises(UserError, match="figure 4: the table has no rows"):
         figures.fig4(cells.iloc[:0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 
 import numpy as np
@@ -11,19 +10,12 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 from synthetic import GRID, broad, cliff, experiment, make_cells
 
 from bayes_sgd.errors import UserError
-from bayes_sgd.intervals import bootstrap_mean, mean_interval, paired_difference, proportion_interval, spearman
 from bayes_sgd.optimum import (
     Experiment,
-    ResponseCurve,
-    aligned_accuracy,
-    argmax_optimum,
     counted_runs,
-    interior_optimum,
-    polynomial_optimum,
     response_curves,
 )
 from bayes_sgd.statistics import Optima, fit_optima, log_slope, optimum_table, scaling_exponent, scaling_table
@@ -113,55 +105,12 @@ def test_an_unbounded_side_is_an_open_interval() -> None:
     assert ((known["ci_low"] == 0) | (known["ci_high"] == np.inf)).all()
 
 
-def test_quadratic_is_exact_for_a_parabola() -> None:
-    log_b = np.log(np.array([4.0, 6, 8, 11, 16, 23, 32]))
-    mean = 0.9 - 0.01 * (log_b - np.log(10)) ** 2
-    for error, degree in itertools.product((0.0, 0.02), (2, 3)):
-        found = polynomial_optimum(log_b, mean[:, None], np.full((7, 1), error), degree)
-        assert found[0] == pytest.approx(np.log(10), abs=1e-4)
-
-
-def test_cubic_finds_the_maximum_of_a_cubic() -> None:
-    log_b = np.log(np.array([4.0, 6, 8, 11, 16, 23, 32]))
-    z = log_b - np.log(10)
-    mean = 0.9 - 0.01 * z**2 + 0.004 * z**3
-    assert polynomial_optimum(log_b, mean[:, None], np.zeros((7, 1)), 3)[0] == pytest.approx(np.log(10), abs=1e-4)
-
-
-def test_cubic_through_three_points_is_the_parabola() -> None:
-    log_b, mean = np.log(np.array([4.0, 16, 64])), np.array([[0.88], [0.9], [0.895]])
-    two, three = (polynomial_optimum(log_b, mean, np.zeros((3, 1)), degree) for degree in (2, 3))
-    assert three == pytest.approx(two, abs=1e-3)
-
-
 def test_cubic_is_nearer_to_the_peak_of_a_skewed_curve() -> None:
-    table = optimum_table(fit_optima({"x": experiment(noise=0.1)}, n_replicates=100)).set_index(
-        ["estimator", "treatment"]
-    )
-    expected = 23 * table.loc[("argmax", "imputed"), "axis_value"] / 0.1
-    off = {e: np.abs(np.log(table.loc[(e, "imputed"), "b_opt"] / expected)).mean() for e in ("quadratic", "cubic")}
+    table = optimum_table(fit_optima({"x": experiment(noise=0.1)}, n_replicates=100))
+    table = table[table["treatment"] == "imputed"]
+    ratio = np.log(table["b_opt"] / (230 * table["axis_value"]))
+    off = ratio.abs().groupby(table["estimator"]).mean()
     assert off["cubic"] < 0.2 < off["quadratic"] < 0.5
-
-
-def test_quadratic_agrees_with_weighted_least_squares() -> None:
-    generator = np.random.default_rng(0)
-    log_b = np.log(np.array(GRID))
-    curve = response_curves(make_cells(values=(0.1,)), "learning_rate")[0]
-    mean, error = curve.accuracy.mean(axis=1), generator.uniform(0.001, 0.03, len(GRID))
-    near = np.abs(log_b - log_b[mean.argmax()]) <= np.log(3)
-    design = np.vander(log_b[near], 3)
-    a, b, _ = sm.WLS(mean[near], design, weights=1 / (error[near] ** 2 + 0.004**2)).fit().params
-    assert polynomial_optimum(log_b, mean[:, None], error[:, None])[0] == pytest.approx(-b / (2 * a))
-
-
-def test_a_convex_top_and_a_vertex_outside_the_window_are_censored() -> None:
-    log_b = np.log(np.array([1.0, 2, 4, 8, 16]))
-    convex = np.array([0.9, 0.5, 0.91, 0.5, 0.9])
-    assert np.isinf(polynomial_optimum(log_b, convex[:, None], np.zeros((5, 1)), window=20.0)).all()
-    # Noise lifts one point of a steady rise: the parabola through the window still rises.
-    rise = np.array([0.1, 0.2, 0.3, 0.61, 0.6, 0.7, 0.6])
-    found = polynomial_optimum(np.log(2.0 ** np.arange(7)), rise[:, None], np.zeros((7, 1)), window=16.0)
-    assert np.isinf(found[0]) or np.log(2) <= found[0] <= np.log(64)
 
 
 def test_slope_agrees_with_statsmodels() -> None:
@@ -306,72 +255,6 @@ def test_everything_failed_and_experiments_without_numbers() -> None:
     assert table["censored"].all()
     assert table["b_opt"].isna().all()
     assert optimum_table([]).empty
-
-
-def test_interior_optimum_beats_both_ends_only_if_there_is_one() -> None:
-    peak = interior_optimum(response_curves(make_cells(values=(0.1,)), "learning_rate")[0])
-    assert peak.over_largest.low > 0
-    assert peak.over_smallest_stable.low > 0
-    assert np.median(peak.chosen) == pytest.approx(23, rel=0.5)
-    rising = make_cells(values=(0.1,), shape=lambda u: 0.8 + 0.02 * u)
-    ends = interior_optimum(response_curves(rising, "learning_rate")[0])
-    assert ends.over_largest[:3] == (0, 0, 0)
-    assert ends.over_smallest_stable.low > 0
-
-
-def test_held_out_choice_has_no_selection_bias() -> None:
-    gains = []
-    for rng in range(200):
-        noise = np.random.default_rng(rng).normal(0.9, 0.01, (10, 8))
-        curve = ResponseCurve(0.1, 10, 2.0 ** np.arange(10), noise, np.zeros((10, 8), dtype=bool), np.arange(8))
-        gains.append(interior_optimum(curve).over_largest.value)
-    assert abs(np.mean(gains)) < 4 * np.std(gains) / np.sqrt(len(gains))
-
-
-def test_alignment_keeps_differences_of_means() -> None:
-    curve = response_curves(make_cells(values=(0.1,)), "learning_rate")[0]
-    means, aligned = curve.accuracy.mean(axis=1), aligned_accuracy(curve).mean(axis=1)
-    np.testing.assert_allclose(np.diff(aligned), np.diff(means), atol=1e-12)
-
-
-def test_argmax_at_the_ends() -> None:
-    log_b = np.array([0.0, 1.0, 2.0])
-    mean = np.array([[3.0, 1, 1], [2, 3, 2], [1, 1, 3]])
-    assert argmax_optimum(log_b, mean).tolist() == [-np.inf, 1.0, np.inf]
-
-
-def test_mean_intervals() -> None:
-    values = np.random.default_rng(0).normal(size=12)
-    found = mean_interval(values)
-    assert found[:3] == pytest.approx((values.mean(), *sm.stats.DescrStatsW(values).tconfint_mean()))
-    assert paired_difference(values + 5, values)[:3] == pytest.approx((5, 5, 5))
-    assert np.isnan(mean_interval(values[:1]).low)
-    assert mean_interval(values[:0]).n == 0
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 8), (3, 8), (8, 8), (1, 1)])
-def test_proportion_interval_is_the_exact_one(k: int, n: int) -> None:
-    witness = binomtest(k, n).proportion_ci(method="exact")
-    assert proportion_interval(k, n)[1:3] == pytest.approx((witness.low, witness.high))
-    assert proportion_interval(0, 0).n == 0
-
-
-def test_bootstrap_mean_covers() -> None:
-    generator = np.random.default_rng(0)
-    hits = [
-        interval.low <= 0 <= interval.high
-        for interval in (bootstrap_mean(generator.normal(size=8), 1000, rng=i) for i in range(300))
-    ]
-    assert 0.92 <= np.mean(hits) <= 0.985
-
-
-def test_spearman() -> None:
-    x = np.arange(10.0)[:, None]
-    noise = np.random.default_rng(0).normal(0, 0.1, (10, 5))
-    up, down = spearman(x + noise, x + noise), spearman(x + noise, -x + noise)
-    assert up[:3] == (1, 1, 1)
-    assert down.value == pytest.approx(-1)
-    assert np.isnan(spearman(x + noise, np.zeros((10, 5))).value)
 
 
 def test_the_tables_of_a_run_take_seconds() -> None:

@@ -7,7 +7,6 @@ give them. The data has a row for each point: `panel`, the columns that name the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -79,72 +78,71 @@ def _band(ax: Axes, table: pd.DataFrame, quantity: str, look: Look, label: str, 
     return rows
 
 
-def _linear(linear: pd.DataFrame, quantities: list[str], what: str) -> pd.DataFrame:
-    _need(linear, ["labels", "l2", "seed", *quantities], what)
+def _linear(
+    linear: pd.DataFrame, title: str, quantities: list[str], labels: list[str]
+) -> tuple[Figure, pd.DataFrame, list]:
+    """The means, and two rows of panels, each pair with its part of the means: (a) random labels, (b) true ones."""
+    _need(linear, ["labels", "l2", "seed", *quantities], title)
     data = over_seeds(linear.loc[linear["labels"].isin(["random", "real"])], ["labels", "l2"], quantities)
     if data.empty:
-        raise UserError(f"{what}: the table has no rows with real or random labels")
-    return data.assign(panel=np.where(data["labels"] == "random", "a", "b"))
-
-
-def _linear_axes(data: pd.DataFrame, title: str) -> tuple[Figure, list[tuple[Axes, Axes, pd.DataFrame]]]:
+        raise UserError(f"{title}: the table has no rows with real or random labels")
+    data = data.assign(panel=np.where(data["labels"] == "random", "a", "b"))
     figure = Figure(figsize=(8.6, 5.6), layout="constrained")
     figure.suptitle(f"{title}\nlines: means over {_span(data['seeds'], 'seed')}; bands: {SEEDS_95}", x=0.01, ha="left")
     axes = figure.subplots(2, 2, sharex=True, sharey="row")
     panels = []
     for column, (panel, words) in enumerate([("a", "random labels"), ("b", "informative (true) labels")]):
-        top, bottom = axes[0, column], axes[1, column]
+        top, bottom = axes[:, column]
         top.set(xscale="log", title=f"({panel}) {words}", label=f"{panel} top")
         bottom.set(xlabel=LABELS["l2"], label=f"{panel} bottom")
+        axes[column, 0].set_ylabel(labels[column])
         panels.append((top, bottom, data.loc[data["panel"] == panel]))
-    return figure, panels
+    return figure, data, panels
 
 
 def fig1(linear: pd.DataFrame) -> Drawn:
     """Accuracies and mean margin of the linear model against λ: (a) random, (b) informative labels."""
-    data = _linear(linear, ["train_accuracy", "test_accuracy", "margin"], "figure 1")
+    title, quantities = "Figure 1. Linear model: accuracy and margin", ["train_accuracy", "test_accuracy", "margin"]
     with rc_context(style.RC):
-        figure, panels = _linear_axes(data, "Figure 1. Linear model: accuracy and margin")
-        for top, bottom, table in panels:
-            _band(top, table, "train_accuracy", TRAIN, "training accuracy", 100)
-            _band(top, table, "test_accuracy", TEST, "test accuracy", 100)
-            _band(bottom, table, "margin", ONLY, "mean margin, training set")
-        top, bottom, _ = panels[0]
-        top.set_ylabel(LABELS["accuracy"])
-        top.legend()
-        bottom.set_ylabel(LABELS["margin"])
-        bottom.legend(loc="upper left")
-        top, _, table = panels[1]
+        figure, data, panels = _linear(linear, title, quantities, [LABELS["accuracy"], LABELS["margin"]])
+        top, bottom, table = panels[1]
         inset = top.inset_axes((0.14, 0.14, 0.84, 0.6), xscale="log", title="the same, enlarged", label="b enlarged")
-        _band(inset, table, "train_accuracy", TRAIN, "", 100)
-        _band(inset, table, "test_accuracy", TEST, "", 100)
+        for ax, own in ((panels[0][0], panels[0][2]), (top, table), (inset, table)):
+            _band(ax, own, "train_accuracy", TRAIN, "training accuracy", 100)
+            _band(ax, own, "test_accuracy", TEST, "test accuracy", 100)
+        for _, ax, own in panels:
+            _band(ax, own, "margin", ONLY, "mean margin, training set")
+        bottom.set_yscale("log")  # the margins of random labels are far smaller
+        style.plain_log(bottom.yaxis)
+        panels[0][0].legend()
+        bottom.legend(loc="lower right")
     return figure, data
 
 
 def fig2(linear: pd.DataFrame) -> Drawn:
     """Cross-entropies and log evidence ratio of the linear model against λ: (a) random, (b) informative labels."""
-    evidence = "log_evidence_ratio_per_example"
-    data = _linear(linear, ["train_loss", "test_loss", evidence], "figure 2")
+    title, evidence = "Figure 2. Linear model: cross-entropy and log evidence ratio", "log_evidence_ratio_per_example"
     with rc_context(style.RC):
-        figure, panels = _linear_axes(data, "Figure 2. Linear model: cross-entropy and log evidence ratio")
+        labels = [LABELS["loss"], LABELS[evidence]]
+        figure, data, panels = _linear(linear, title, ["train_loss", "test_loss", evidence], labels)
         for top, bottom, table in panels:
             _band(top, table, "train_loss", TRAIN, "training")
-            curves = [(top, _band(top, table, "test_loss", TEST, "test"))]
-            curves.append((bottom, _band(bottom, table, evidence, ONLY, "E / N")))
-            top.axhline(math.log(2), color=GREY, ls=":", lw=1.2, label="ln 2: chance")
+            tested = _band(top, table, "test_loss", TEST, "test")
+            weighed = _band(bottom, table, evidence, ONLY, "E / N")
+            top.axhline(np.log(2), color=GREY, ls=":", lw=1.2, label="ln 2: chance")
             bottom.axhline(0, color=BLACK, lw=0.9, label="0: above it the null model is better")
-            bottom.axhline(-math.log(2), color=GREY, ls=":", lw=1.2, label="−ln 2: the lowest possible")
-            for ax, rows in curves:
-                lowest = rows.nsmallest(1, "value")
-                ax.plot(lowest["l2"], lowest["value"], "*", ms=13, mfc="none", mec=BLACK, label="lowest mean")
-        top, bottom, _ = panels[0]
-        top.set_yscale("log")
+            bottom.axhline(-np.log(2), color=GREY, ls=":", lw=1.2, label="−ln 2: the lowest possible")
+            for ax, rows in ((top, tested), (bottom, weighed)):
+                star = rows.nsmallest(1, "value")
+                ax.plot(star["l2"], star["value"], "*", ms=13, mfc="none", mec=BLACK, label="lowest mean")
+        top, bottom, table = panels[1]
+        inset = bottom.inset_axes((0.2, 0.5, 0.78, 0.36), xscale="log", title="enlarged", label="b enlarged")
+        best = table.loc[table["quantity"] == evidence].nsmallest(1, "value")["l2"].max()
+        _band(inset, table.loc[table["l2"] <= 10 * best], evidence, ONLY, "")
         lowest = data.loc[(data["quantity"] == "test_loss") & (data["value"] > 0), "value"].min()
-        top.set_ylim(bottom=lowest / 3 if lowest > 0 else None)  # training loss goes to 0 and would take the whole axis
-        top.set_ylabel(LABELS["loss"])
-        bottom.set_ylabel(LABELS[evidence])
-        for ax in panels[1][:2]:
-            ax.legend(loc="upper left")  # on true labels neither quantity comes here
+        top.set(yscale="log", ylim=(lowest / 3 if lowest > 0 else None, None))  # training loss goes to 0, out of view
+        top.legend(loc="upper left")
+        panels[0][1].legend(loc="upper right")
     return figure, data
 
 
@@ -174,8 +172,9 @@ def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
 
 
 def _legend(part: SubFigure, ax: Axes, columns: int, more: Iterable[Any]) -> None:
-    handles = {str(handle.get_label()): handle for handle in [*ax.get_legend_handles_labels()[0], *more]}
-    part.legend(handles=list(handles.values()), loc="outside lower left", ncols=columns, columnspacing=1.2)
+    handles = sorted([*ax.get_legend_handles_labels()[0], *more], key=lambda handle: isinstance(handle, Line2D))
+    unique = {str(handle.get_label()): handle for handle in handles}
+    part.legend(handles=list(unique.values()), loc="outside lower left", ncols=columns, columnspacing=1.2)
 
 
 def _two_parts(title: str, means: str, ratios: tuple[float, float]) -> tuple[Figure, SubFigure, SubFigure]:
@@ -274,7 +273,7 @@ def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
         rows = inside.loc[inside["estimator"] == estimator]
         if len(rows):
             ends = np.array([optima["x"].min(), optima["x"].max()])
-            values = ends * math.exp(np.log(rows["value"] / rows["x"]).mean())
+            values = ends * np.exp(np.log(rows["value"] / rows["x"]).mean())
             return pd.DataFrame({"panel": "b", "x": ends, "quantity": "proportional", "value": values})
     return pd.DataFrame()
 
@@ -345,7 +344,7 @@ def _draw(
                 points(ax, own["batch_size"], own, look, f"{sweep.symbol} = {number(value)}", 100)
             below_scale(top, own["batch_size"], own)
         dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
-        _legend(left, top, 4, [dotted] if failed.any() else [])
+        _legend(left, top, 4, [dotted] if np.any(failed) else [])
 
         ax = right.subplots()
         ax.set(xscale="log", yscale="log", xlabel=LABELS[axis], ylabel=LABELS["b_opt"], label="b")

@@ -8,6 +8,7 @@ goes on; a job's result is the same whether it was interrupted or not.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -91,7 +92,6 @@ def train_pack(
         UserError: the prepared data or an earlier file is damaged.
     """
     torch.set_num_threads(setup.threads)
-    torch.set_flush_denormal(True)  # velocities of dead networks shrink for ever, and denormals are slow
     data = load_labelled(
         prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device
     )
@@ -114,7 +114,7 @@ def train_pack(
         started = time.perf_counter()
         stack_plans, seeds = [plan for plan, _ in stack], stack[0][1]
         rows, new_weights = _train_stack(stack_plans, seeds, data, setup)
-        done = pd.concat([done, rows], ignore_index=True) if len(done) else rows
+        done = _latest([done, rows])
         kept |= new_weights
         write_parquet(partial, done, origin)
         _write_weights(partial_weights, kept, origin)
@@ -197,8 +197,13 @@ def _valid_rows(paths: Iterable[Path], origin: dict[str, str]) -> pd.DataFrame:
             frame, made_by = read_parquet(path)
             if made_by == origin:
                 frames.append(frame)
-    found = [frame for frame in frames if len(frame)] or frames[:1]
-    identity = [name for name in CELLS[: CELLS.index("update") + 1]]
+    return _latest(frames)
+
+
+def _latest(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all frames, of two with the same cell, seed and update the later one."""
+    found = [frame for frame in frames if len(frame)] or [frames[0]]
+    identity = list(CELLS[: CELLS.index("update") + 1])
     return pd.concat(found, ignore_index=True).drop_duplicates(identity, keep="last", ignore_index=True)
 
 
@@ -208,12 +213,15 @@ def _valid_weights(paths: Iterable[Path], origin: dict[str, str]) -> dict[str, T
         if path.exists():
             try:
                 with safe_open(path, framework="pt") as file:
-                    if (file.metadata() or {}) == origin:
+                    if json.loads((file.metadata() or {}).get("bayes_sgd", "{}")) == origin:
                         found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-            except (SafetensorError, OSError):
+            except (SafetensorError, OSError, ValueError):
                 continue  # not whole: the seeds that it held are trained again
     return found
 
 
 def _write_weights(path: Path, weights: dict[str, Tensor], origin: dict[str, str]) -> None:
-    write_atomically(path, lambda file: file.write(save({n: weights[n].contiguous() for n in sorted(weights)}, origin)))
+    # one key of metadata: safetensors writes several in any order, and equal weights should be equal files
+    seal = {"bayes_sgd": json.dumps(origin, sort_keys=True)}
+    content = save({name: weights[name].contiguous() for name in sorted(weights)}, seal)
+    write_atomically(path, lambda file: file.write(content))

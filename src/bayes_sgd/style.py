@@ -93,8 +93,7 @@ def two_scales(part: SubFigure, panel: str, title: str, limits: tuple[float, flo
 
 def below_scale(ax: Axes, x: pd.Series, table: pd.DataFrame) -> None:
     """Mark the accuracies that lie below the axis by triangles on its lower edge."""
-    low = ax.get_ylim()[0]
-    below = x.loc[100 * table["value"] < low]
+    below = x.loc[100 * table["value"] < ax.get_ylim()[0]]
     if len(below):  # unclipped and empty, it would count as a point in the corner of the figure
-        at = np.full(len(below), low)
-        ax.plot(below, at, "v", ms=5.5, mfc="white", mec=GREY, clip_on=False, zorder=5, label="below the scale")
+        low = np.full(len(below), ax.get_ylim()[0])
+        ax.plot(below, low, "v", ms=5.5, mfc="white", mec=GREY, clip_on=False, zorder=5, label="below the scale")

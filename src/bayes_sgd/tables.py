@@ -84,7 +84,7 @@ def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
         UserError: no such file, not a table, or a named column is not there.
     """
     try:
-        frame = pd.read_csv(path, float_precision="round_trip", dtype={"hidden_sizes": str})
+        frame = pd.read_csv(path, dtype={"hidden_sizes": str})
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:

@@ -5,11 +5,6 @@ OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, claims.csv; resu
 """
 
 
-def linear_table(wildcards):
-    """The linear model's table, where the configuration asks for one."""
-    return f"results/{wildcards.run}/tables/linear.csv" if LINEAR_LABELS else []
-
-
 rule estimate_optima:
     input:
         cells="results/{run}/tables/cells.csv",
@@ -20,6 +15,8 @@ rule estimate_optima:
         "logs/{run}/estimate_optima.log",
     benchmark:
         "benchmarks/{run}/estimate_optima.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -49,6 +46,8 @@ rule judge_claims:
         "logs/{run}/judge_claims.log",
     benchmark:
         "benchmarks/{run}/judge_claims.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -70,6 +69,8 @@ rule record_provenance:
         "logs/{run}/record_provenance.log",
     benchmark:
         "benchmarks/{run}/record_provenance.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=1000,

@@ -59,3 +59,14 @@ def part(*keys):
 def wanted_figures():
     """The figures whose cells the configuration holds."""
     return [f"results/{RUN}/figures/{name}.png" for name in figure_facts(CONFIG)]
+
+
+def linear_table(wildcards):
+    """The linear model's table, where the configuration asks for one."""
+    return f"results/{wildcards.run}/tables/linear.csv" if LINEAR_LABELS else []
+
+
+def figure_tables(wildcards):
+    """The tables that a figure is drawn from."""
+    names = ["linear"] if wildcards.figure in ("fig1", "fig2") else ["cells", "optimum", "scaling"]
+    return [f"results/{wildcards.run}/tables/{name}.csv" for name in names]

@@ -13,6 +13,8 @@ rule prepare_data:
         "logs/prepare_data/{data}.log",
     benchmark:
         "benchmarks/prepare_data/{data}.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -33,6 +35,8 @@ rule randomize_labels:
         "logs/randomize_labels/{data}_{labels}.log",
     benchmark:
         "benchmarks/randomize_labels/{data}_{labels}.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=2000,

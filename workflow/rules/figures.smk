@@ -5,12 +5,6 @@ OUTPUTS          results/<run>/figures/fig<number>.png, .svg, .csv
 """
 
 
-def figure_tables(wildcards):
-    """The tables that a figure is drawn from."""
-    names = ["linear"] if wildcards.figure in ("fig1", "fig2") else ["cells", "optimum", "scaling"]
-    return [f"results/{wildcards.run}/tables/{name}.csv" for name in names]
-
-
 rule plot_figure:
     input:
         figure_tables,
@@ -27,6 +21,8 @@ rule plot_figure:
         "logs/{run}/plot_figure/{figure}.log",
     benchmark:
         "benchmarks/{run}/plot_figure/{figure}.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=1000,

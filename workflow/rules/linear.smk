@@ -15,6 +15,8 @@ rule fit_linear:
         "logs/{run}/fit_linear/{labels}.log",
     benchmark:
         "benchmarks/{run}/fit_linear/{labels}.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -35,6 +37,8 @@ rule collect_linear:
         "logs/{run}/collect_linear.log",
     benchmark:
         "benchmarks/{run}/collect_linear.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=1000,

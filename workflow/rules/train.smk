@@ -20,8 +20,10 @@ rule train:
         "logs/{run}/train/{pack}.log",
     benchmark:
         "benchmarks/{run}/train/{pack}.tsv"
-    threads: CONFIG.threads
     priority: 1
+    conda:
+        "../envs/bayes-sgd.yaml"
+    threads: CONFIG.threads
     resources:
         mem_mb=3000,
         runtime=120,
@@ -42,6 +44,8 @@ rule collect_cells:
         "logs/{run}/collect_cells.log",
     benchmark:
         "benchmarks/{run}/collect_cells.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
         mem_mb=2000,

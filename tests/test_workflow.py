@@ -1,0 +1,238 @@
+"""The workflow itself, by real Snakemake on a tiny configuration: once whole, then what must and must not run again."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+PARTS = ("Snakefile", "workflow", "config", "profiles", "src")
+TABLES = ("cells", "linear", "optimum", "scaling", "claims")
+GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [5, 10, 20]}]
+TINY = {
+    "run": "tiny",
+    "seeds": 2,
+    "cell": {"hidden_sizes": [12], "n_train": 100, "updates": 40},
+    "experiments": {
+        "learning_rate": {"axis": "learning_rate", "grid": GRID},
+        "batch_size": {"axis": "learning_rate", "record": 4, "keep_weights": True, "grid": [{"batch_size": [10, 20]}]},
+    },
+    "linear": {"seeds": 2, "n_train": 100, "n_test": 100, "l2_low": 0.01, "l2_high": 100, "l2_per_decade": 1},
+    "statistics": {"replicates": 100},
+}
+
+pytestmark = pytest.mark.workflow
+
+
+def copied(folder: Path, config: dict) -> Path:
+    """A workflow of its own in `folder`, with the library that lies in its src/."""
+    for name in PARTS:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copyfile(source, folder / name)
+    configure(folder, config)
+    return folder
+
+
+def configure(folder: Path, config: dict) -> None:
+    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config))
+
+
+def command(*arguments: str, cores: int = 2) -> list[str]:
+    return [str(SNAKEMAKE), "--cores", str(cores), "--configfile", "config/tiny.yaml", "--nocolor", *arguments]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+
+
+def snakemake(folder: Path, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, cores=cores),
+        cwd=folder,
+        env=environment(folder),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+        check=False,
+    )
+
+
+def ran(folder: Path, *arguments: str, cores: int = 2) -> str:
+    done = snakemake(folder, *arguments, cores=cores)
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """Rule -> number of jobs that a dry run lists."""
+    said = ran(folder, "--dry-run", *arguments)
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE) if name != "total"}
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / "results" / "tiny" / "tables" / f"{name}.csv").read_bytes() for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = copied(tmp_path_factory.mktemp("workflow"), TINY)
+    ran(folder)
+    return folder
+
+
+@pytest.fixture
+def clone(finished, tmp_path) -> Path:
+    """A copy of the finished workflow, times and all, to change at will."""
+    shutil.copytree(finished, tmp_path / "clone", copy_function=shutil.copy2)
+    return tmp_path / "clone"
+
+
+def test_it_makes_tables_figures_and_provenance(finished):
+    results = finished / "results" / "tiny"
+    cells = pd.read_csv(results / "tables" / "cells.csv")
+    assert len(cells) == 2 * (4 * 1 + 2 * 4)
+    assert {"fig1", "fig2", "fig4", "fig5"} == {path.stem for path in results.glob("figures/*.png")}
+    for suffix in ("png", "svg", "csv"):
+        assert len(list(results.glob(f"figures/*.{suffix}"))) == 4
+    assert (results / "provenance.json").exists()
+    claims = pd.read_csv(results / "tables" / "claims.csv").set_index("claim")
+    assert claims.loc["18", "verdict"] == "not tested"
+    assert claims.loc["7", "verdict"] != "not tested"
+
+
+def test_a_second_call_has_nothing_to_do(finished):
+    before = tables(finished)
+    assert "Nothing to be done" in ran(finished)
+    assert tables(finished) == before
+
+
+def test_one_core_gives_the_same_bytes(finished, tmp_path):
+    folder = copied(tmp_path, TINY)
+    ran(folder, cores=1)
+    assert tables(folder) == tables(finished)
+
+
+def test_one_job_a_cell_gives_the_same_numbers(finished, tmp_path):
+    folder = copied(tmp_path, TINY | {"pack": []})
+    assert planned(folder)["train"] == 6
+    ran(folder)
+    packed, alone = (
+        pd.read_csv(where / "results/tiny/tables/cells.csv").sort_values(
+            ["learning_rate", "batch_size", "seed", "update"], ignore_index=True
+        )
+        for where in (finished, folder)
+    )
+    pd.testing.assert_frame_equal(packed, alone, check_exact=True)
+    for name in ("optimum", "scaling", "claims"):
+        assert tables(folder)[name] == tables(finished)[name]
+
+
+def test_a_new_learning_rate_trains_only_its_cells(clone):
+    wider = [*GRID, {"learning_rate": 0.2, "batch_size": [10, 20]}]
+    experiments = TINY["experiments"] | {"learning_rate": {"axis": "learning_rate", "grid": wider}}
+    before = pd.read_csv(clone / "results/tiny/tables/cells.csv")
+    configure(clone, TINY | {"experiments": experiments})
+    jobs = planned(clone)
+    assert jobs["train"] == 2, "the packs of B = 10 and 20"
+    assert not {"prepare_data", "randomize_labels", "fit_linear"} & set(jobs)
+    ran(clone)
+    for batch_size in (10, 20):
+        (log,) = clone.glob(f"logs/tiny/train/*_b{batch_size}_*.log")
+        lines = log.read_text().splitlines()
+        assert len(lines) == 1
+        assert "1 cells x 2 seeds" in lines[0]
+        assert "learning rate 0.2" in lines[0]
+    after = pd.read_csv(clone / "results/tiny/tables/cells.csv")
+    kept = after[after["learning_rate"] != 0.2].reset_index(drop=True)
+    order = ["learning_rate", "batch_size", "seed", "update"]
+    pd.testing.assert_frame_equal(
+        kept.sort_values(order, ignore_index=True), before.sort_values(order, ignore_index=True), check_exact=True
+    )
+
+
+def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone):
+    training = clone / "src" / "bayes_sgd" / "training.py"
+    text = training.read_text()
+    training.write_text(text.replace('"""SGD with momentum', '"""Momentum and SGD', 1) + "\n# a remark\n")
+    assert planned(clone) == {}
+    training.write_text(text + "\nMORE = 1\n")
+    jobs = planned(clone)
+    assert jobs["train"] == 3
+    assert "fit_linear" not in jobs
+    training.write_text(text)
+    figures = clone / "src" / "bayes_sgd" / "figures.py"
+    figures.write_text(figures.read_text() + "\nMORE = 1\n")
+    assert planned(clone) == {"plot_figure": 4, "all": 1}
+
+
+def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(finished, tmp_path):
+    folder, moments = copied(tmp_path, TINY), random.Random(0)
+    for _ in range(10):
+        workflow = subprocess.Popen(
+            command(),
+            cwd=folder,
+            env=environment(folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(moments.uniform(1, 12))
+        os.killpg(workflow.pid, signal.SIGKILL)  # the workflow and its jobs, as when a machine goes down
+        workflow.wait()
+        ran(folder, "--unlock")
+    ran(folder)
+    assert tables(folder) == tables(finished)
+    leftovers = [path for path in (folder / "results").rglob("*") if ".part" in path.name]
+    assert all(path.name.startswith(".") for path in leftovers), "what was being written has a name that nothing reads"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seeds": 0}, "config/tiny.yaml: seeds: 0: Input should be greater than or equal to 1"),
+        ({"epochs": 3}, "config/tiny.yaml: epochs: unknown key; allowed: run, data"),
+        ({"data": {"name": "file", "path": "none.npz"}}, "none.npz"),
+        ({"cell": TINY["cell"] | {"n_train": 3000}}, "n_train 3000 is larger than the pool of 2000"),
+    ],
+)
+def test_bad_input_is_one_line_exit_1_and_nothing_written(tmp_path, change, told):
+    folder = copied(tmp_path, TINY | change)
+    done = snakemake(folder)
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if told in line] != [], done.stdout
+    assert "Traceback" not in done.stdout
+    ours = [line for line in done.stdout.strip().splitlines() if not line.startswith("Using workflow specific profile")]
+    assert len(ours) == 1, done.stdout
+    assert not (folder / "results").exists()
+    assert not (folder / "data").exists()
+
+
+def test_the_default_configuration_is_lint_clean_and_plans(tmp_path):
+    folder = copied(tmp_path, TINY)
+    done = subprocess.run(
+        [str(SNAKEMAKE), "--lint"], cwd=folder, env=environment(folder), text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_report_is_built(clone):
+    ran(clone, "--report", "report.html")
+    page = (clone / "report.html").read_text(encoding="utf-8")
+    assert "fig5" in page
+    assert len(page) > 500_000
