@@ -92,7 +92,7 @@ BAD = {
     "pixel scale zero": (minimal(data={"pixel_scale": 0}), "data.pixel_scale: 0"),
     "unknown initialisation": (minimal(initialization="zeros"), "initialization: 'zeros'"),
     "unknown device": (minimal(device="tpu"), "device: 'tpu'"),
-    "pack over batch size": (minimal(pack=["batch_size"]), "pack[0]: 'batch_size'"),
+    "pack over labels": (minimal(pack=["labels"]), "pack[0]: 'labels'"),
     "pack twice": (minimal(pack=["l2", "l2"]), "must differ"),
     "momentum one": (minimal(cell={"momentum": 1}), "cell.momentum: 1"),
     "negative learning rate": (minimal(cell={"learning_rate": -0.1}), "cell.learning_rate: -0.1"),
@@ -128,7 +128,10 @@ BAD = {
         minimal(experiments={"a": GRID | {"grid": [{"batch_size": 1001}]}}),
         "batch_size 1001 is larger than n_train 1000",
     ),
-    "no recorded update": (minimal(record=[]), "record: []: Input should be a valid integer; or: List should have at least 1 item"),
+    "no recorded update": (
+        minimal(record=[]),
+        "record: []: Input should be a valid integer; or: List should have at least 1 item",
+    ),
     "lambda range upside down": (minimal(linear={"l2_low": 1, "l2_high": 0.1}), "l2_low (1) must lie below"),
     "odd linear training set": (minimal(linear={"n_train": 801}), "linear.n_train: 801"),
     "too few replicates": (minimal(statistics={"replicates": 10}), "statistics.replicates: 10"),
@@ -150,7 +153,12 @@ def test_bad_config_is_told_in_one_line(name):
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("run: [", "not readable as YAML"), ("- 1", "mapping"), ("", "mapping"), (b"\xff\xfe\x00", "not readable as YAML")],
+    [
+        ("run: [", "not readable as YAML"),
+        ("- 1", "mapping"),
+        ("", "mapping"),
+        (b"\xff\xfe\x00", "not readable as YAML"),
+    ],
 )
 def test_a_file_that_is_no_config_is_told_in_one_line(tmp_path, content, told):
     path = tmp_path / "mine.yaml"

@@ -488,7 +488,11 @@ def test_number(value: float, text: str) -> None:
 def rendered(name: str, snakemake: Any) -> str:
     """The caption as HTML, as Snakemake makes it, but strict: a missing fact or bad markup is an error."""
     text = (REPORT / name).read_text(encoding="utf-8")
-    rst = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(text).render(snakemake=snakemake)
+    rst = (
+        jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+        .from_string(text)
+        .render(snakemake=snakemake)
+    )
     return publish_parts(rst, writer="html", settings_overrides={"halt_level": 2, "report_level": 2})["html_body"]
 
 

@@ -15,7 +15,11 @@ from bayes_sgd.tables import write_csv, write_json
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package of three modules, a imports b; gives a function that edits one and returns the digest of a."""
-    files = {"a": "from bayes_sgd.b import f\n\nx = f()\n", "b": '"""Doc."""\n\n\ndef f():\n    return 1\n', "c": "y = 1\n"}
+    files = {
+        "a": "from bayes_sgd.b import f\n\nx = f()\n",
+        "b": '"""Doc."""\n\n\ndef f():\n    return 1\n',
+        "c": "y = 1\n",
+    }
     for name, text in files.items():
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.setattr(provenance, "_PACKAGE", tmp_path)
@@ -56,9 +60,7 @@ def test_environment_names_versions_and_machine():
 def test_record_of_a_run_names_every_table(tmp_path):
     write_csv(tmp_path / "tables" / "claims.csv", pd.DataFrame({"x": [1]}))
     write_json(tmp_path / "manifest.json", {"name": "mnist5k"})
-    record_run(
-        tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables"
-    )
+    record_run(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
     record = json.loads((tmp_path / "provenance.json").read_text())
     assert record["run"] == "tiny"
     assert list(record["tables"]) == ["claims.csv"]

@@ -138,7 +138,9 @@ def test_weights_are_those_of_the_last_update(whole):
     assert [layer.shape for layer in layers] == [(785, 13), (14, 10)]
     norm = np.sqrt(sum(np.square(layer.astype(np.float64)).sum() for layer in layers))
     rows = rows_of(whole[0])
-    row = rows[(rows["learning_rate"] == 0.02) & (rows["seed"] == 1) & (rows["update"] == 40) & (rows["momentum"] == 0.9)]
+    row = rows[
+        (rows["learning_rate"] == 0.02) & (rows["seed"] == 1) & (rows["update"] == 40) & (rows["momentum"] == 0.9)
+    ]
     assert row["weight_norm"].item() == pytest.approx(norm, rel=1e-9)
 
 
@@ -148,7 +150,12 @@ def test_a_damaged_table_is_named_and_never_used(whole, prepared, tmp_path, dama
     if damage == "flipped":
         for place in range(len(content) // 4, len(content) // 4 + 200):
             content[place] ^= 1
-    bytes_of = {"cut": bytes(content[: len(content) // 2]), "flipped": bytes(content), "empty": b"", "text": b"a,b\n1,2\n"}
+    bytes_of = {
+        "cut": bytes(content[: len(content) // 2]),
+        "flipped": bytes(content),
+        "empty": b"",
+        "text": b"a,b\n1,2\n",
+    }
     (tmp_path / "pack.parquet").write_bytes(bytes_of[damage])
     with pytest.raises(UserError, match=r"pack.parquet: .*delete it and run again"):
         trained(tmp_path, prepared, PLANS)

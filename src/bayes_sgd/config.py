@@ -35,6 +35,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Recorded = Count | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
+PackAxis = Literal["learning_rate", "momentum", "l2", "batch_size", "n_train"]
+
 MAX_SEEDS = 64  # the label files hold a row for each of so many seeds, whatever the config asks for
 
 
@@ -42,8 +44,8 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def _sorted_unique(values: list[float]) -> list[float]:
-    if sorted(set(values)) != sorted(values):
+def _unique(values: list[PackAxis]) -> list[PackAxis]:
+    if len(set(values)) < len(values):
         raise ValueError("values must differ from one another")
     return values
 
@@ -184,12 +186,13 @@ class Config(_Model):
     """Where networks train; auto takes CUDA where there is one."""
     threads: Count = 1
     """Threads of one training job. One a job and a job a core is fastest."""
-    pack: Annotated[list[Literal["learning_rate", "momentum", "l2"]], AfterValidator(_sorted_unique)] = [
+    pack: Annotated[list[PackAxis], AfterValidator(_unique)] = [
         "learning_rate",
         "momentum",
         "l2",
     ]
-    """Axes whose cells share a job; [] makes one job of each (ε, B, N) cell, to fan out on a cluster."""
+    """Axes whose cells share a job; [] makes one job of each (ε, B, N) cell, to fan out on a cluster. A job costs seconds
+    before its first update, so a run of many short cells packs more, one of few long cells less; the numbers are the same."""
     cell: CellDefaults = CellDefaults()
     experiments: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Experiment] = {}
     """Named sets of cells. learning_rate, momentum, training_set_size and random_labels feed figures 4-7 and claims."""
@@ -265,7 +268,11 @@ def _first_line(error: ValidationError) -> str:
     message = "; or: ".join(dict.fromkeys(fault["msg"].removeprefix("Value error, ") for fault in same))
     message = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping of keys to values", message)
     value = first["input"]
-    shown = "" if isinstance(value, dict | BaseModel) else f" {str(value)[:80] if isinstance(value, list) else repr(value)[:80]}:"
+    shown = (
+        ""
+        if isinstance(value, dict | BaseModel)
+        else f" {str(value)[:80] if isinstance(value, list) else repr(value)[:80]}:"
+    )
     return f"{where}:{shown} {message}" if where else message
 
 

@@ -36,7 +36,13 @@ def show(run: str, results: Path = RESULTS) -> str:
     counts = claims["verdict"].value_counts()
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return "\n".join(
-        [*lines, "-" * _WIDTH, f"{len(claims)} claims: {summary}", f"tables:  {folder}/tables", f"figures: {folder}/figures"]
+        [
+            *lines,
+            "-" * _WIDTH,
+            f"{len(claims)} claims: {summary}",
+            f"tables:  {folder}/tables",
+            f"figures: {folder}/figures",
+        ]
     )
 
 

@@ -81,7 +81,7 @@ def train_pack(
     """Bring the files of a pack up to its plans.
 
     Args:
-        plans: cells that agree in labels, N, B, model and sampling.
+        plans: cells that agree in labels, model and sampling.
         prepared: folder of the prepared data and labels.
         setup: what all cells share.
         table: the Parquet file to write; rows in it that are still valid are kept.
@@ -120,7 +120,7 @@ def train_pack(
         _write_weights(partial_weights, kept, origin)
         cell = stack_plans[0].cell
         say(
-            f"{len(stack)} cells x {len(seeds)} seeds, B {cell.batch_size}, learning rate {cell.learning_rate:g}, "
+            f"{len(stack)} cells x {len(seeds)} seeds, N {cell.n_train}, B {cell.batch_size}, learning rate {cell.learning_rate:g}, "
             f"{cell.updates} updates: {time.perf_counter() - started:.1f} s"
         )
     planned = _planned_rows(plans, setup)
@@ -140,11 +140,13 @@ def weights_key(cell: Cell, seed: int) -> str:
 
 
 def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, list[int]]]]:
-    """Cells that can train in lock-step: equal momentum, updates, records and missing seeds (their shapes are a pack's)."""
+    """Cells that can train in lock-step: equal N, B, momentum, updates, records and missing seeds (the rest is a pack's)."""
 
     def key(item: tuple[Plan, list[int]]) -> tuple:
         plan, seeds = item
-        return plan.cell.momentum, plan.cell.dampening, plan.record, plan.keep_weights, seeds
+        cell = plan.cell
+        shape = (cell.n_train, cell.batch_size, cell.momentum, cell.dampening)
+        return *shape, plan.record, plan.keep_weights, seeds
 
     return [list(group) for _, group in groupby(sorted(missing, key=key), key=key)]
 

@@ -2,7 +2,7 @@
 
 A cell is one setting; its identity is its fields. Experiments that share a cell share its training: a cell that two experiments
 ask for is planned once, with the seeds and the recorded updates of both. A pack is the cells that one job trains: those that
-agree in every field but the packed ones (and in N, B and the model always).
+agree in every field but the packed ones.
 """
 
 from __future__ import annotations
@@ -60,22 +60,18 @@ def plans(config: Config) -> list[Plan]:
 
 def pack_name(cell: Cell, packed: Sequence[str]) -> str:
     """The name of the pack of a cell: its fields but the packed ones, and but `updates` unless nothing is packed."""
-    parts = [
-        cell.labels,
-        "h" + "x".join(map(str, cell.hidden_sizes)),
-        f"n{cell.n_train}",
-        f"b{cell.batch_size}",
-        cell.sampling,
-    ]
-    if "learning_rate" not in packed:
-        parts.append(f"lr{cell.learning_rate!r}")
-    if "momentum" not in packed:
-        parts.append(f"m{cell.momentum!r}-d{cell.dampening!r}")
-    if "l2" not in packed:
-        parts.append(f"l{cell.l2!r}")
-    if not packed:
-        parts.append(f"u{cell.updates}")
-    return "_".join(parts)
+    parts = {
+        "labels": cell.labels,
+        "hidden_sizes": "h" + "x".join(map(str, cell.hidden_sizes)),
+        "n_train": f"n{cell.n_train}",
+        "batch_size": f"b{cell.batch_size}",
+        "sampling": cell.sampling,
+        "learning_rate": f"lr{cell.learning_rate!r}",
+        "momentum": f"m{cell.momentum!r}-d{cell.dampening!r}",
+        "l2": f"l{cell.l2!r}",
+    }
+    named = [text for axis, text in parts.items() if axis not in packed]
+    return "_".join(named if packed else [*named, f"u{cell.updates}"])
 
 
 def packs(config: Config) -> dict[str, list[Plan]]:
