@@ -92,9 +92,7 @@ SMALL = st.integers(-3, 3).map(float)
 def predicates(draw: st.DrawFn) -> Predicate:
     names = draw(st.lists(CONDITIONS, min_size=1, max_size=2, unique=True))
     pair = st.tuples(SMALL, SMALL).map(lambda ab: (min(ab), max(ab)))
-    return Predicate.model_validate(
-        {name: draw(pair if name in ("inside", "outside", "meets") else SMALL) for name in names}
-    )
+    return Predicate.model_validate({name: draw(pair if name in ("inside", "outside", "meets") else SMALL) for name in names})
 
 
 HALVES = [x / 2 for x in range(-8, 9)]
@@ -286,9 +284,7 @@ def test_a_world_that_refutes_the_paper() -> None:
 
 def test_training_sets_that_are_large_enough() -> None:
     sizes = (4000, 8000, 16000, 32000, 60000)
-    found = table(
-        linear_table(), {"training_set_size": experiment("n_train", values=sizes, rng=4, grid=(*GRID, 724.0))}
-    )
+    found = table(linear_table(), {"training_set_size": experiment("n_train", values=sizes, rng=4, grid=(*GRID, 724.0))})
     assert found.loc["16a", "verdict"] == "reproduced"
     assert "16000 to 60000" in found.loc["16a", "why"]
     assert "an exponent needs 3" in found.loc["16b", "why"]

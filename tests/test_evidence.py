@@ -123,8 +123,7 @@ def test_sampling_agrees_with_quadrature_of_a_logistic_model() -> None:
         return float(expit(signs * x * w).prod()) * math.exp(-precision * w**2 / 2) * math.sqrt(precision / 2 / math.pi)
 
     exact = [
-        math.log(scipy.integrate.quad(density, -8 / a**0.5, 8 / a**0.5, args=(a,), points=[-1, 0, 1], limit=500)[0])
-        for a in l2
+        math.log(scipy.integrate.quad(density, -8 / a**0.5, 8 / a**0.5, args=(a,), points=[-1, 0, 1], limit=500)[0]) for a in l2
     ]
     features, curvature = data_span(torch.from_numpy(x[:, None]))
     found = annealed_importance_sampling(
@@ -194,9 +193,7 @@ def test_the_seed_fixes_the_estimate() -> None:
 
     def estimate(seed: int) -> float:
         one = torch.ones(1, dtype=torch.float64)
-        return float(
-            annealed_importance_sampling(target, one, 4, seed, temperatures=20, curvature=curvature).log_evidence
-        )
+        return float(annealed_importance_sampling(target, one, 4, seed, temperatures=20, curvature=curvature).log_evidence)
 
     assert estimate(1) == estimate(1)
     assert estimate(1) != estimate(2)

@@ -46,11 +46,7 @@ def linear_table(seeds: int = 6, per_decade: int = 4) -> pd.DataFrame:
     for seed in range(seeds):
         for labels in ("random", "real"):
             real = labels == "real"
-            loss = (
-                0.69 * (1 - 0.993 * fitted) + 0.001 * np.maximum(-np.log10(l2 / 0.1), 0)
-                if real
-                else 34 * fitted**2 + 0.69
-            )
+            loss = 0.69 * (1 - 0.993 * fitted) + 0.001 * np.maximum(-np.log10(l2 / 0.1), 0) if real else 34 * fitted**2 + 0.69
             rows.append(
                 pd.DataFrame(
                     {
@@ -140,9 +136,7 @@ def sweeps() -> dict[str, tuple[pd.DataFrame, Figure, pd.DataFrame]]:
 def test_over_seeds_is_the_groupby_of_the_input() -> None:
     cells = cells_table("learning_rate", seeds=3)
     table = figures.over_seeds(cells, ["learning_rate", "batch_size"], ["test_accuracy"])
-    expected = (
-        cells.groupby(["learning_rate", "batch_size"])["test_accuracy"].agg(["mean", "sem", "count"]).reset_index()
-    )
+    expected = cells.groupby(["learning_rate", "batch_size"])["test_accuracy"].agg(["mean", "sem", "count"]).reset_index()
     np.testing.assert_allclose(table["value"], expected["mean"])
     np.testing.assert_array_equal(table["seeds"], expected["count"])
     np.testing.assert_allclose(table["ci_high"] - table["value"], 4.302652729911275 * expected["sem"])  # t, 2 degrees
@@ -176,9 +170,7 @@ def test_over_seeds_leaves_nan_out_and_gives_one_seed_no_interval() -> None:
         ),
     ],
 )
-def test_linear_figures(
-    draw_linear: Callable[..., figures.Drawn], quantities: set[str], labels: tuple[str, str]
-) -> None:
+def test_linear_figures(draw_linear: Callable[..., figures.Drawn], quantities: set[str], labels: tuple[str, str]) -> None:
     linear = linear_table()
     figure, data = draw_linear(linear)
     panels = axes(figure)

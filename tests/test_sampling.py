@@ -59,9 +59,7 @@ def test_every_example_is_drawn_equally_often(n, b, scheme):
         assert stats.chi2.ppf(0.0001, n - 1) < statistic < stats.chi2.ppf(0.9999, n - 1)
 
 
-@pytest.mark.parametrize(
-    ("b", "scheme"), [(4, "independent"), (15, "independent"), (20, "independent"), (10, "replacement")]
-)
+@pytest.mark.parametrize(("b", "scheme"), [(4, "independent"), (15, "independent"), (20, "independent"), (10, "replacement")])
 def test_covariance_of_the_batch_mean(b, scheme):
     """Var of a batch mean: S₁(1/B − 1/N) without, S/B with replacement (S₁ divides by N − 1, S by N)."""
     n, draws = 20, 40_000

@@ -172,9 +172,7 @@ def test_scaling_all_batch_sizes_scales_the_optimum(factor: float, estimator: st
 def test_the_order_of_rows_and_the_names_of_seeds_do_not_matter(seed: int) -> None:
     exp = experiment(seeds=6, values=(0.05, 0.1, 0.2))
     shuffled = exp["rows"].sample(frac=1, random_state=seed)
-    pd.testing.assert_frame_equal(
-        optimum_table([fit(exp)]), optimum_table([fit({"axis": exp["axis"], "rows": shuffled})])
-    )
+    pd.testing.assert_frame_equal(optimum_table([fit(exp)]), optimum_table([fit({"axis": exp["axis"], "rows": shuffled})]))
     names = np.random.default_rng(seed).permutation(6)
     renamed: Experiment = {"axis": exp["axis"], "rows": shuffled.assign(seed=names[shuffled["seed"]])}
     a, b = (scaling_exponent(fit(e, replicates=2000))[0] for e in (exp, renamed))

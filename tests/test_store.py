@@ -138,9 +138,7 @@ def test_weights_are_those_of_the_last_update(whole):
     assert [layer.shape for layer in layers] == [(785, 13), (14, 10)]
     norm = np.sqrt(sum(np.square(layer.astype(np.float64)).sum() for layer in layers))
     rows = rows_of(whole[0])
-    row = rows[
-        (rows["learning_rate"] == 0.02) & (rows["seed"] == 1) & (rows["update"] == 40) & (rows["momentum"] == 0.9)
-    ]
+    row = rows[(rows["learning_rate"] == 0.02) & (rows["seed"] == 1) & (rows["update"] == 40) & (rows["momentum"] == 0.9)]
     assert row["weight_norm"].item() == pytest.approx(norm, rel=1e-9)
 
 

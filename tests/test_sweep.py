@@ -52,9 +52,7 @@ def test_updates_keep_their_product():
 
 def test_a_cell_of_two_experiments_is_planned_once_for_both():
     config = load_config(CONFIG)
-    shared = [
-        p for p in plans(config) if p.cell.batch_size == 8 and p.cell.learning_rate == 0.1 and p.cell.updates == 2000
-    ]
+    shared = [p for p in plans(config) if p.cell.batch_size == 8 and p.cell.learning_rate == 0.1 and p.cell.updates == 2000]
     assert [(p.seeds, p.record, p.keep_weights) for p in shared] == [(5, (0, 10, 2000), True)]
     assert len(plans(config)) == len({p.cell for p in plans(config)}) == 4 + 2 - 1 + 3
 
@@ -78,8 +76,7 @@ def test_packs_hold_every_plan_once_and_agree_in_shape():
 def test_a_new_learning_rate_changes_only_plans_of_its_own():
     grid = [*CONFIG["experiments"]["learning_rate"]["grid"], {"learning_rate": 0.2, "batch_size": [8]}]
     wider = CONFIG | {
-        "experiments": CONFIG["experiments"]
-        | {"learning_rate": CONFIG["experiments"]["learning_rate"] | {"grid": grid}}
+        "experiments": CONFIG["experiments"] | {"learning_rate": CONFIG["experiments"]["learning_rate"] | {"grid": grid}}
     }
     before, after = packs(load_config(CONFIG)), packs(load_config(wider))
     changed = {name for name in after if after[name] != before.get(name)}
@@ -124,6 +121,6 @@ def test_more_training_images_than_there_are_is_told_in_one_line():
     config = load_config({"run": "tiny", "experiments": {"training_set_size": grid}})
     check_pool(config, 60_000)
     with pytest.raises(
-        UserError, match="mine.yaml: experiments.training_set_size: n_train 2001 is larger than the pool of 2000"
+        UserError, match=r"mine.yaml: experiments.training_set_size: n_train 2001 is larger than the pool of 2000"
     ):
         check_pool(config, 2000, "mine.yaml")

@@ -112,7 +112,7 @@ def test_it_makes_tables_figures_and_provenance(finished):
         assert len(list(results.glob(f"figures/*.{suffix}"))) == 4
     assert (results / "provenance.json").exists()
     claims = pd.read_csv(results / "tables" / "claims.csv").set_index("claim")
-    assert claims.loc["18", "verdict"] == "not tested"
+    assert claims.loc["18a", "verdict"] == "not tested"
     assert claims.loc["7", "verdict"] != "not tested"
 
 

@@ -55,5 +55,5 @@ class Plan:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Plan:
         """The inverse of `to_dict`."""
-        cell = dict(plain["cell"]) | {"hidden_sizes": tuple(plain["cell"]["hidden_sizes"])}
+        cell: dict[str, Any] = dict(plain["cell"]) | {"hidden_sizes": tuple(plain["cell"]["hidden_sizes"])}
         return cls(Cell(**cell), plain["seeds"], tuple(plain["record"]), plain["keep_weights"])

@@ -201,7 +201,7 @@ class Config(_Model):
 
     @model_validator(mode="after")
     def _experiments_have_cells(self) -> Config:
-        for name, experiment in self.experiments.items():
+        for name in self.experiments:
             for block in expand(self, name):
                 if not block:
                     raise ValueError(f"experiments.{name}: a grid with no cell")
@@ -269,9 +269,7 @@ def _first_line(error: ValidationError) -> str:
     message = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping of keys to values", message)
     value = first["input"]
     shown = (
-        ""
-        if isinstance(value, dict | BaseModel)
-        else f" {str(value)[:80] if isinstance(value, list) else repr(value)[:80]}:"
+        "" if isinstance(value, dict | BaseModel) else f" {str(value)[:80] if isinstance(value, list) else repr(value)[:80]}:"
     )
     return f"{where}:{shown} {message}" if where else message
 

@@ -96,9 +96,7 @@ def prepare(data: DataConfig, folder: Path) -> None:
         "raw_sha256": raw.digests,
         "arrays": {key: {"shape": list(array.shape), "dtype": array.dtype.name} for key, array in arrays.items()},
         "classes": classes,
-        "class_counts": {
-            part: np.bincount(raw.arrays[f"y_{part}"], minlength=classes).tolist() for part in ("train", "test")
-        },
+        "class_counts": {part: np.bincount(raw.arrays[f"y_{part}"], minlength=classes).tolist() for part in ("train", "test")},
     }
     write_sealed(folder / "data.safetensors", folder / "manifest.json", arrays, facts)
 
@@ -163,15 +161,11 @@ def subset_indices(pool: int, n_train: int, seed: int) -> npt.NDArray[np.int64]:
         UserError: N is not in 1 … pool.
     """
     if not 1 <= n_train <= pool:
-        raise UserError(
-            f"n_train: {n_train} does not fit the data; allowed: 1 to {pool}, the size of the training pool"
-        )
+        raise UserError(f"n_train: {n_train} does not fit the data; allowed: 1 to {pool}, the size of the training pool")
     return permutation(pool, seed, "training subset")[:n_train]
 
 
-def write_sealed(
-    tensors: Path, manifest: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]
-) -> None:
+def write_sealed(tensors: Path, manifest: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
     """Write arrays as safetensors, then `facts` as JSON with that file's SHA-256 under `sha256`; each atomically."""
     from safetensors.numpy import save
 
@@ -181,9 +175,7 @@ def write_sealed(
     write_json(manifest, dict(facts) | {"sha256": hashlib.sha256(content).hexdigest()})
 
 
-def read_sealed(
-    tensors: Path, manifest: Path, names: Iterable[str]
-) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+def read_sealed(tensors: Path, manifest: Path, names: Iterable[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """Read what `write_sealed` wrote: the named arrays (read-only) and the facts, `sha256` among them.
 
     Raises:

@@ -78,9 +78,7 @@ def _band(ax: Axes, table: pd.DataFrame, quantity: str, look: Look, label: str, 
     return rows
 
 
-def _linear(
-    linear: pd.DataFrame, title: str, quantities: list[str], labels: list[str]
-) -> tuple[Figure, pd.DataFrame, list]:
+def _linear(linear: pd.DataFrame, title: str, quantities: list[str], labels: list[str]) -> tuple[Figure, pd.DataFrame, list]:
     """The means, and two rows of panels, each pair with its part of the means: (a) random labels, (b) true ones."""
     _need(linear, ["labels", "l2", "seed", *quantities], title)
     data = over_seeds(linear.loc[linear["labels"].isin(["random", "real"])], ["labels", "l2"], quantities)
@@ -305,9 +303,7 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
         points(ax, inside["x"] * BESIDE[estimator], inside, look, label)
         for edge, (marker, _) in EDGES.items():
             at = rows.loc[rows["edge"] == edge]
-            ax.plot(
-                at["x"] * BESIDE[estimator], at["value"], marker, mfc="none", mec=look.color, ms=8, label=f"_{edge}"
-            )
+            ax.plot(at["x"] * BESIDE[estimator], at["value"], marker, mfc="none", mec=look.color, ms=8, label=f"_{edge}")
         other = other.loc[other["edge"] == ""].merge(rows.loc[:, ["x", "value", "edge"]], on="x", suffixes=("", "_all"))
         other = other.loc[~np.isclose(other["value"], other["value_all"], rtol=0.01) | (other["edge_all"] != "")]
         if len(other):
@@ -315,9 +311,7 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
             ax.plot(other["x"] * BESIDE[estimator] ** 3, other["value"], "x", color=look.color, alpha=0.6, label=name)
 
 
-def _draw(
-    sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float
-) -> Drawn:
+def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float) -> Drawn:
     axis, keys = sweep.axis, [sweep.axis, "batch_size"]
     rows = _final_rows(cells, axis, f"figure {sweep.number}")
     counted = over_seeds(rows, keys, ["test_accuracy"]).assign(panel="a", treatment="imputed")

@@ -71,9 +71,7 @@ def write_labels(prepared_folder: Path, how: str) -> None:
     """
     _probability(how)
     tensors, manifest = _paths(prepared_folder, how)
-    data, facts = read_sealed(
-        prepared_folder / "data.safetensors", prepared_folder / "manifest.json", ("y_train", "y_test")
-    )
+    data, facts = read_sealed(prepared_folder / "data.safetensors", prepared_folder / "manifest.json", ("y_train", "y_test"))
     classes = int(data["y_train"].max()) + 1
     seeds = range(1 if how == "real" else MAX_SEEDS)
     parts: tuple[Part, ...] = ("train", "test")
@@ -108,9 +106,7 @@ def load_labels(prepared_folder: Path, how: str, seed: int) -> tuple[npt.NDArray
     tensors, manifest = _paths(prepared_folder, how)
     rows, about = read_sealed(tensors, manifest, ("train", "test"))
     if about.get("data_sha256") != prepared_digest(prepared_folder):
-        raise UserError(
-            f"{tensors}: made from other data than {prepared_folder / 'data.safetensors'}; delete it and run again"
-        )
+        raise UserError(f"{tensors}: made from other data than {prepared_folder / 'data.safetensors'}; delete it and run again")
     row = 0 if how == "real" else seed
     return rows["train"][row].astype(np.int64), rows["test"][row].astype(np.int64)
 

@@ -15,6 +15,7 @@ import pandas as pd
 from bayes_sgd.errors import UserError
 from bayes_sgd.evidence import log_evidence_ratio
 from bayes_sgd.logistic import Fit, evaluate, live_features, newton, spread, to_signs
+from bayes_sgd.streams import generator
 
 LABELS = ("real", "random")
 COLUMNS = [
@@ -127,7 +128,7 @@ def split(images: np.ndarray, labels: np.ndarray, n_train: int = 800, n_test: in
     """
     if n_train < 2 or n_train % 2 or n_test < 2:
         raise UserError(f"linear model: n_train = {n_train} must be even and positive, n_test = {n_test} at least 2")
-    rng = np.random.default_rng([seed, 0])
+    rng = generator(seed, "linear", "split")
     order = [rng.permutation(np.flatnonzero(labels == digit)) for digit in (0, 1)]
     available, half = min(map(len, order)), n_train // 2
     if available <= half:
@@ -151,7 +152,7 @@ def randomize(data: Split, seed: int) -> Split:
 
     The random stream is its own, so real and random labels of one seed come with the same images.
     """
-    rng = np.random.default_rng([seed, 1])
+    rng = generator(seed, "linear", "labels")
     return replace(data, train_y=rng.permutation(data.train_y), test_y=rng.permutation(data.test_y))
 
 
@@ -185,7 +186,5 @@ def linear_table(
         for seed in seeds:
             real = split(images, labels, n_train, n_test, seed)
             data = real if name == "real" else randomize(real, seed)
-            tables.append(
-                sweep_l2(data.train_x, data.train_y, data.test_x, data.test_y, l2_values, name, seed, real.test_y)
-            )
+            tables.append(sweep_l2(data.train_x, data.train_y, data.test_x, data.test_y, l2_values, name, seed, real.test_y))
     return pd.concat(tables, ignore_index=True)

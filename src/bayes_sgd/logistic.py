@@ -134,9 +134,7 @@ def newton(
         gradient = l2 * weights - features.T @ miss
         norm = float(np.linalg.norm(gradient))
         # Where the data's gradient cancels to less than a millionth, ten digits of it are beyond float64.
-        scale = np.maximum(
-            l2 * np.linalg.norm(weights), 1e-6 * (np.abs(miss) @ lengths)
-        )  # keeps a NaN, as max does not
+        scale = np.maximum(l2 * np.linalg.norm(weights), 1e-6 * (np.abs(miss) @ lengths))  # keeps a NaN, as max does not
         gradient_norm = float(norm / scale)
         if not np.isfinite([cost, gradient_norm]).all():
             raise np.linalg.LinAlgError(f"the cost at l2 = {l2} is not finite")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,12 +19,10 @@ from bayes_sgd.streams import generator
 def layer_shapes(inputs: int, hidden_sizes: Sequence[int], classes: int) -> list[tuple[int, int]]:
     """Shapes (fan_in + 1, fan_out) of the layers, biases included."""
     widths = [inputs, *hidden_sizes, classes]
-    return [(a + 1, b) for a, b in zip(widths, widths[1:], strict=False)]
+    return [(a + 1, b) for a, b in pairwise(widths)]
 
 
-def initial_weights(
-    inputs: int, hidden_sizes: Sequence[int], classes: int, initialization: str, seed: int
-) -> list[Tensor]:
+def initial_weights(inputs: int, hidden_sizes: Sequence[int], classes: int, initialization: str, seed: int) -> list[Tensor]:
     """Initial layers of one network, float64, a function of seed and shape alone (so cells of equal shape are paired).
 
     Args:

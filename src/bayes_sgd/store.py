@@ -92,9 +92,7 @@ def train_pack(
         UserError: the prepared data or an earlier file is damaged.
     """
     torch.set_num_threads(setup.threads)
-    data = load_labelled(
-        prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device
-    )
+    data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
     origin = {
         "code": code_digest("store"),
         "data": load_prepared(prepared, setup.data).digest,
@@ -120,12 +118,12 @@ def train_pack(
         _write_weights(partial_weights, kept, origin)
         cell = stack_plans[0].cell
         say(
-            f"{len(stack)} cells x {len(seeds)} seeds, N {cell.n_train}, B {cell.batch_size}, learning rate {cell.learning_rate:g}, "
-            f"{cell.updates} updates: {time.perf_counter() - started:.1f} s"
+            f"{len(stack)} cells x {len(seeds)} seeds, N {cell.n_train}, B {cell.batch_size}, "
+            f"learning rate {cell.learning_rate:g}, {cell.updates} updates: {time.perf_counter() - started:.1f} s"
         )
     planned = _planned_rows(plans, setup)
     rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
-    write_parquet(table, rows[list(CELLS)], origin)
+    write_parquet(table, rows.reindex(columns=list(CELLS)), origin)
     wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
     _write_weights(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
     partial.unlink(missing_ok=True)
@@ -157,14 +155,12 @@ def _train_stack(
     networks = [(plan.cell, seed) for plan in plans for seed in seeds]
     rows, kept = [], {}
     records = plans[0].record
-    for update, index, measured, layers in train(
-        [plan.cell for plan in plans], seeds, records, data, setup.initialization
-    ):
+    for update, index, measured, layers in train([plan.cell for plan in plans], seeds, records, data, setup.initialization):
         cell, seed = networks[index]
         rows.append({"data": setup.data.name} | cell.columns() | {"seed": seed, "update": update} | asdict(measured))
         if plans[0].keep_weights and update == records[-1]:
             kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
-    return pd.DataFrame(rows)[list(CELLS)], kept
+    return pd.DataFrame(rows, columns=list(CELLS)), kept
 
 
 def _planned_rows(plans: Sequence[Plan], setup: Setup) -> pd.DataFrame:

@@ -104,7 +104,7 @@ def experiment_rows(config: Config, name: str, cells: pd.DataFrame) -> pd.DataFr
             f"cells of experiment {name}: {len(missing)} of {len(rows)} rows are missing, "
             f"the first at learning_rate {first.learning_rate}, batch_size {first.batch_size}, seed {first.seed}"
         )
-    return rows[list(cells.columns)]
+    return rows.reindex(columns=cells.columns)
 
 
 def check_pool(config: Config, pool: int, file: str = "config") -> None:

@@ -22,9 +22,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from bayes_sgd.models import forward, initial_weights, with_ones
-from bayes_sgd.sampling import Batches
 from bayes_sgd.cell import Cell
+from bayes_sgd.models import forward, initial_weights
+from bayes_sgd.sampling import Batches
 
 _DRAWN_TOGETHER = 64  # updates whose batches are drawn in one go
 _LINE = 16  # numbers in a cache line of float32
@@ -204,9 +204,7 @@ class Stack:
         if not (math.isfinite(squares) and math.isfinite(train_loss) and math.isfinite(test_loss)):
             return diverged(data.classes)
         dead_units = 1 - sum(alive) / sum(layer.shape[1] for layer in hidden)
-        return Measurement(
-            train_loss, test_loss, train_accuracy, test_accuracy, math.sqrt(squares), dead_units, diverged=False
-        )
+        return Measurement(train_loss, test_loss, train_accuracy, test_accuracy, math.sqrt(squares), dead_units, diverged=False)
 
 
 @contextmanager

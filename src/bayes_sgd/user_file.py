@@ -94,9 +94,7 @@ def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, Header]:
     for key in _KEYS:
         if f"{key}.npy" not in present:
             names = sorted(name.removesuffix(".npy") for name in present)
-            raise UserError(
-                f"{path}: {key} is missing; found: {', '.join(names[:8]) or 'nothing'}; wanted: {', '.join(_KEYS)}"
-            )
+            raise UserError(f"{path}: {key} is missing; found: {', '.join(names[:8]) or 'nothing'}; wanted: {', '.join(_KEYS)}")
     headers = {key: _header(path, key, archive) for key in _KEYS}
     for key, (shape, dtype) in headers.items():
         if key.startswith("x"):
@@ -111,14 +109,10 @@ def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, Header]:
     for part in ("train", "test"):
         images, labels = headers[f"x_{part}"].shape[0], headers[f"y_{part}"].shape[0]
         if images != labels:
-            raise UserError(
-                f"{path}: y_{part} has {labels} labels for the {images} images of x_{part}; allowed: as many"
-            )
+            raise UserError(f"{path}: y_{part} has {labels} labels for the {images} images of x_{part}; allowed: as many")
     train, test = headers["x_train"], headers["x_test"]
     if train.shape[1:] != test.shape[1:]:
-        raise UserError(
-            f"{path}: x_test has images of shape {test.shape[1:]}; allowed: {train.shape[1:]}, as in x_train"
-        )
+        raise UserError(f"{path}: x_test has images of shape {test.shape[1:]}; allowed: {train.shape[1:]}, as in x_train")
     if train.dtype.kind != test.dtype.kind:
         raise UserError(f"{path}: x_test has dtype {test.dtype}; allowed: as x_train, {train.dtype}")
     return headers
@@ -169,8 +163,6 @@ def _check_labels(path: Path, train: npt.NDArray[Any], test: npt.NDArray[Any]) -
         raise UserError(f"{path}: y_train holds one class, {present[0]}; allowed: at least two, numbered from 0")
     gaps = np.flatnonzero(present != np.arange(len(present), dtype=np.uint64))
     if len(gaps):
-        raise UserError(
-            f"{path}: y_train holds label {present[gaps[0]]} but no {gaps[0]}; allowed: 0 to C - 1, each of them"
-        )
+        raise UserError(f"{path}: y_train holds label {present[gaps[0]]} but no {gaps[0]}; allowed: 0 to C - 1, each of them")
     if test.max() > present[-1]:
         raise UserError(f"{path}: y_test holds label {test.max()}; allowed: 0 to {present[-1]}, the classes of y_train")

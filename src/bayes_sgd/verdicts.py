@@ -149,8 +149,7 @@ class Limit(BaseModel):
         if self.reproduced is None or self.not_reproduced is None:
             return "none: reported, not judged"
         return (
-            f"reproduced if the interval {self.reproduced.text()}; "
-            f"not reproduced if the interval {self.not_reproduced.text()}"
+            f"reproduced if the interval {self.reproduced.text()}; not reproduced if the interval {self.not_reproduced.text()}"
         )
 
 

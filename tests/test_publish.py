@@ -1,0 +1,119 @@
+"""Showing, publishing and comparing runs."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from bayes_sgd.errors import UserError
+from bayes_sgd.publish import README_RUN, compare, main, publish, show, update_readme
+from bayes_sgd.tables import CLAIMS, write_csv, write_json
+from conftest import ROOT
+
+
+def claims(**changes) -> pd.DataFrame:
+    rows = [
+        dict.fromkeys(CLAIMS, "")
+        | {"claim": name, "statement": "Words. " * 20, "verdict": verdict}
+        | {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
+        for name, verdict, value in [
+            ("1a", "reproduced", 1.0),
+            ("2", "not reproduced", 0.5),
+            ("3", "not tested", float("nan")),
+        ]
+    ]
+    frame = pd.DataFrame(rows)
+    for name, value in changes.items():
+        frame.loc[frame["claim"] == name.removeprefix("c"), list(value)] = list(value.values())
+    return frame
+
+
+def run(results, frame: pd.DataFrame, name: str = "quick") -> None:
+    write_csv(results / name / "tables" / "claims.csv", frame, CLAIMS)
+    write_csv(results / name / "figures" / "fig1.csv", pd.DataFrame({"x": [1]}))
+    write_json(results / name / "provenance.json", {"run": name})
+    write_json(results / name / "verdicts.json", {"reproduced": 1})
+
+
+def test_show_has_a_line_for_each_claim_and_says_where_the_figures_are(tmp_path):
+    run(tmp_path, claims())
+    text = show("quick", tmp_path)
+    assert "1a     reproduced             1 [0.9, 1.1]" in text
+    assert "3 claims: 1 reproduced, 1 not reproduced, 1 not tested" in text
+    assert "quick/figures" in text
+    assert max(map(len, text.splitlines())) <= 118
+
+
+def test_publish_replaces_what_was_there(tmp_path):
+    run(tmp_path, claims())
+    stale = tmp_path / "published" / "quick" / "figures" / "fig9.csv"
+    write_csv(stale, pd.DataFrame({"x": [1]}))
+    copies = {path.relative_to(tmp_path / "published" / "quick").as_posix() for path in publish("quick", tmp_path)}
+    assert copies == {"provenance.json", "verdicts.json", "tables/claims.csv", "figures/fig1.csv"}
+    assert not stale.exists()
+    assert (tmp_path / "published/quick/tables/claims.csv").read_bytes() == (tmp_path / "quick/tables/claims.csv").read_bytes()
+
+
+def test_an_unfinished_run_is_not_published_and_what_is_published_stays(tmp_path):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    (tmp_path / "quick" / "provenance.json").unlink()
+    with pytest.raises(UserError, match="finish the run 'quick' first"):
+        publish("quick", tmp_path)
+    assert (tmp_path / "published/quick/provenance.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, None),
+        ({"c1a": {"value": 1.15, "ci_low": 1.05, "ci_high": 1.25}}, None),
+        ({"c1a": {"value": 1.3, "ci_low": 1.2, "ci_high": 1.4}}, "APART"),
+        ({"c2": {"verdict": "inconclusive"}}, "OTHER VERDICT"),
+        ({"c2": {"claim": "4"}}, "only in one"),
+    ],
+)
+def test_compare_claim_by_claim(tmp_path, changes, word):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    run(tmp_path, claims(**changes))
+    text, agree = compare("quick", tmp_path)
+    assert agree == (word is None)
+    assert word is None or word in text
+    assert ("All claims agree" if agree else "Not all claims agree") in text
+    assert main(["compare", "quick", "--results", str(tmp_path)]) == (0 if agree else 1)
+
+
+def test_command_line(tmp_path, capsys):
+    run(tmp_path, claims())
+    assert main(["show", "quick", "--results", str(tmp_path)]) == 0
+    assert main(["publish", "quick", "--results", str(tmp_path)]) == 0
+    assert "published/quick/tables/claims.csv" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["show", "none", "--results", str(tmp_path)])
+    assert end.value.code == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_the_readme_shows_the_published_verdicts():
+    readme, published = ROOT / "README.md", ROOT / "results" / "published" / README_RUN
+    text = readme.read_text(encoding="utf-8")
+    for row in pd.read_csv(published / "tables" / "claims.csv").to_dict("records"):
+        assert f"| {row['claim']}. {row['statement']} |" in text, f"stale: run `make publish RUN={README_RUN}`"
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| {row['claim']}. ")]
+        assert line.endswith(f"| {row['verdict']} |"), f"stale: run `make publish RUN={README_RUN}`"
+
+
+def test_the_readme_is_written_between_its_marks(tmp_path):
+    run(tmp_path, claims())
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- verdicts: begin -->\nold\n<!-- verdicts: end -->\nb\n")
+    assert update_readme(readme, tmp_path / "quick")
+    text = readme.read_text()
+    assert text.startswith("a\n<!-- verdicts: begin -->\n| claim |")
+    assert text.endswith("<!-- verdicts: end -->\nb\n")
+    assert "| 1 [0.9, 1.1] | reproduced |" in text
+    assert not update_readme(readme, tmp_path / "quick")
+    readme.write_text("no marks")
+    with pytest.raises(UserError, match="marks"):
+        update_readme(readme, tmp_path / "quick")
