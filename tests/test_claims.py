@@ -235,6 +235,7 @@ def table(linear: pd.DataFrame, experiments: dict[str, Experiment]) -> pd.DataFr
 
 
 SIZES = (500, 1000, 2000, 4000)
+MOMENTA = ("momentum", "momentum_updates")
 
 
 def test_a_world_that_confirms_the_paper() -> None:
@@ -243,7 +244,7 @@ def test_a_world_that_confirms_the_paper() -> None:
         {
             "batch_size": experiment(rng=1, values=(0.1,)),
             "learning_rate": experiment(rng=1),
-            "momentum": experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), rng=2),
+            **dict.fromkeys(MOMENTA, experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), rng=2)),
             "training_set_size": experiment("n_train", values=SIZES, exponent=0.3, rng=3),
             "random_labels": label_rows(1.0, 0.1),
         },
@@ -265,7 +266,7 @@ def test_a_world_that_refutes_the_paper() -> None:
         linear_table(confirm=False),
         {
             "learning_rate": experiment(exponent=0.5, rng=1),
-            "momentum": experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), exponent=0.0, rng=2),
+            **dict.fromkeys(MOMENTA, experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), exponent=0.0, rng=2)),
             "training_set_size": experiment("n_train", values=(16000, 32000, 60000), exponent=0.0, rng=3),
             "random_labels": label_rows(0.5, 0.3),
         },

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from bayes_sgd.errors import UserError
 from bayes_sgd.publish import README_RUN, compare, main, publish, show, update_readme
 from bayes_sgd.tables import CLAIMS, write_csv, write_json
-from conftest import ROOT
 
 
 def claims(**changes) -> pd.DataFrame:
