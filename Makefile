@@ -7,10 +7,10 @@ CONFIG ?= config/config.yaml
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format publish compare schema clean
+.PHONY: help run test lint format publish compare schema first-run clean
 
 help: ## Say what there is
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -39,6 +39,9 @@ compare: .venv/run ## Compare RUN with what is published, claim by claim
 
 schema: .venv/run ## Write config/schema.json from the models in config.py
 	$(BIN)/python -m bayes_sgd.config > config/schema.json
+
+first-run: .venv/run ## Time install and quick run from a fresh clone, write the README's table
+	$(BIN)/python bench/first_run.py
 
 clean: ## Remove what the workflow made (not the published results, not the downloads)
 	rm -rf results/$(RUN) data/prepared logs benchmarks .snakemake

@@ -77,19 +77,24 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
 
 
 def update_readme(readme: Path, published: Path) -> bool:
-    """Write the verdict table of a published run between the two marks in the README; gives whether it was stale.
+    """Write the verdict table of a published run into the README; gives whether it was stale."""
+    return replace_between(readme, _BEGIN, _END, _markdown(_claims(published)))
+
+
+def replace_between(path: Path, begin: str, end: str, content: str) -> bool:
+    """Replace what stands between two marks of a text file; gives whether it changed.
 
     Raises:
         UserError: the marks are not there.
     """
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not (begin and end):
-        raise UserError(f"{readme}: the marks {_BEGIN} and {_END} are wanted")
-    fresh = f"{before}{begin}\n{_markdown(_claims(published))}{end}{after}"
+    text = path.read_text(encoding="utf-8")
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise UserError(f"{path}: the marks {begin} and {end} are wanted")
+    fresh = f"{before}{begin}\n{content}{end}{after}"
     if fresh != text:
-        write_text(readme, fresh)
+        write_text(path, fresh)
     return fresh != text
 
 

@@ -33,7 +33,6 @@ wildcard_constraints:
     data=DATA,
     labels=r"real|random|random-0\.[0-9]+",
     pack="|".join(map(re.escape, PACKS)) or "none",
-    figure=r"fig[0-9]+",
 
 
 def pack_plans(wildcards):
@@ -66,7 +65,6 @@ def linear_table(wildcards):
     return f"results/{wildcards.run}/tables/linear.csv" if LINEAR_LABELS else []
 
 
-def figure_tables(wildcards):
+def figure_tables(figure):
     """The tables that a figure is drawn from."""
-    names = ["linear"] if wildcards.figure in ("fig1", "fig2") else ["cells", "optimum", "scaling"]
-    return [f"results/{wildcards.run}/tables/{name}.csv" for name in names]
+    return ["linear"] if figure in ("fig1", "fig2") else ["cells", "optimum", "scaling"]

@@ -1,35 +1,39 @@
-"""The paper's figures, each with its data beside it.
+"""The paper's figures, each with its data beside it: a rule for each figure, because each has a caption of its own.
 
 REQUIRED INPUTS  results/<run>/tables/cells.csv, linear.csv, optimum.csv, scaling.csv
 OUTPUTS          results/<run>/figures/fig<number>.png, .svg, .csv
 """
 
+for figure, facts in figure_facts(CONFIG).items():
 
-rule plot_figure:
-    input:
-        figure_tables,
-    output:
-        png=report(
-            "results/{run}/figures/{figure}.png",
-            caption="../report/{figure}.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        svg="results/{run}/figures/{figure}.svg",
-        data="results/{run}/figures/{figure}.csv",
-    log:
-        "logs/{run}/plot_figure/{figure}.log",
-    benchmark:
-        "benchmarks/{run}/plot_figure/{figure}.tsv"
-    conda:
-        "../envs/bayes-sgd.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=5,
-    params:
-        facts=lambda wildcards: figure_facts(CONFIG)[wildcards.figure],
-        config=part("run", "experiments", "cell", "seeds", "record", "statistics", "data"),
-        code=code_digest("gallery"),
-    script:
-        "../scripts/plot_figure.py"
+    rule:
+        name:
+            f"plot_{figure}"
+        input:
+            expand("results/{{run}}/tables/{table}.csv", table=figure_tables(figure)),
+        output:
+            png=report(
+                f"results/{{run}}/figures/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category="Figures",
+                labels={"figure": figure},
+            ),
+            svg=f"results/{{run}}/figures/{figure}.svg",
+            data=f"results/{{run}}/figures/{figure}.csv",
+        log:
+            f"logs/{{run}}/plot_figure/{figure}.log",
+        benchmark:
+            f"benchmarks/{{run}}/plot_figure/{figure}.tsv"
+        conda:
+            "../envs/bayes-sgd.yaml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=5,
+        params:
+            figure=figure,
+            facts=facts,
+            config=part("run", "experiments", "cell", "seeds", "record", "statistics", "data"),
+            code=code_digest("gallery"),
+        script:
+            "../scripts/plot_figure.py"

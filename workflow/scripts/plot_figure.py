@@ -10,5 +10,5 @@ from bayes_sgd.tables import read_csv
 
 with one_line(snakemake.log[0]):
     tables = {Path(path).stem: read_csv(Path(path)) for path in snakemake.input}
-    figure, data = draw(snakemake.wildcards.figure, load_config(snakemake.params.config), tables)
+    figure, data = draw(snakemake.params.figure, load_config(snakemake.params.config), tables)
     save(figure, data, Path(snakemake.output.png).with_suffix(""))

@@ -1,0 +1,66 @@
+"""How long a stranger waits: install, quick run, second call, each from a fresh clone of HEAD; and the size of the install.
+
+Writes results/published/bench/first_run.csv and the table between the marks in README.md. Run by `make first-run`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from bayes_sgd.provenance import environment
+from bayes_sgd.publish import replace_between
+from bayes_sgd.tables import write_csv
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "results" / "published" / "bench" / "first_run.csv"
+MARKS = ("<!-- first run: begin -->", "<!-- first run: end -->")
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    """Wall-clock seconds of a command that must succeed."""
+    started = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def gigabytes(folder: Path) -> float:
+    """Size of the regular files below a folder, in GB."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_symlink()) / 1e9
+
+
+def main() -> int:
+    """Measure, write the table, write the README's copy of it."""
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as parent:
+        clone = Path(parent) / "clone"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        snakemake = [".venv/bin/snakemake", "--cores", str(cores)]
+        rows = [("install", seconds(["make", ".venv/run"], clone), "s")]
+        rows += [("quick run", seconds(snakemake, clone), "s"), ("second call", seconds(snakemake, clone), "s")]
+        rows += [("size of the install", gigabytes(clone / ".venv"), "GB")]
+    machine = environment()
+    table = pd.DataFrame(rows, columns=["what", "value", "unit"])
+    table = table.assign(processor=machine["processor"], cores=cores, python=machine["python"], date_utc=machine["date_utc"])
+    write_csv(TABLE, table)
+    replace_between(ROOT / "README.md", *MARKS, markdown(table))
+    print(table.to_string(index=False))
+    return 0
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table as the README shows it."""
+    first = table.iloc[0]
+    lines = [f"| on {first['cores']} cores of an {first['processor']}, Python {first['python']} | |", "|---|---|"]
+    lines += [f"| {row['what']} | {row['value']:.3g} {row['unit']} |" for row in table.to_dict("records")]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
