@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bayes_sgd.cell import Cell
 from bayes_sgd.models import forward, initial_weights, with_ones
 from bayes_sgd.sampling import Batches
-from bayes_sgd.training import LabelledData, Stack, diverged, loss_and_accuracy
+from bayes_sgd.training import LabelledData, Stack, diverged, loss_and_accuracy, stack_bytes, train
 
 CELL = Cell(
     labels="real",
@@ -185,3 +185,53 @@ def test_loss_and_accuracy_in_closed_form():
     loss, accuracy = loss_and_accuracy(logits, torch.tensor([0, 0]))
     assert loss == pytest.approx((torch.log(torch.tensor(2.0)) + torch.log1p(torch.exp(torch.tensor(2.0)))) / 2)
     assert accuracy == 0.5
+
+
+def test_train_gives_equal_bits_whatever_the_stack(data):
+    networks = [(c, s) for c in (CELL, replace(CELL, learning_rate=0.03)) for s in (0, 1, 2)]
+
+    def result(stack: int | None) -> dict:
+        return {
+            (update, network): (measured, [layer.numpy().tobytes() for layer in layers])
+            for update, network, measured, layers in train(networks, (3, 50), data, stack=stack)
+        }
+
+    whole = result(None)
+    assert len(whole) == 12
+    for stack in (1, 4, 100):
+        assert result(stack) == whole
+
+
+def test_updates_do_not_depend_on_the_stretches_in_which_they_are_run(data):
+    cell = replace(CELL, l2=0.3, dampening=0.9)
+    at_once, by_and_by = Stack([(cell, 0)], data), Stack([(cell, 0)], data)
+    at_once.run(300)
+    for until in (1, 2, 63, 64, 65, 200, 300):
+        by_and_by.run(until)
+    assert bits(at_once, 0) == bits(by_and_by, 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: graph capture and CPU against GPU need one")
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"l2": 0.3, "dampening": 0.9}, {"hidden_sizes": (7, 5)}], ids=str)
+def test_cuda_equals_cpu(data, graphs, fields):
+    cell = replace(CELL, learning_rate=0.02, **fields)
+    on_gpu = LabelledData(
+        **{
+            name: value.to("cuda") if isinstance(value, Tensor) else value
+            for name, value in vars(data).items()
+            if name != "live"
+        }
+    )
+    gpu = Stack([(cell, seed) for seed in SEEDS], on_gpu, graphs=graphs)
+    cpu = Stack([(cell, seed) for seed in SEEDS], data)
+    for stack in (gpu, cpu):
+        stack.run(200)
+    for index in range(len(SEEDS)):
+        assert gpu.measure(index).train_loss == pytest.approx(cpu.measure(index).train_loss, rel=1e-4)
+
+
+def test_bytes_of_a_network(data):
+    kept, used = stack_bytes(replace(CELL, hidden_sizes=(7, 5)), data)
+    assert kept == 4 * 2 * (11 * 7 + 8 * 5 + 6 * 3)
+    assert used > kept + 4 * 13 * 7

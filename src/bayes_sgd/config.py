@@ -186,6 +186,10 @@ class Config(_Model):
     """Where networks train; auto takes CUDA where there is one."""
     threads: Count = 1
     """Threads of one training job. One a job and a job a core is fastest."""
+    stack: Count | None = None
+    """Networks that train in lock-step; by default what the cache, or the GPU's memory, holds. No number depends on it."""
+    tf32: bool = False
+    """On a GPU, matrix products with the ten-bit mantissas of TF32; recorded with the cells."""
     pack: Annotated[list[PackAxis], AfterValidator(_unique)] = [
         "learning_rate",
         "momentum",

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from bayes_sgd import figures
 from bayes_sgd.config import Config
 from bayes_sgd.sweep import experiment_plans, experiment_rows
 
-_OF_LINEAR = {"fig1": figures.fig1, "fig2": figures.fig2}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_OF_LINEAR = ("fig1", "fig2")
 
 
 @dataclass(frozen=True)
 class _OfCells:
     experiment: str
-    draw: Callable[..., tuple[Figure, pd.DataFrame]]
     optima: bool = True
 
 
 _FIGURES = {
-    "fig4": _OfCells("batch_size", figures.fig4, optima=False),
-    "fig5": _OfCells("learning_rate", figures.fig5),
-    "fig6": _OfCells("training_set_size", figures.fig6),
-    "fig7": _OfCells("momentum", figures.fig7),
+    "fig4": _OfCells("batch_size", optima=False),
+    "fig5": _OfCells("learning_rate"),
+    "fig6": _OfCells("training_set_size"),
+    "fig7": _OfCells("momentum"),
 }
 
 
@@ -60,10 +60,13 @@ def _listed(values: Iterable[Any]) -> str:
 
 def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """Draw one figure of `figure_facts`, from the tables `linear`, or `cells`, `optimum` and `scaling`."""
+    from bayes_sgd import figures  # here, for the workflow asks for facts whenever it plans, and matplotlib takes a second
+
+    function = getattr(figures, name)
     if name in _OF_LINEAR:
-        return _OF_LINEAR[name](tables["linear"])
+        return function(tables["linear"])
     figure = _FIGURES[name]
     rows = experiment_rows(config, figure.experiment, tables["cells"])
     if not figure.optima:
-        return figure.draw(rows)
-    return figure.draw(rows, tables["optimum"], tables["scaling"], failed_below=config.statistics.failed_below)
+        return function(rows)
+    return function(rows, tables["optimum"], tables["scaling"], failed_below=config.statistics.failed_below)

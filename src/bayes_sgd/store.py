@@ -41,6 +41,8 @@ class Setup:
     initialization: str = "lecun_normal"
     device: str = "auto"
     threads: int = 1
+    stack: int | None = None
+    tf32: bool = False
 
     @property
     def torch_device(self) -> torch.device:
@@ -92,13 +94,14 @@ def train_pack(
         UserError: the prepared data or an earlier file is damaged.
     """
     torch.set_num_threads(setup.threads)
+    torch.backends.cuda.matmul.allow_tf32 = setup.tf32
     data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
     origin = {
         "code": code_digest("store"),
         "data": load_prepared(prepared, setup.data).digest,
         "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
         "initialization": setup.initialization,
-        "device": setup.torch_device.type,
+        "device": setup.torch_device.type + (" tf32" if setup.tf32 else ""),
         "threads": str(setup.threads),
         "torch": torch.__version__,
     }
@@ -155,8 +158,7 @@ def _train_stack(
     networks = [(plan.cell, seed) for plan in plans for seed in seeds]
     rows, kept = [], {}
     records = plans[0].record
-    for update, index, measured, layers in train([plan.cell for plan in plans], seeds, records, data, setup.initialization):
-        cell, seed = networks[index]
+    for update, (cell, seed), measured, layers in train(networks, records, data, setup.initialization, setup.stack):
         rows.append({"data": setup.data.name} | cell.columns() | {"seed": seed, "update": update} | asdict(measured))
         if plans[0].keep_weights and update == records[-1]:
             kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}

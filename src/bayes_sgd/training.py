@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.cell import Cell
-from bayes_sgd.models import forward, initial_weights
+from bayes_sgd.machine import stack_size
+from bayes_sgd.models import forward, initial_weights, layer_shapes
 from bayes_sgd.sampling import Batches
 
 _DRAWN_TOGETHER = 64  # updates whose batches are drawn in one go
@@ -78,6 +79,22 @@ class Measurement:
     diverged: bool
 
 
+class _DeadPixels:
+    """The weights of pixels that are zero in the whole pool: ω = factor · ω₀, moved by L2 and momentum alone."""
+
+    def __init__(self, decay: float, momentum: float, dampening: float) -> None:
+        self.decay, self.momentum, self.dampening = decay, momentum, dampening
+        self.factor, self.step, self.update = 1.0, 0.0, 0
+
+    def run(self, until: int) -> None:
+        """Follow the update of the trained weights, with no gradient."""
+        while self.update < until:
+            kept = 1.0 if self.update == 0 else 1.0 - self.dampening
+            self.step = self.momentum * self.step + kept * self.decay * self.factor
+            self.factor -= self.step
+            self.update += 1
+
+
 class Stack:
     """Networks (a cell and a seed each) of equal shape, N, B, sampling, momentum and dampening, trained in lock-step."""
 
@@ -87,18 +104,26 @@ class Stack:
         data: LabelledData,
         initialization: str = "lecun_normal",
         dtype: torch.dtype = torch.float32,
+        graphs: bool | None = None,
     ) -> None:
+        """Set up networks at update 0.
+
+        Args:
+            networks: cells and seeds.
+            data: images and labels, on the device where the networks are to train.
+            initialization: as in `models.initial_weights`.
+            dtype: of weights and activations.
+            graphs: replay whole stretches of updates as CUDA graphs; by default, on a GPU.
+        """
         cell = networks[0][0]
         seeds = [seed for _, seed in networks]
         device = data.train_inputs.device
         self.data, self.live, self.seeds, self.dtype = data, data.live, seeds, dtype
-        self.n_train, self.batch_size, self.momentum, self.dampening = (
-            cell.n_train,
-            cell.batch_size,
-            cell.momentum,
-            cell.dampening,
-        )
+        self.momentum = cell.momentum
         self.update = 0
+        self._graphs = device.type == "cuda" if graphs is None else graphs
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._stretch: tuple[Tensor, ...] = ()
         self._batches = Batches(seeds, cell.n_train, cell.batch_size, cell.sampling, device)
         # columns of zeros up to a cache line, so that images are aligned too; their weights stay 0
         self._inputs = torch.nn.functional.pad(
@@ -112,11 +137,12 @@ class Stack:
         def by_network(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)[:, None, None]
 
-        self._rate = by_network([c.learning_rate for c, _ in networks])
-        self._decay = by_network([c.learning_rate * c.l2 / c.n_train for c, _ in networks])
-        self._decays = any(c.l2 > 0 for c, _ in networks)
-        self._decay_exact = [c.learning_rate * c.l2 / c.n_train for c, _ in networks]
-        self._dead_factor = [(1.0, 0.0)] * len(networks)  # of the weights of dead pixels: ω/ω₀ and u/ω₀
+        decays = [c.learning_rate * c.l2 / c.n_train for c, _ in networks]
+        rates = [c.learning_rate / c.batch_size for c, _ in networks]
+        kept = 1 - cell.dampening  # of the gradient; the first update keeps it whole
+        self._rate, self._first_rate = by_network([rate * kept for rate in rates]), by_network(rates)
+        self._decay, self._first_decay = by_network([decay * kept for decay in decays]), by_network(decays)
+        self._dead = [_DeadPixels(decay, cell.momentum, cell.dampening) for decay in decays] if any(decays) else []
 
         initial = [
             initial_weights(data.train_inputs.shape[1] - 1, cell.hidden_sizes, data.classes, initialization, seed)
@@ -147,13 +173,37 @@ class Stack:
             positions = self._batches.draw(self.update, count)
             images = self._subsets.expand(count, -1, -1).gather(2, positions)
             targets = self._one_hot[self._labels.expand(count, -1, -1).gather(2, positions)]
-            for image, target in zip(images, targets, strict=True):
-                self._step(image, target)
-                self.update += 1
+            if self._graphs and self.update and count == _DRAWN_TOGETHER:
+                self._replay(images, targets)
+            else:
+                for number in range(count):
+                    self._step(images[number], targets[number], first=self.update + number == 0)
+            self.update += count
+            for dead in self._dead:
+                dead.run(self.update)
 
-    def _step(self, images: Tensor, targets: Tensor) -> None:
+    def _replay(self, images: Tensor, targets: Tensor) -> None:
+        """A whole stretch of updates as one CUDA graph, captured when it is first wanted."""
+        if self._graph is None:
+            self._stretch = images.clone(), targets.clone()
+            before = [tensor.clone() for tensor in (*self.layers, *self._steps)]
+            self._graph = torch.cuda.CUDAGraph()
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):  # a first pass outside the capture, as cuBLAS wants it
+                self._step(images[0], targets[0], first=False)
+            torch.cuda.current_stream().wait_stream(side)
+            with torch.cuda.graph(self._graph):
+                for number in range(_DRAWN_TOGETHER):
+                    self._step(self._stretch[0][number], self._stretch[1][number], first=False)
+            for tensor, value in zip((*self.layers, *self._steps), before, strict=True):
+                tensor.copy_(value)
+        for static, fresh in zip(self._stretch, (images, targets), strict=True):
+            static.copy_(fresh)
+        self._graph.replay()
+
+    def _step(self, images: Tensor, targets: Tensor, first: bool) -> None:
         """One update: images int64 (S, B) in the pool, targets one-hot (S, B, C)."""
-        fresh = 1.0 if self.update == 0 else 1.0 - self.dampening
         torch.index_select(self._inputs, 0, images.view(-1), out=self._images)
         activations = [self._images.view(*images.shape, -1), *self._hidden]
         for below, layer, output, hidden in zip(activations, self.layers, self._outputs, self._hidden, strict=False):
@@ -161,33 +211,22 @@ class Stack:
             torch.clamp_min(output, 0, out=hidden[..., :-1])
         torch.bmm(activations[-1], self.layers[-1], out=self._outputs[-1])
         delta = torch.softmax(self._outputs[-1], dim=-1, out=self._deltas[-1])
-        delta.sub_(targets).mul_(self._rate * (fresh / self.batch_size))
+        delta.sub_(targets).mul_(self._first_rate if first else self._rate)
         for number in reversed(range(len(self.layers))):
-            layer, step, below, delta = (
-                self.layers[number],
-                self._steps[number],
-                activations[number],
-                self._deltas[number],
-            )
+            layer, step, below, delta = self.layers[number], self._steps[number], activations[number], self._deltas[number]
             if number:
                 torch.bmm(delta, layer[:, :-1].transpose(1, 2), out=self._outputs[number - 1])
                 torch.ops.aten.threshold_backward.grad_input(
                     self._outputs[number - 1], below[..., :-1], 0, grad_input=self._deltas[number - 1]
                 )
             step.baddbmm_(below.transpose(1, 2), delta, beta=self.momentum)
-            if self._decays:
-                step.add_(layer * (self._decay * fresh))
+            if self._dead:
+                step.add_(layer * (self._first_decay if first else self._decay))
             layer.sub_(step)
-        if self._decays:
-            self._dead_factor = [
-                (factor - step, step)
-                for (factor, old), decay in zip(self._dead_factor, self._decay_exact, strict=True)
-                for step in [self.momentum * old + fresh * decay * factor]
-            ]
 
     def network(self, index: int) -> list[Tensor]:
         """The layers of one network, dead pixels included; each (fan_in + 1, fan_out)."""
-        first = self._initial_first[index] * self._dead_factor[index][0]
+        first = self._initial_first[index] * (self._dead[index].factor if self._dead else 1.0)
         first[self.live] = self.layers[0][index, : self.live.numel()]
         return [first, *(layer[index] for layer in self.layers[1:])]
 
@@ -229,22 +268,39 @@ def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     return float(losses.double().mean()), float((logits.argmax(1) == labels).double().mean())
 
 
+def stack_bytes(cell: Cell, data: LabelledData) -> tuple[int, int]:
+    """Bytes of one float32 network: of weights and momentum of live pixels, and of all that its training holds."""
+    shapes = layer_shapes(data.train_inputs.shape[1] - 1, cell.hidden_sizes, data.classes)
+    (rows, columns), *above = shapes
+    first, whole = data.live.numel() * columns, rows * columns
+    kept = 2 * (first + sum(a * b for a, b in above))
+    widths = [data.train_inputs.shape[1], *(3 * width for width in (*cell.hidden_sizes, data.classes))]
+    return 4 * kept, 4 * (kept + whole + cell.batch_size * sum(widths) + 3 * _DRAWN_TOGETHER * cell.batch_size * data.classes)
+
+
 def train(
-    cells: Sequence[Cell],
-    seeds: Sequence[int],
+    networks: Sequence[tuple[Cell, int]],
     record: Sequence[int],
     data: LabelledData,
     initialization: str = "lecun_normal",
-    dtype: torch.dtype = torch.float32,
-) -> Iterator[tuple[int, int, Measurement, list[Tensor]]]:
-    """Train every (cell, seed) of one stack up to the last recorded update.
+    stack: int | None = None,
+) -> Iterator[tuple[int, tuple[Cell, int], Measurement, list[Tensor]]]:
+    """Train networks that can share a stack, up to the last recorded update.
 
-    Gives (update, index of the network, what was measured, its layers) at every recorded update; networks in the order of
-    cells, then seeds.
+    Args:
+        networks: cells and seeds, of equal shape, N, B, sampling, momentum and dampening.
+        record: updates, ascending.
+        data: images and labels, on the device where the networks are to train.
+        initialization: as in `models.initial_weights`.
+        stack: networks that train in lock-step; as many as the machine does best if not given. No number depends on it.
+
+    Gives (update, (cell, seed), what was measured, its layers) for every network at every recorded update.
     """
-    stack = Stack([(cell, seed) for cell in cells for seed in seeds], data, initialization, dtype)
-    for update in record:
-        with _without_denormals():
-            stack.run(update)
-        for index in range(len(stack.seeds)):
-            yield update, index, stack.measure(index), stack.network(index)
+    size = stack or stack_size(*stack_bytes(networks[0][0], data), data.train_inputs.device)
+    for start in range(0, len(networks), size):
+        part = Stack(networks[start : start + size], data, initialization)
+        for update in record:
+            with _without_denormals():
+                part.run(update)
+            for index, network in enumerate(networks[start : start + size]):
+                yield update, network, part.measure(index), part.network(index)

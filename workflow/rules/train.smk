@@ -29,7 +29,7 @@ rule train:
         runtime=120,
     params:
         plans=pack_plans,
-        setup=part("data", "initialization", "device", "threads"),
+        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code_digest("store"),
     script:
         "../scripts/train.py"
