@@ -7,7 +7,7 @@ CONFIG ?= config/config.yaml
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format publish compare schema first-run clean
+.PHONY: help run test lint format publish compare schema first-run bench clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ schema: .venv/run ## Write config/schema.json from the models in config.py
 first-run: .venv/run ## Time install and quick run from a fresh clone, write the README's table
 	$(BIN)/python bench/first_run.py
 
+bench: .venv/bench ## Time training against its rivals, and how time and memory grow
+	$(BIN)/python bench/engine.py
+	$(BIN)/python bench/growth.py
+
 clean: ## Remove what the workflow made (not the published results, not the downloads)
 	rm -rf results/$(RUN) data/prepared logs benchmarks .snakemake
 
@@ -51,6 +55,10 @@ clean: ## Remove what the workflow made (not the published results, not the down
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/bench: .venv/run pyproject.toml
+	$(BIN)/python -m pip install --quiet "jax==0.10.2" "jaxlib==0.10.2"
 	@touch $@
 
 .venv/test: .venv/run requirements-test.lock

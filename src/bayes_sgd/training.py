@@ -6,7 +6,8 @@ The update is torch's form of momentum (paper, appendix D) on the mean cross-ent
     v ← m v + (1 − dampening) (∇L + λω/N),    ω ← ω − εv        (no dampening at the first update, as in torch)
 
 What is kept is u = εv, so that cells of different ε and λ can share a stack. Three things make it fast and change no result: no
-gradient for the inputs; momentum inside the matrix product, so that no gradient is ever stored; and pixels that are zero in
+gradient for the inputs; momentum inside the matrix product, so that no gradient is ever stored (at small B the first layer
+goes further, see `delayed`); and pixels that are zero in
 every training image of the pool are left out, because their weights never move (under L2 they shrink by a factor that a scalar
 recursion gives).
 """
@@ -23,22 +24,12 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.cell import Cell
+from bayes_sgd.delayed import LARGEST_BATCH, LINE, DelayedLayer, aligned
 from bayes_sgd.machine import stack_size
 from bayes_sgd.models import forward, initial_weights, layer_shapes
 from bayes_sgd.sampling import Batches
 
 _DRAWN_TOGETHER = 64  # updates whose batches are drawn in one go
-_LINE = 16  # numbers in a cache line of float32
-
-
-def aligned(networks: int, rows: int, columns: int, like: Tensor) -> Tensor:
-    """Zeros (networks, rows, columns), each network's matrix on a cache line of its own.
-
-    A matrix product picks its kernel by the alignment of its operands: only if every network of a stack is aligned alike do
-    its numbers not depend on the place that it has there.
-    """
-    size = -(-rows * columns // _LINE) * _LINE
-    return like.new_zeros(networks, size)[:, : rows * columns].unflatten(1, (rows, columns))
 
 
 @dataclass(frozen=True)
@@ -127,7 +118,7 @@ class Stack:
         self._batches = Batches(seeds, cell.n_train, cell.batch_size, cell.sampling, device)
         # columns of zeros up to a cache line, so that images are aligned too; their weights stay 0
         self._inputs = torch.nn.functional.pad(
-            data.train_inputs[:, self.live].to(dtype), (0, -self.live.numel() % _LINE)
+            data.train_inputs[:, self.live].to(dtype), (0, -self.live.numel() % LINE)
         ).contiguous()
         rows = torch.tensor(seeds, device=device)
         self._subsets = data.subsets[rows, : cell.n_train]
@@ -165,22 +156,46 @@ class Stack:
         widths = [*cell.hidden_sizes, data.classes]
         self._outputs = [aligned(*size, width, like=self._inputs) for width in widths]
         self._deltas = [aligned(*size, width, like=self._inputs) for width in widths]
+        self._delayed: DelayedLayer | None = None
+        self._stretch_targets = self._inputs.new_zeros(0)
+        if cell.batch_size <= LARGEST_BATCH and device.type == "cpu" and not self._dead:
+            self._delayed = DelayedLayer(self.layers[0], self._steps[0], cell.momentum, cell.batch_size)
 
     def run(self, until: int) -> None:
         """Train on to update `until`."""
         while self.update < until:
+            if self._delayed:
+                self._run_delayed(self._delayed, until)
+                continue
             count = min(_DRAWN_TOGETHER, until - self.update)
-            positions = self._batches.draw(self.update, count)
-            images = self._subsets.expand(count, -1, -1).gather(2, positions)
-            targets = self._one_hot[self._labels.expand(count, -1, -1).gather(2, positions)]
+            images, targets = self._draw(count)
             if self._graphs and self.update and count == _DRAWN_TOGETHER:
                 self._replay(images, targets)
             else:
                 for number in range(count):
                     self._step(images[number], targets[number], first=self.update + number == 0)
             self.update += count
-            for dead in self._dead:
-                dead.run(self.update)
+        for dead in self._dead:
+            dead.run(self.update)
+
+    def _run_delayed(self, delayed: DelayedLayer, until: int) -> None:
+        """To the end of a stretch, or to `until`; stretches begin at multiples of their length, whatever is asked for."""
+        if delayed.position == 0:
+            images, self._stretch_targets = self._draw(delayed.updates)
+            delayed.begin(self._inputs, images)
+        for target in self._stretch_targets[delayed.position : delayed.position + until - self.update]:
+            delayed.outputs(self._outputs[0])
+            self._above_first(target, first=self.update == 0, first_delta=delayed.delta)
+            delayed.position += 1
+            self.update += 1
+        if delayed.position == delayed.updates:
+            delayed.end()
+
+    def _draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """Images, int64 (count, S, B) in the pool, and one-hot targets (count, S, B, C) of the next updates."""
+        positions = self._batches.draw(self.update, count)
+        images = self._subsets.expand(count, -1, -1).gather(2, positions)
+        return images, self._one_hot[self._labels.expand(count, -1, -1).gather(2, positions)]
 
     def _replay(self, images: Tensor, targets: Tensor) -> None:
         """A whole stretch of updates as one CUDA graph, captured when it is first wanted."""
@@ -205,29 +220,41 @@ class Stack:
     def _step(self, images: Tensor, targets: Tensor, first: bool) -> None:
         """One update: images int64 (S, B) in the pool, targets one-hot (S, B, C)."""
         torch.index_select(self._inputs, 0, images.view(-1), out=self._images)
-        activations = [self._images.view(*images.shape, -1), *self._hidden]
-        for below, layer, output, hidden in zip(activations, self.layers, self._outputs, self._hidden, strict=False):
-            torch.bmm(below, layer, out=output)
-            torch.clamp_min(output, 0, out=hidden[..., :-1])
-        torch.bmm(activations[-1], self.layers[-1], out=self._outputs[-1])
+        below = self._images.view(*images.shape, -1)
+        torch.bmm(below, self.layers[0], out=self._outputs[0])
+        self._above_first(targets, first, self._deltas[0])
+        self._change(0, below, self._deltas[0], first)
+
+    def _above_first(self, targets: Tensor, first: bool, first_delta: Tensor) -> None:
+        """The pass through all but the first layer, their update, and the derivatives with respect to the first's outputs.
+
+        Takes the first layer's outputs in `_outputs[0]`, gives the derivatives, times the rate, in `first_delta`.
+        """
+        for number, hidden in enumerate(self._hidden):
+            torch.clamp_min(self._outputs[number], 0, out=hidden[..., :-1])
+            torch.bmm(hidden, self.layers[number + 1], out=self._outputs[number + 1])
         delta = torch.softmax(self._outputs[-1], dim=-1, out=self._deltas[-1])
         delta.sub_(targets).mul_(self._first_rate if first else self._rate)
-        for number in reversed(range(len(self.layers))):
-            layer, step, below, delta = self.layers[number], self._steps[number], activations[number], self._deltas[number]
-            if number:
-                torch.bmm(delta, layer[:, :-1].transpose(1, 2), out=self._outputs[number - 1])
-                torch.ops.aten.threshold_backward.grad_input(
-                    self._outputs[number - 1], below[..., :-1], 0, grad_input=self._deltas[number - 1]
-                )
-            step.baddbmm_(below.transpose(1, 2), delta, beta=self.momentum)
-            if self._dead:
-                step.add_(layer * (self._first_decay if first else self._decay))
-            layer.sub_(step)
+        for number in range(len(self._hidden), 0, -1):
+            below, back = self._hidden[number - 1], self._outputs[number - 1]
+            torch.bmm(delta, self.layers[number][:, :-1].transpose(1, 2), out=back)
+            self._change(number, below, delta, first)
+            delta = first_delta if number == 1 else self._deltas[number - 1]
+            torch.ops.aten.threshold_backward.grad_input(back, below[..., :-1], 0, grad_input=delta)
+
+    def _change(self, number: int, below: Tensor, delta: Tensor, first: bool) -> None:
+        """Momentum and weights of one layer, from its inputs and the derivatives with respect to its outputs."""
+        layer, step = self.layers[number], self._steps[number]
+        step.baddbmm_(below.transpose(1, 2), delta, beta=self.momentum)
+        if self._dead:
+            step.add_(layer * (self._first_decay if first else self._decay))
+        layer.sub_(step)
 
     def network(self, index: int) -> list[Tensor]:
         """The layers of one network, dead pixels included; each (fan_in + 1, fan_out)."""
         first = self._initial_first[index] * (self._dead[index].factor if self._dead else 1.0)
-        first[self.live] = self.layers[0][index, : self.live.numel()]
+        live = self._delayed.current(index) if self._delayed else self.layers[0][index]
+        first[self.live] = live[: self.live.numel()]
         return [first, *(layer[index] for layer in self.layers[1:])]
 
     def measure(self, index: int) -> Measurement:

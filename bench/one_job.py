@@ -1,0 +1,52 @@
+"""A training job as the workflow's script runs it, in a process of its own, which says how long what took and its peak memory.
+
+    python bench/one_job.py start|whole FOLDER CELLS UPDATES SEEDS
+
+FOLDER has the prepared data. `start` ends with the first update, `whole` trains the pack and writes its files there. Prints a
+line of JSON: seconds since the process began (`imported`, `loaded`, `first_update`, `ended`) and `peak_mb`.
+"""
+
+import json
+import sys
+import time
+
+begun = time.perf_counter()
+from pathlib import Path  # noqa: E402
+
+from bayes_sgd.cell import Cell, Plan  # noqa: E402
+from bayes_sgd.config import DataConfig  # noqa: E402
+from bayes_sgd.store import Setup, load_labelled, train_pack  # noqa: E402
+from bayes_sgd.training import Stack  # noqa: E402
+
+said = {"imported": time.perf_counter() - begun}
+
+
+def peak_mb() -> float:
+    """Largest resident memory of this process, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would give the parent's peak if that is larger
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+how, folder, cells, updates, seeds = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
+rates = [0.01 * (i + 1) for i in range(cells)]
+plans = [Plan(Cell("real", (200,), 1000, 32, rate, 0.9, 0.0, 0.0, "independent", updates), seeds, (updates,)) for rate in rates]
+setup = Setup(DataConfig(), device="cpu")
+if how == "start":
+    import torch
+
+    torch.set_num_threads(1)
+    data = load_labelled(folder, setup.data, "real", seeds, setup.torch_device)
+    said["loaded"] = time.perf_counter() - begun
+    Stack([(plan.cell, seed) for plan in plans for seed in range(seeds)], data).run(1)
+    said["first_update"] = time.perf_counter() - begun
+else:
+    files = [folder / f"job.{kind}" for kind in ("parquet", "safetensors")]
+    for file in files:
+        file.unlink(missing_ok=True)
+    train_pack(plans, folder, setup, *files, say=lambda line: None)
+print(json.dumps(said | {"ended": time.perf_counter() - begun, "peak_mb": peak_mb()}))
