@@ -7,7 +7,7 @@ CONFIG ?= config/config.yaml
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format publish compare schema first-run bench clean
+.PHONY: help run test lint format publish compare restore faults schema first-run bench clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,13 @@ publish: .venv/run ## Copy what RUN made to results/published/RUN
 
 compare: .venv/run ## Compare RUN with what is published, claim by claim
 	@$(BIN)/python -m bayes_sgd.publish compare $(RUN)
+
+restore: .venv/run ## Get data and results of the committed dvc.lock from the DVC remote, instead of making them
+	$(BIN)/dvc pull
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 1 --touch --quiet all
+
+faults: .venv/run ## Break runs in many ways, write what was seen and lost to results/published/faults.csv
+	$(BIN)/python bench/faults.py
 
 schema: .venv/run ## Write config/schema.json from the models in config.py
 	$(BIN)/python -m bayes_sgd.config > config/schema.json

@@ -31,5 +31,28 @@ rule all:
         f"results/{RUN}/tables/claims.csv",
         f"results/{RUN}/tables/optimum.csv",
         f"results/{RUN}/tables/scaling.csv",
+        f"results/{RUN}/metrics.json",
         f"results/{RUN}/provenance.json",
         wanted_figures(),
+    localrule: True
+
+
+# The stages by name, for `snakemake <stage>` and for dvc.yaml.
+
+
+rule prepared:
+    input:
+        prepared_files(),
+    localrule: True
+
+
+rule trained:
+    input:
+        f"results/{RUN}/tables/cells.csv",
+    localrule: True
+
+
+rule evidence:
+    input:
+        linear_table(),
+    localrule: True

@@ -9,7 +9,7 @@ import pytest
 
 from bayes_sgd import provenance
 from bayes_sgd.provenance import code_digest, digest, environment, record_run
-from bayes_sgd.tables import write_csv, write_json
+from bayes_sgd.tables import write_csv, write_facts
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_environment_names_versions_and_machine():
 
 def test_record_of_a_run_names_every_table(tmp_path):
     write_csv(tmp_path / "tables" / "claims.csv", pd.DataFrame({"x": [1]}))
-    write_json(tmp_path / "manifest.json", {"name": "mnist5k"})
+    write_facts(tmp_path / "manifest.json", {"name": "mnist5k"})
     record_run(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
     record = json.loads((tmp_path / "provenance.json").read_text())
     assert record["run"] == "tiny"

@@ -49,9 +49,32 @@ def test_publish_replaces_what_was_there(tmp_path):
     stale = tmp_path / "published" / "quick" / "figures" / "fig9.csv"
     write_csv(stale, pd.DataFrame({"x": [1]}))
     copies = {path.relative_to(tmp_path / "published" / "quick").as_posix() for path in publish("quick", tmp_path)}
-    assert copies == {"provenance.json", "verdicts.json", "tables/claims.csv", "figures/fig1.csv"}
+    assert copies == {
+        "provenance.json",
+        "verdicts.json",
+        *(f"{table}.{suffix}" for table in ("tables/claims", "figures/fig1") for suffix in ("csv", "json")),
+    }
     assert not stale.exists()
     assert (tmp_path / "published/quick/tables/claims.csv").read_bytes() == (tmp_path / "quick/tables/claims.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["..", "../quick", "/tmp", "quick/../..", "", ".", "published/../quick", "Quick"])
+def test_only_the_name_of_a_run_is_taken(tmp_path, name):
+    run(tmp_path, claims())
+    for action in (publish, show, compare):
+        with pytest.raises(UserError, match="RUN: run: "):
+            action(name, tmp_path)
+    assert (tmp_path / "quick" / "tables" / "claims.csv").exists()
+
+
+def test_a_damaged_table_is_not_published_and_what_is_published_stays(tmp_path):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    table = tmp_path / "quick" / "figures" / "fig1.csv"
+    table.write_text(table.read_text() + "2\n")
+    with pytest.raises(UserError, match=r"fig1.csv: not as it was written .*delete it and run again"):
+        publish("quick", tmp_path)
+    assert (tmp_path / "published" / "quick" / "figures" / "fig1.csv").exists()
 
 
 def test_an_unfinished_run_is_not_published_and_what_is_published_stays(tmp_path):

@@ -24,7 +24,7 @@ from bayes_sgd.provenance import digest
 Labels = Annotated[
     str,
     Field(
-        pattern=r"^(real|random|random-0\.[0-9]*[1-9][0-9]*)$",
+        pattern=r"^(real|random|random-0\.[0-9]{0,9}[1-9][0-9]{0,2})$",
         description="real, random (training and test labels permuted), or random-0.2: each label replaced by a class drawn "
         "uniformly with that probability",
     ),
@@ -33,7 +33,10 @@ Sampling = Literal["independent", "replacement", "shuffle"]
 DataName = Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "file"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Recorded = Count | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+MAX_UPDATES = 10**9
+Units = Annotated[int, Field(ge=1, le=100_000)]
+Updates = Annotated[int, Field(ge=1, le=MAX_UPDATES)]
+Recorded = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 PackAxis = Literal["learning_rate", "momentum", "l2", "batch_size", "n_train"]
 
@@ -89,7 +92,7 @@ class CellDefaults(_Model):
     """The fields of a cell that its grid need not name."""
 
     labels: Labels = "real"
-    hidden_sizes: list[Count] = Field(default=[200], min_length=1, max_length=8)
+    hidden_sizes: list[Units] = Field(default=[200], min_length=1, max_length=8)
     """Units of each hidden layer: [200], or [256, 256]."""
     n_train: Annotated[int, Field(ge=2)] = 1000
     """N, the training set size."""
@@ -105,7 +108,7 @@ class CellDefaults(_Model):
     """λ of the sum cost C = H + λ‖ω‖²/2, hence λ/N on the mean loss."""
     sampling: Sampling = "independent"
     """independent: each batch drawn afresh without replacement (the paper's); replacement; shuffle: epochs."""
-    updates: Count | ConstantProduct = 2000
+    updates: Updates | ConstantProduct = 2000
     """Updates of a cell: a number, or a constant product."""
 
 
@@ -142,7 +145,7 @@ class LinearConfig(_Model):
     """The smallest λ."""
     l2_high: Positive = 1.0e4
     """The largest λ."""
-    l2_per_decade: Count = 4
+    l2_per_decade: Annotated[int, Field(ge=1, le=100)] = 4
     """Values of λ in a decade."""
 
     @property
@@ -162,7 +165,7 @@ class LinearConfig(_Model):
 class StatisticsConfig(_Model):
     """How optima, exponents and their intervals are estimated."""
 
-    replicates: Annotated[int, Field(ge=100)] = 2000
+    replicates: Annotated[int, Field(ge=100, le=100_000)] = 2000
     """Bootstrap replicates over paired seeds."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the bootstrap."""
@@ -184,7 +187,7 @@ class Config(_Model):
     """Recorded updates of every cell: how many, equally spaced up to the last, or a list."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks train; auto takes CUDA where there is one."""
-    threads: Count = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Threads of one training job. One a job and a job a core is fastest."""
     stack: Count | None = None
     """Networks that train in lock-step; by default what the cache, or the GPU's memory, holds. No number depends on it."""

@@ -8,7 +8,6 @@ nested in N.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from bayes_sgd.errors import UserError
 from bayes_sgd.raw_files import POOL_SIZES, Raw, read_idx_set, read_mnist5k
 from bayes_sgd.streams import permutation
-from bayes_sgd.tables import write_atomically, write_json
+from bayes_sgd.tables import read_facts, write_atomically, write_facts
 from bayes_sgd.user_file import read_headers, read_user_file
 
 if TYPE_CHECKING:
@@ -166,13 +165,13 @@ def subset_indices(pool: int, n_train: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def write_sealed(tensors: Path, manifest: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
-    """Write arrays as safetensors, then `facts` as JSON with that file's SHA-256 under `sha256`; each atomically."""
+    """Write arrays as safetensors, then `facts` as sealed JSON with that file's SHA-256 under `sha256`; each atomically."""
     from safetensors.numpy import save
 
     # safetensors writes memory as it lies: a strided or transposed view would come back as other numbers.
     content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
     write_atomically(tensors, lambda file: file.write(content))
-    write_json(manifest, dict(facts) | {"sha256": hashlib.sha256(content).hexdigest()})
+    write_facts(manifest, dict(facts) | {"sha256": hashlib.sha256(content).hexdigest()})
 
 
 def read_sealed(tensors: Path, manifest: Path, names: Iterable[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -199,12 +198,7 @@ def read_sealed(tensors: Path, manifest: Path, names: Iterable[str]) -> tuple[di
 
 
 def _facts(manifest: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(manifest.read_bytes())
-    except OSError as error:
-        raise UserError(f"{manifest}: not readable ({error.strerror}); {_AGAIN.format(manifest.parent)}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{manifest}: damaged ({type(error).__name__}); {_AGAIN.format(manifest.parent)}") from None
-    if not isinstance(facts, dict) or not isinstance(facts.get("sha256"), str):
+    facts = read_facts(manifest, _AGAIN.format(manifest.parent))
+    if not isinstance(facts.get("sha256"), str):
         raise UserError(f"{manifest}: sha256 is missing; {_AGAIN.format(manifest.parent)}")
     return facts

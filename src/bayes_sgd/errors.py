@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# what a person can mend at the disk, with what to do about it; any other OSError is a fault of ours and keeps its traceback
+_AT_THE_DISK = {
+    errno.ENOSPC: "free some space and run again",
+    errno.EDQUOT: "free some of your quota and run again",
+    errno.EFBIG: "allow larger files and run again",
+    errno.EROFS: "make the folder writable and run again",
+    errno.EACCES: "allow reading and writing there and run again",
+    errno.EPERM: "allow reading and writing there and run again",
+    errno.EIO: "check the disk and run again",
+    errno.ENAMETOOLONG: "shorten the setting that it is named after",
+}
+_NO_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed"),
+    *("failed to map segment", "can't start new thread"),
+)
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
 
 class UserError(Exception):
@@ -17,13 +35,41 @@ class UserError(Exception):
 
 @contextmanager
 def one_line(log: str | Path | None = None) -> Iterator[None]:
-    """Inside, a `UserError` becomes one line on standard error (and in the file `log`), and exit status 1."""
+    """Inside, what a person can mend becomes one line on standard error (and in the file `log`), and exit status 1.
+
+    That is a `UserError`, a disk that is full or not writable, too little memory, and Ctrl-C (exit status 130).
+    """
     try:
         yield
-    except UserError as error:
-        line = f"error: {error}"
+    except (UserError, OSError, ImportError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
+        told = _told(error)
+        if told is None:
+            raise
+        line = f"error: {told}"
         if log is not None:
-            with Path(log).open("a", encoding="utf-8") as file:
+            with suppress(OSError), Path(log).open("a", encoding="utf-8") as file:  # the disk may be what is full
                 print(line, file=file)
         print(line, file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1) from None
+
+
+def _told(error: BaseException) -> str | None:
+    """What to tell of an error, in one line; None of one that is a fault of ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; what is complete is kept, and the same command goes on from there"
+    if isinstance(error, OSError) and error.errno in _AT_THE_DISK:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; {_AT_THE_DISK[error.errno]}"
+    if is_out_of_memory(error):
+        first = " ".join(str(error).split(". ")[0].split()) or type(error).__name__
+        return f"out of memory ({first}); give the job more memory and run again"
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, NumPy's, torch's, of a GPU or not, or that of a library while it was loaded."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, RuntimeError | ImportError | OSError) and any(word in str(error).lower() for word in _NO_MEMORY)

@@ -7,7 +7,7 @@ give them. The data has a row for each point: `panel`, the columns that name the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -361,12 +361,15 @@ def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd
     return figure, data
 
 
-def save(figure: Figure, data: pd.DataFrame, stem: Path) -> None:
-    """Write `stem`.png, .svg and .csv, each whole or not at all; the same drawing gives the same bytes."""
+def save(figure: Figure, data: pd.DataFrame, stem: Path, made_by: Mapping[str, Any] | None = None) -> None:
+    """Write `stem`.png, .svg and .csv, each whole or not at all; the same drawing gives the same bytes.
+
+    Beside the .csv goes a .json that says what made it (`made_by`), and when.
+    """
     with rc_context(style.RC):
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             write_atomically(
                 stem.with_name(f"{stem.name}.{kind}"),
                 lambda file, kind=kind, metadata=metadata: figure.savefig(file, format=kind, metadata=metadata),
             )
-    write_csv(stem.with_name(f"{stem.name}.csv"), data, ("panel",))
+    write_csv(stem.with_name(f"{stem.name}.csv"), data, ("panel",), made_by)

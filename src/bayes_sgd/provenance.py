@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -97,6 +97,19 @@ def environment() -> dict[str, Any]:
     }
 
 
+def made_by(config: Mapping[str, Any], code: str = "", threads: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """What a table is marked with, beside what `environment` says.
+
+    Args:
+        config: the validated configuration as plain data, whole; its digest is the one in provenance.json.
+        code: digest of the code that made the table, if it has one of its own.
+        threads: of the job.
+        device: where the numbers were made.
+    """
+    marks = {"run": config["run"], "config_digest": digest(config), "device": device, "threads": threads}
+    return marks | ({"code_digest": code} if code else {})
+
+
 def _version(name: str) -> str:
     try:
         return version(name)
@@ -114,7 +127,7 @@ def _processor() -> str:
 
 def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path) -> None:
     """Write what a run was made of: its configuration and digests of it, of code, data and every table; and the machine."""
-    from bayes_sgd.tables import write_json
+    from bayes_sgd.tables import read_facts, write_json
 
     write_json(
         path,
@@ -122,7 +135,7 @@ def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path)
             "run": config["run"],
             "config_digest": digest(config),
             "code_digest": code,
-            "data": json.loads(manifest.read_text(encoding="utf-8")),
+            "data": read_facts(manifest, f"delete {manifest.parent} and run again"),
             "tables": {table.name: file_digest(table) for table in sorted(tables.glob("*.csv"))},
             "environment": environment(),
             "config": config,

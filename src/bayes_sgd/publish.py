@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError, one_line
 from bayes_sgd.tables import CLAIMS, read_csv, write_text
 
@@ -22,13 +23,22 @@ _WIDTH = 118
 _BEGIN, _END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 
 
+def folder_of(run: str, results: Path = RESULTS) -> Path:
+    """The folder of a run.
+
+    Raises:
+        UserError: no name of a run, as a path that leads elsewhere would be.
+    """
+    return results / load_config({"run": run}, "RUN").run
+
+
 def _claims(folder: Path) -> pd.DataFrame:
     return read_csv(folder / "tables" / "claims.csv", CLAIMS)
 
 
 def show(run: str, results: Path = RESULTS) -> str:
     """The verdicts of a run as text, a line for each claim, and where its tables and figures lie."""
-    folder = results / run
+    folder = folder_of(run, results)
     claims = _claims(folder)
     lines = [f"{'claim':5}  {'verdict':21}  {'value [95 % interval]':30}  statement", "-" * _WIDTH]
     for row in claims.to_dict("records"):
@@ -58,22 +68,26 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     """Copy the tables, figures, verdicts and provenance of a finished run to results/published/<run>/.
 
     Raises:
-        UserError: the run is not finished.
+        UserError: the run is not finished, or a table is damaged; what was published stays.
     """
-    source, target = results / run, results / "published" / run
+    source, target = folder_of(run, results), folder_of(run, results / "published")
     wanted = [source / "provenance.json", source / "verdicts.json"]
     for path in wanted:
         if not path.exists():
             raise UserError(f"{path}: no such file; finish the run {run!r} first")
-    wanted += sorted([*source.glob("tables/*.csv"), *source.glob("figures/fig*.*")])
-    shutil.rmtree(target, ignore_errors=True)
-    copies = []
+    tables = sorted([*source.glob("tables/*.csv"), *source.glob("figures/fig*.csv")])
+    for table in tables:
+        read_csv(table)
+    wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/fig*.*")})
+    fresh = target.with_name(f".{run}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
     for path in wanted:
-        copy = target / path.relative_to(source)
+        copy = fresh / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-        copies.append(copy)
-    return copies
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    return [target / path.relative_to(source) for path in wanted]
 
 
 def update_readme(readme: Path, published: Path) -> bool:
@@ -112,7 +126,7 @@ def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
     A claim agrees if both runs have the same verdict, and if the intervals overlap (our choice: two runs on other machines or
     seeds need not give equal numbers, but numbers that are compatible).
     """
-    ours, published = _claims(results / run), _claims(results / "published" / run)
+    ours, published = (_claims(folder_of(run, folder)) for folder in (results, results / "published"))
     both = published.merge(ours, on="claim", how="outer", suffixes=("_published", ""), sort=False)
     lines, agree = [], True
     for row in both.to_dict("records"):

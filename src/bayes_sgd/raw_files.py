@@ -191,7 +191,7 @@ def _download(name: str, folder: Path, files: list[str]) -> None:
     told = ""
     with _timeout(_TIMEOUT):
         for file in (f"{file}.gz" for file in files):
-            for mirror in published.mirrors:
+            for mirror in map(_over_tls, published.mirrors):
                 try:
                     # torchvision writes in place: a killed download would leave a half file that looks like a whole
                     # one.
@@ -207,6 +207,11 @@ def _download(name: str, folder: Path, files: list[str]) -> None:
                     f"{folder / file}: not there, and the download failed ({told}); put {', '.join(_FILES)} "
                     f"(or their .gz) into {folder}"
                 )
+
+
+def _over_tls(mirror: str) -> str:
+    """The address of a mirror, with TLS; a bucket's site has none, the bucket has."""
+    return mirror.replace("http" + "://", "https://", 1).replace(".s3-website.", ".s3.", 1)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ goes on; a job's result is the same whether it was interrupted or not.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -18,18 +18,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig
 from bayes_sgd.datasets import load_prepared, subset_indices
+from bayes_sgd.errors import UserError, is_out_of_memory
 from bayes_sgd.labels import load_labels
 from bayes_sgd.models import with_ones
 from bayes_sgd.provenance import code_digest
-from bayes_sgd.tables import CELLS, read_parquet, write_atomically, write_parquet
+from bayes_sgd.tables import CELLS, read_parquet, read_tensors, write_parquet, write_tensors
 from bayes_sgd.training import LabelledData, train
 
 
@@ -118,7 +117,7 @@ def train_pack(
         done = _latest([done, rows])
         kept |= new_weights
         write_parquet(partial, done, origin)
-        _write_weights(partial_weights, kept, origin)
+        write_tensors(partial_weights, kept, origin)
         cell = stack_plans[0].cell
         say(
             f"{len(stack)} cells x {len(seeds)} seeds, N {cell.n_train}, B {cell.batch_size}, "
@@ -128,7 +127,7 @@ def train_pack(
     rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
     write_parquet(table, rows.reindex(columns=list(CELLS)), origin)
     wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
-    _write_weights(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
+    write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
     partial.unlink(missing_ok=True)
     partial_weights.unlink(missing_ok=True)
 
@@ -158,10 +157,11 @@ def _train_stack(
     networks = [(plan.cell, seed) for plan in plans for seed in seeds]
     rows, kept = [], {}
     records = plans[0].record
-    for update, (cell, seed), measured, layers in train(networks, records, data, setup.initialization, setup.stack):
-        rows.append({"data": setup.data.name} | cell.columns() | {"seed": seed, "update": update} | asdict(measured))
-        if plans[0].keep_weights and update == records[-1]:
-            kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
+    with _memory_told(len(networks), setup):
+        for update, (cell, seed), measured, layers in train(networks, records, data, setup.initialization, setup.stack):
+            rows.append({"data": setup.data.name} | cell.columns() | {"seed": seed, "update": update} | asdict(measured))
+            if plans[0].keep_weights and update == records[-1]:
+                kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
     return pd.DataFrame(rows, columns=list(CELLS)), kept
 
 
@@ -212,16 +212,24 @@ def _valid_weights(paths: Iterable[Path], origin: dict[str, str]) -> dict[str, T
     for path in paths:
         if path.exists():
             try:
-                with safe_open(path, framework="pt") as file:
-                    if json.loads((file.metadata() or {}).get("bayes_sgd", "{}")) == origin:
-                        found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-            except (SafetensorError, OSError, ValueError):
-                continue  # not whole: the seeds that it held are trained again
+                tensors, made_by = read_tensors(path)
+            except UserError:
+                continue  # not what was written: the seeds that it held are trained again
+            if made_by == origin:
+                found |= tensors
     return found
 
 
-def _write_weights(path: Path, weights: dict[str, Tensor], origin: dict[str, str]) -> None:
-    # one key of metadata: safetensors writes several in any order, and equal weights should be equal files
-    seal = {"bayes_sgd": json.dumps(origin, sort_keys=True)}
-    content = save({name: weights[name].contiguous() for name in sorted(weights)}, seal)
-    write_atomically(path, lambda file: file.write(content))
+@contextmanager
+def _memory_told(networks: int, setup: Setup) -> Iterator[None]:
+    """What to do when memory runs out, instead of a traceback."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        told = f"`stack` is {setup.stack}" if setup.stack else "`stack` is not set, so the machine's memory decides"
+        raise UserError(
+            f"{setup.torch_device.type}: out of memory while {networks} networks trained ({told}); set a smaller `stack` in "
+            "the configuration and run again: no number depends on it"
+        ) from None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bayes_sgd.cell import Cell, Plan
-from bayes_sgd.config import CellDefaults, Config, ConstantProduct, Experiment, expand
+from bayes_sgd.config import MAX_UPDATES, CellDefaults, Config, ConstantProduct, Experiment, expand
 from bayes_sgd.errors import UserError
 from bayes_sgd.noise_scale import effective_learning_rate
 
@@ -25,7 +25,13 @@ def make_cell(fields: CellDefaults) -> Cell:
         rate = fields.learning_rate
         if updates.product == "effective_learning_rate":
             rate = effective_learning_rate(rate, fields.momentum, dampening)
-        updates = max(1, round(updates.value / rate))
+        number = updates.value / rate
+        if number > MAX_UPDATES:
+            raise UserError(
+                f"learning_rate {fields.learning_rate:g}: {updates.product} times updates = {updates.value:g} asks for "
+                f"{number:.3g} updates; allowed: at most {MAX_UPDATES}"
+            )
+        updates = max(1, round(number))
     named = fields.model_dump(exclude={"dampening", "updates", "hidden_sizes"})
     return Cell(**named, hidden_sizes=tuple(fields.hidden_sizes), dampening=dampening, updates=updates)
 

@@ -1,8 +1,9 @@
 """Tables on disk: written whole or not at all, read back only if they are what their producer wrote.
 
-CSV for people and figures, Parquet for the cells. A file is written beside its place, flushed to the disk and renamed, so that
-a killed run leaves the old file or the new one, never a half. `write_parquet` seals the rows with a digest that `read_parquet`
-checks.
+CSV for people and figures, Parquet for the cells, safetensors for weights. A file is written beside its place, flushed to the
+disk and renamed, so that a killed run leaves the old file or the new one, never a half. Each is sealed with a digest of its
+content, which its reader checks: inside a Parquet or safetensors file, and for `x.csv` in `x.json` beside it, which also says
+what made the table.
 """
 
 from __future__ import annotations
@@ -12,12 +13,19 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pandas as pd
 
 from bayes_sgd.errors import UserError
+from bayes_sgd.provenance import digest, environment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_AGAIN = "delete it and run again"
 
 OPTIMUM = (
     "experiment", "axis", "axis_value", "updates", "treatment", "estimator",
@@ -40,21 +48,42 @@ CELLS = (
     "weight_norm", "dead_units", "diverged",
 )  # fmt: skip
 
+_OF_PARTS = ("code_digest", "data", "initialization", "device", "threads", "torch")  # what a joined table takes from its parts
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Call `write` on a temporary file in the folder of `path`, flush it to the disk, rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    """Call `write` on a temporary file in the folder of `path`, flush it to the disk, rename it to `path`.
+
+    Raises:
+        OSError: with the name of `path`, whatever file or system call it was that failed.
+    """
+    name = ""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+    except BaseException as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename, error.filename2 = str(path), None
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which no file can be made (or, if it is not there yet, the nearest folder above it).
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: cannot be written; make it writable, or copy the workflow to where it can write")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,27 +96,61 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_csv(path: Path, frame: pd.DataFrame, columns: tuple[str, ...] = ()) -> None:
+def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write JSON that carries, as its last key, a digest of all the others."""
+    write_json(path, dict(facts) | {"seal": digest(facts)})
+
+
+def read_facts(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
+    """Read what `write_facts` wrote, without the seal.
+
+    Raises:
+        UserError: no such file, or it is damaged or altered; the line ends with `remedy`.
+    """
+    try:
+        facts = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}); {remedy}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged ({type(error).__name__}); {remedy}") from None
+    if not isinstance(facts, dict) or facts.pop("seal", None) != digest(facts):
+        raise UserError(f"{path}: not as it was written (its seal is missing or wrong); {remedy}")
+    return facts
+
+
+def write_csv(path: Path, frame: pd.DataFrame, columns: tuple[str, ...] = (), made_by: Mapping[str, Any] | None = None) -> None:
     """Write a table as CSV: the named columns first, then the others; floats in full, so that they read back equal.
+
+    Beside it goes a JSON file of the same name: SHA-256 of the table, `made_by` (as `provenance.made_by` gives it), versions,
+    machine and date. Equal tables are equal bytes; the date is in the JSON alone.
 
     Raises:
         KeyError: a named column is not in the table.
     """
     ordered = frame[[*columns, *(name for name in frame.columns if name not in columns)]]
-    write_text(path, ordered.to_csv(index=False, lineterminator="\n"))
+    content = ordered.to_csv(index=False, lineterminator="\n").encode()
+    about = {"table": path.name, "sha256": hashlib.sha256(content).hexdigest(), "rows": len(ordered)}
+    write_atomically(path, lambda file: file.write(content))
+    write_facts(_about(path), about | dict(made_by or {}) | environment())
 
 
 def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read a table that `write_csv` wrote.
 
     Raises:
-        UserError: no such file, not a table, or a named column is not there.
+        UserError: no such file, not what was written, or a named column is not there.
     """
     try:
-        frame = pd.read_csv(path, dtype={"hidden_sizes": str})
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror})") from None
+    if hashlib.sha256(content).hexdigest() != about_csv(path).get("sha256"):
+        raise UserError(f"{path}: not as it was written (its SHA-256 is not the one in {_about(path).name}); {_AGAIN}")
+    try:
+        frame = pd.read_csv(BytesIO(content), dtype={"hidden_sizes": str})
+    except ValueError as error:
         raise UserError(f"{path}: not a table: {error}") from None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
@@ -95,14 +158,39 @@ def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     return frame
 
 
-def collect(parts: Sequence[Path], path: Path) -> None:
+def about_csv(path: Path) -> dict[str, Any]:
+    """What made a table that `write_csv` wrote: its SHA-256, its run, digests, versions, machine, date.
+
+    Raises:
+        UserError: the JSON beside the table is missing or damaged.
+    """
+    return read_facts(_about(path), f"delete {path} and run again")
+
+
+def _about(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def collect(parts: Sequence[Path], path: Path, made_by: Mapping[str, Any] | None = None) -> None:
     """Join tables, CSV or sealed Parquet, one below the other, and write them as CSV.
+
+    Args:
+        parts: the tables to join.
+        path: the table to write.
+        made_by: what made it; where its parts say more (code, device, threads), what they say goes with it.
 
     Raises:
         UserError: a part is missing or damaged.
     """
-    frames = [read_parquet(part)[0] if part.suffix == ".parquet" else read_csv(part) for part in parts]
-    write_csv(path, pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CELLS)))
+    frames, origins = [], []
+    for part in parts:
+        frame, origin = read_parquet(part) if part.suffix == ".parquet" else (read_csv(part), about_csv(part))
+        frames.append(frame)
+        origins.append({"code_digest": origin["code"]} | origin if "code" in origin else origin)
+    said = {key: sorted({str(origin[key]) for origin in origins if key in origin}) for key in _OF_PARTS}
+    of_parts = {key: values[0] if len(values) == 1 else values for key, values in said.items() if values}
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CELLS))
+    write_csv(path, whole, made_by=dict(made_by or {}) | of_parts)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, origin: Mapping[str, str]) -> None:
@@ -129,14 +217,49 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         table = pq.read_table(path)
         frame = table.to_pandas()
         origin = json.loads((table.schema.metadata or {})[b"bayes_sgd"])
+        sealed = origin.pop("rows")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); delete it and run again") from None
-    if origin.pop("rows") != _content_digest(frame):
-        raise UserError(f"{path}: its rows are not those that were written; delete it and run again")
+    except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
+    if sealed != _content_digest(frame):
+        raise UserError(f"{path}: its rows are not those that were written; {_AGAIN}")
     return frame, origin
 
 
 def _content_digest(frame: pd.DataFrame) -> str:
     return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Mapping[str, str]) -> None:
+    """Write tensors as safetensors, sealed with a digest of their content; equal tensors and origins give equal bytes."""
+    from safetensors.torch import save
+
+    ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
+    # one key of metadata: safetensors writes several in any order, and equal weights should be equal files
+    seal = {"bayes_sgd": json.dumps(dict(origin) | {"tensors": hashlib.sha256(save(ordered)).hexdigest()}, sort_keys=True)}
+    content = save(ordered, seal)
+    write_atomically(path, lambda file: file.write(content))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and their origin as `write_tensors` wrote them.
+
+    Raises:
+        UserError: the file is missing, cut short or altered.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            origin = json.loads((file.metadata() or {})["bayes_sgd"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+        sealed = origin.pop("tensors")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
+    if sealed != hashlib.sha256(save(dict(sorted(tensors.items())))).hexdigest():
+        raise UserError(f"{path}: its tensors are not those that were written; {_AGAIN}")
+    return tensors, origin

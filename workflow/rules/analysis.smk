@@ -1,7 +1,8 @@
 """From cells to optima, exponents and verdicts, with intervals from the whole chain.
 
 REQUIRED INPUTS  results/<run>/tables/cells.csv, linear.csv; config/claims.yaml
-OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, claims.csv; results/<run>/provenance.json
+OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, claims.csv; results/<run>/verdicts.json, metrics.json,
+                 provenance.json
 """
 
 
@@ -15,6 +16,7 @@ rule estimate_optima:
         "logs/{run}/estimate_optima.log",
     benchmark:
         "benchmarks/{run}/estimate_optima.tsv"
+    localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
     threads: 1
@@ -46,6 +48,7 @@ rule judge_claims:
         "logs/{run}/judge_claims.log",
     benchmark:
         "benchmarks/{run}/judge_claims.tsv"
+    localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
     threads: 1
@@ -59,6 +62,30 @@ rule judge_claims:
         "../scripts/judge_claims.py"
 
 
+rule collect_metrics:
+    input:
+        claims="results/{run}/tables/claims.csv",
+        optimum="results/{run}/tables/optimum.csv",
+        scaling="results/{run}/tables/scaling.csv",
+    output:
+        metrics="results/{run}/metrics.json",
+    log:
+        "logs/{run}/collect_metrics.log",
+    benchmark:
+        "benchmarks/{run}/collect_metrics.tsv"
+    localrule: True
+    conda:
+        "../envs/bayes-sgd.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        code=code_digest("metrics"),
+    script:
+        "../scripts/collect_metrics.py"
+
+
 rule record_provenance:
     input:
         claims="results/{run}/tables/claims.csv",
@@ -69,6 +96,7 @@ rule record_provenance:
         "logs/{run}/record_provenance.log",
     benchmark:
         "benchmarks/{run}/record_provenance.tsv"
+    localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
     threads: 1

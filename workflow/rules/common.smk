@@ -32,7 +32,8 @@ wildcard_constraints:
     run=RUN,
     data=DATA,
     labels=r"real|random|random-0\.[0-9]+",
-    pack="|".join(map(re.escape, PACKS)) or "none",
+    # not all names: Snakemake reads this text again for each job, which takes seconds for thousands of packs
+    pack=r"[\w.+-]+",
 
 
 def pack_plans(wildcards):
@@ -45,9 +46,23 @@ def pack_labels(wildcards):
     return f"data/prepared/{DATA}/labels_{PACKS[wildcards.pack][0].cell.labels}.safetensors"
 
 
-def pack_updates(wildcards):
-    """Updates that a pack's job makes in all: what its length is proportional to."""
-    return sum(plan.cell.updates * plan.seeds for plan in PACKS[wildcards.pack])
+def prepared_files():
+    """The prepared data and the labellings that training needs."""
+    labels = sorted({pack[0].cell.labels for pack in PACKS.values()})
+    return expand(
+        "data/prepared/{data}/{file}.safetensors",
+        data=DATA,
+        file=["data", *(f"labels_{name}" for name in labels)],
+    )
+
+
+def grows(amount):
+    """A resource that doubles at each retry. Equal for all jobs of a rule: a job array has one request for all of them."""
+
+    def resource(wildcards, attempt):
+        return amount * 2 ** (attempt - 1)
+
+    return resource
 
 
 def part(*keys):
@@ -60,9 +75,9 @@ def wanted_figures():
     return [f"results/{RUN}/figures/{name}.png" for name in figure_facts(CONFIG)]
 
 
-def linear_table(wildcards):
+def linear_table(wildcards=None):
     """The linear model's table, where the configuration asks for one."""
-    return f"results/{wildcards.run}/tables/linear.csv" if LINEAR_LABELS else []
+    return f"results/{RUN}/tables/linear.csv" if LINEAR_LABELS else []
 
 
 def figure_tables(figure):

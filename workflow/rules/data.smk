@@ -13,6 +13,7 @@ rule prepare_data:
         "logs/prepare_data/{data}.log",
     benchmark:
         "benchmarks/prepare_data/{data}.tsv"
+    localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
     threads: 1
@@ -35,6 +36,7 @@ rule randomize_labels:
         "logs/randomize_labels/{data}_{labels}.log",
     benchmark:
         "benchmarks/randomize_labels/{data}_{labels}.tsv"
+    localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
     threads: 1

@@ -24,6 +24,7 @@ for figure, facts in figure_facts(CONFIG).items():
             f"logs/{{run}}/plot_figure/{figure}.log",
         benchmark:
             f"benchmarks/{{run}}/plot_figure/{figure}.tsv"
+        localrule: True
         conda:
             "../envs/bayes-sgd.yaml"
         threads: 1

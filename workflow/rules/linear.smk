@@ -19,8 +19,8 @@ rule fit_linear:
         "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=grows(2000),
+        runtime=grows(60),
     params:
         linear=part("linear", "data"),
         code=code_digest("linear"),
@@ -37,6 +37,7 @@ rule collect_linear:
         "logs/{run}/collect_linear.log",
     benchmark:
         "benchmarks/{run}/collect_linear.tsv"
+    localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
     threads: 1

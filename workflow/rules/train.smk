@@ -25,8 +25,9 @@ rule train:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=grows(3000),
+        runtime=grows(120),
+        gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=pack_plans,
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
@@ -44,6 +45,7 @@ rule collect_cells:
         "logs/{run}/collect_cells.log",
     benchmark:
         "benchmarks/{run}/collect_cells.tsv"
+    localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
     threads: 1

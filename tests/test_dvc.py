@@ -1,0 +1,163 @@
+"""DVC over the workflow, for real: what it makes, what it leaves alone, and that a clone gets it all back from a remote."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from test_workflow import ROOT, TINY, copied, environment
+
+BIN = Path(sys.executable).parent
+GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [10, 20]}]
+CONFIG = TINY | {
+    "data": {"name": "mnist5k"},
+    "experiments": {"learning_rate": {"axis": "learning_rate", "grid": GRID}},
+}
+STAGES = ["data", "train", "evidence", "analysis"]
+NOTHING = [f"Stage '{stage}' didn't change, skipping" for stage in STAGES]
+
+pytestmark = pytest.mark.workflow
+
+
+def ran(folder: Path, *command: str, timeout: int = 300) -> str:
+    """Output of a command in `folder`, with this environment's dvc and snakemake first on the path; it has to succeed."""
+    identity = {f"GIT_{who}_{what}": f"tester@{who}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder) | identity | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}"
+    return done.stdout
+
+
+def jobs(said: str) -> dict[str, int]:
+    """Rule -> number of jobs, over all the job tables that Snakemake printed."""
+    counts: dict[str, int] = {}
+    for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE):
+        counts[name] = counts.get(name, 0) + int(count)
+    return counts
+
+
+def nothing_to_do(folder: Path) -> None:
+    said = ran(folder, "dvc", "repro")
+    assert [line for line in said.splitlines() if line.startswith(("Stage", "Running"))] == NOTHING
+    assert "Nothing to be done" in ran(folder, "snakemake", "--dry-run")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory, store) -> Path:
+    """A repository in which `dvc repro` ran once, its lock committed and its files pushed."""
+    folder = copied(tmp_path_factory.mktemp("origin"), CONFIG)
+    (folder / "config" / "tiny.yaml").rename(folder / "config" / "config.yaml")
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "Makefile"):
+        shutil.copyfile(ROOT / name, folder / name)
+    (folder / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copyfile(ROOT / ".dvc" / name, folder / ".dvc" / name)
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
+    ran(folder, "git", "init", "--quiet")
+    ran(folder, "git", "add", "--all")
+    ran(folder, "git", "commit", "--quiet", "--message", "a workflow")
+    ran(folder, "dvc", "repro")
+    ran(folder, "git", "add", "dvc.lock")
+    ran(folder, "git", "commit", "--quiet", "--message", "its results")
+    ran(folder, "dvc", "remote", "add", "--local", "--default", "store", str(store))
+    ran(folder, "dvc", "push")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(origin, store, tmp_path_factory) -> Path:
+    """A clone to which `make restore` brought back what the lock names."""
+    folder = tmp_path_factory.mktemp("clones") / "clone"
+    ran(folder.parent, "git", "clone", "--quiet", str(origin), str(folder))
+    ran(folder, "dvc", "remote", "add", "--local", "--default", "store", str(store))
+    started = time.perf_counter()
+    ran(folder, "make", "--old-file=.venv/run", "restore", f"BIN={BIN}")
+    print(f"\nmake restore: {time.perf_counter() - started:.1f} s")
+    return folder
+
+
+def test_repro_makes_everything_and_git_sees_only_the_lock(origin):
+    assert list(yaml.safe_load((origin / "dvc.lock").read_text())["stages"]) == STAGES
+    assert (origin / "results/tiny/tables/claims.csv").exists()
+    assert ran(origin, "git", "status", "--porcelain") == ""
+    assert ran(origin, "git", "ls-files", "results", "data") == ""
+
+
+def test_repro_again_does_nothing_in_two_seconds(origin):
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        said = ran(origin, "dvc", "repro")
+        times.append(time.perf_counter() - started)
+        assert "Running stage" not in said
+    print(f"\ndvc repro with nothing to do: {min(times):.2f} s")
+    assert min(times) < 2
+    nothing_to_do(origin)
+
+
+def test_every_output_persists(origin):
+    stages = yaml.safe_load((origin / "dvc.yaml").read_text())["stages"]
+    outputs = [out for stage in stages.values() for out in stage["outs"] + stage.get("metrics", [])]
+    assert all(next(iter(out.values()))["persist"] for out in outputs)
+
+
+def test_a_clone_is_restored_and_then_neither_tool_has_anything_to_do(origin, clone):
+    nothing_to_do(clone)
+    for table in ("cells", "linear", "optimum", "scaling", "claims"):
+        name = f"results/tiny/tables/{table}.csv"
+        assert (clone / name).read_bytes() == (origin / name).read_bytes()
+
+
+def test_restore_refuses_results_of_another_configuration(origin, store, tmp_path):
+    folder = tmp_path / "edited"
+    ran(tmp_path, "git", "clone", "--quiet", str(origin), str(folder))
+    ran(folder, "dvc", "remote", "add", "--local", "--default", "store", str(store))
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"seeds": 3}))
+    with pytest.raises(AssertionError, match=r"differ from dvc\.lock"):
+        ran(folder, "make", "--old-file=.venv/run", "restore", f"BIN={BIN}")
+
+
+def test_an_experiment_trains_only_its_new_cells_and_the_metrics_show_what_moved(clone):
+    change = "config/config.yaml:experiments.learning_rate.grid.0.learning_rate=[0.05,0.1,0.15]"
+    counts = jobs(ran(clone, "dvc", "exp", "run", "--set-param", change))
+    print(f"\njobs of the experiment: {counts}")
+    assert counts["train"] == 2, "the packs of B = 10 and 20"
+    assert not {"prepare_data", "randomize_labels", "fit_linear"} & set(counts)
+    for log in (clone / "logs/tiny/train").glob("*.log"):
+        (line,) = log.read_text().splitlines()
+        assert "1 cells x 2 seeds" in line
+        assert "learning rate 0.15" in line
+    assert "experiments.learning_rate.grid" in ran(clone, "dvc", "params", "diff")
+    moved = json.loads(ran(clone, "dvc", "metrics", "diff", "--json"))
+    print(moved)
+    assert "accuracies.learning_rate" in moved["results/tiny/metrics.json"]
+
+
+def test_plots_are_a_page(clone):
+    ran(clone, "dvc", "plots", "show")
+    page = (clone / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    for plot in ("accuracy", "optimum", "evidence"):
+        assert f"vegaEmbed('#{plot}'" in page
+    assert '"b_opt"' in page
+    assert ran(clone, "git", "status", "--porcelain", "dvc_plots") == ""
