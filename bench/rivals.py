@@ -20,7 +20,8 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from bayes_sgd.training import Stack
+from bayes_sgd.machine import stack_size
+from bayes_sgd.training import Stack, stack_bytes
 
 Layers = list[tuple[Tensor, Tensor]]  # (weight (fan_out, fan_in), bias (fan_out,)) as nn.Linear keeps them
 
@@ -50,25 +51,30 @@ class Method(ABC):
 
 
 class Ours(Method):
-    """The product's stack: hand-written passes, all networks in lock-step."""
+    """The product's stacks: hand-written passes, as many networks in lock-step as `training.train` takes."""
 
     name = "ours"
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self.stack = Stack([(problem.cell, seed) for seed in range(problem.networks)], problem.data)
+        size = stack_size(*stack_bytes(problem.cell, problem.data), torch.device("cpu"))
+        networks = [(problem.cell, seed) for seed in range(problem.networks)]
+        self.stacks = [Stack(networks[start : start + size], problem.data) for start in range(0, len(networks), size)]
 
     def follow(self, positions: Tensor) -> None:
         """Its own batches are the check's."""
-        self.stack.run(len(positions))
+        self.advance(len(positions))
 
     def advance(self, updates: int) -> None:
         """Go on in its own stream of batches."""
-        self.stack.run(self.stack.update + updates)
+        for stack in self.stacks:
+            stack.run(stack.update + updates)
 
     def layers(self, index: int) -> list[Tensor]:
         """Dead pixels are put back."""
-        return self.stack.network(index)
+        networks = [(stack, place) for stack in self.stacks for place in range(len(stack.seeds))]
+        stack, place = networks[index]
+        return stack.network(place)
 
 
 def module(problem: Problem, index: int) -> nn.Sequential:

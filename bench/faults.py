@@ -1,0 +1,99 @@
+"""Break real runs of a small workflow, do what the user is told to do, compare the tables with an undisturbed run.
+
+Writes results/published/faults.csv, a row for each fault: what was broken and when, what the user saw, what was lost, how long
+it took to recover, whether the tables are equal byte for byte. Run by `make faults`; faults of the disk need root, to mount.
+Signals come after the first second and before the last: there Snakemake itself is loaded or over, and Python speaks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import faults_damage
+import faults_disk
+import faults_kill
+import faults_settings
+import pandas as pd
+from faults_stage import FULL, PLAIN, Case, Stage, as_record
+from faults_workflow import ROOT
+
+from bayes_sgd.tables import read_csv, write_csv
+
+TABLE = ROOT / "results" / "published" / "faults.csv"
+COLUMNS = ("fault", "moment", "seen", "lost", "seconds_to_recover", "tables_equal")
+HERE = "one machine"
+
+
+def stages(folder: Path, names: set[str], mnist: Path) -> dict[str, Stage]:
+    """The undisturbed runs that are asked for."""
+    mine = folder / "mine.npz"
+    faults_damage.write_images(mine)
+    raw = {f"data/raw/MNIST/raw/{path.name}": path for path in sorted((mnist / "MNIST" / "raw").glob("*.gz"))}
+    wanted: dict[str, tuple[dict[str, Any], dict[str, Path]]] = {
+        "plain": (PLAIN, {}),
+        "full": (FULL, {}),
+        "file": (PLAIN | {"data": {"name": "file", "path": "data/mine.npz"}}, {"data/mine.npz": mine}),
+        "mnist": (PLAIN | {"data": {"name": "mnist"}}, raw),
+    }
+    return {name: Stage.build(folder / name, *wanted[name]) for name in wanted if name in names}
+
+
+def tried(case: Case, stage: Stage, folder: Path) -> dict[str, Any]:
+    """Try one fault, and print its row."""
+    row = as_record(case.run(case, stage, folder), folder)
+    word = f"BAD ({', '.join(bad)})" if (bad := shortcomings(row)) else "ok"
+    print(f"{word:4} {row['fault']} [{row['moment']}]: {row['seen'][:150]} -> {row['remedy']}", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    return row
+
+
+def shortcomings(row: dict[str, Any]) -> list[str]:
+    """What must not be in a row."""
+    found = {
+        "tables differ": not row["tables_equal"],
+        "traceback": row["traceback"],
+        "orphans": row["orphans"] > 0,
+        f"lost {row['lost']}": not row["lost"].startswith(("nothing", "what the damaged file held")),
+    }
+    return [word for word, there in found.items() if there]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Try all faults; exit status 1 if one of them lost something or ended in a traceback."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", default="", help="a regular expression: only these faults; nothing is written")
+    parser.add_argument("--mnist", type=Path, default=ROOT / "data" / "raw", help="folder that holds MNIST/raw (else left out)")
+    parser.add_argument("--workers", type=int, default=2, help="faults at a time")
+    given = parser.parse_args(arguments)
+    started = time.monotonic()
+    cases = [*faults_kill.cases(), *faults_disk.cases(), *faults_settings.cases(), *faults_damage.cases()]
+    cases = [case for case in cases if re.search(given.only, f"{case.fault} [{case.moment}]")]
+    if not (given.mnist / "MNIST" / "raw").is_dir():
+        cases = [case for case in cases if case.stage != "mnist"]
+    os.nice(5)
+    with tempfile.TemporaryDirectory(prefix="faults-") as parent, ThreadPoolExecutor(given.workers) as pool:
+        folder = Path(parent).resolve()
+        built = stages(folder / "stages", {case.stage for case in cases}, given.mnist)
+        jobs = [pool.submit(tried, case, built[case.stage], folder / f"{number:03}") for number, case in enumerate(cases)]
+        rows = pd.DataFrame([job.result() for job in jobs])
+    rows = rows.assign(where=HERE)
+    bad = sum(bool(shortcomings(row)) for row in rows.to_dict("records"))
+    if not given.only:
+        others = [read_csv(TABLE)] if TABLE.exists() else []
+        kept = [table[table["where"] != HERE] for table in others]
+        write_csv(TABLE, pd.concat([rows, *kept], ignore_index=True), COLUMNS)
+    print(f"{len(rows)} faults, {bad} bad, {time.monotonic() - started:.0f} s")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
