@@ -39,7 +39,8 @@ compare: .venv/run ## Compare RUN with what is published, claim by claim
 
 restore: .venv/run ## Get data and results of the committed dvc.lock from the DVC remote, instead of making them
 	$(BIN)/dvc pull
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 1 --touch --quiet all
+	@$(BIN)/dvc status --quiet || { echo "code or configuration differ from dvc.lock: what was fetched is not theirs; run snakemake"; exit 1; }
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 1 --touch --forceall --quiet all
 
 faults: .venv/run ## Break runs in many ways, write what was seen and lost to results/published/faults.csv
 	$(BIN)/python bench/faults.py

@@ -17,8 +17,8 @@ fail() {
     exit 1
 }
 
-alive() { # does the daemon whose process id lies in file $1 run, under the name $2?
-    [ -s "$1" ] && [ "$(cat "/proc/$(cat "$1")/comm" 2>/dev/null)" = "$2" ]
+alive() { # does the daemon whose process id lies in file $1 run, under the name $2? (a zombie has no command line)
+    [ -s "$1" ] && tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$1")/cmdline" | grep -q "$2"
 }
 
 await() { # $1 seconds until the command that follows succeeds

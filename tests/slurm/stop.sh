@@ -7,14 +7,18 @@ STATE=/var/lib/one-machine-slurm
 if [ -s "$STATE/slurmctld.pid" ]; then
     timeout 5 scancel --user=root 2>/dev/null || true
 fi
+runs() { # is process $1 a $2? (a zombie has no command line)
+    tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -q "$2"
+}
+
 for daemon in slurmd slurmctld munged; do
     file=$STATE/$daemon.pid
     [ -s "$file" ] || continue
     pid=$(cat "$file")
-    if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$daemon" ]; then
+    if runs "$pid" "$daemon"; then
         kill "$pid"
         for _ in $(seq 50); do
-            [ -e "/proc/$pid" ] || break
+            runs "$pid" "$daemon" || break
             sleep 0.1
         done
     fi
