@@ -17,7 +17,7 @@ from faults_workflow import Workflow
 
 UNLOCK = "snakemake --unlock"
 GROUP, ALONE = "the workflow and its jobs", "the workflow"  # who gets a signal; else: the jobs with a name
-MEMORY = (3_000_000, 4_400_000)  # kB of address space: torch cannot be loaded in the first, and has little left in the other
+MEMORY = (3_000_000, 3_600_000)  # kB of address space: torch cannot be loaded in the first, and has little left in the other
 
 
 def _disturbed(case: Case, stage: Stage, folder: Path) -> Row:
@@ -121,15 +121,15 @@ def cases(seed: int = 0) -> list[Case]:
             moment = {"seconds": draw.uniform(low, high), "prepared": True} | more
             found.append(Case(fault, "", "plain", _disturbed, moment))
 
-    add("kill -9 of the workflow and its jobs", 3, 1, 9, signal=kill, whom=GROUP, prepared=False)
-    add("kill -9 of the workflow and its jobs", 12, 1, 12, signal=kill, whom=GROUP)
+    add("kill -9 of the workflow and its jobs", 2, 1, 9, signal=kill, whom=GROUP, prepared=False)
+    add("kill -9 of the workflow and its jobs", 14, 1, 12, signal=kill, whom=GROUP)
     add("kill -9 of one training job", 8, 0, 5, signal=kill, whom=".train.py", wait_for=".train.py")
-    add("kill -9 of the workflow, its job goes on", 3, 0, 6, signal=kill, whom=ALONE, wait_for=".train.py")
+    add("kill -9 of the workflow, its job goes on", 2, 0, 4, signal=kill, whom=ALONE, wait_for=".train.py")
     add("kill -9 of a job of analysis", 1, 0, 2, signal=kill, whom="estimate_optima.py", wait_for="estimate_optima.py")
-    add("Ctrl-C", 4, 2, 12, signal=interrupt, whom=GROUP)
+    add("Ctrl-C", 3, 2, 12, signal=interrupt, whom=GROUP)
     add("SIGINT to the workflow alone", 1, 1, 6, signal=interrupt, whom=ALONE, wait_for=".train.py")
-    add("SIGTERM to the workflow", 2, 2, 8, signal=stop, whom=ALONE)
-    add("SIGTERM to the workflow and its jobs", 2, 1, 6, signal=stop, whom=GROUP, wait_for=".train.py")
+    add("SIGTERM to the workflow", 1, 2, 8, signal=stop, whom=ALONE)
+    add("SIGTERM to the workflow and its jobs", 1, 1, 6, signal=stop, whom=GROUP, wait_for=".train.py")
     found.append(Case("a second workflow in the same folder", "3 s later", "plain", _two_at_once, {"seconds": 3.0}))
     found.append(Case("a second workflow in the same folder", "at the same time", "plain", _two_at_once, {"seconds": 0.2}))
     found.append(Case("a stale lock", "left by kill -9", "plain", _stale_lock))

@@ -113,7 +113,7 @@ def judged(case: Case, stage: Stage, workflow: Workflow, ended: Ended, first: St
     row = {
         "fault": case.fault,
         "moment": case.moment,
-        "seen": "nothing, it was killed" if ended.code == -signal.SIGKILL else ended.seen,
+        "seen": "nothing, it was killed" if ended.code == -signal.SIGKILL and "hang: " not in ended.output else ended.seen,
         "lost": _lost(stage, workflow, before, trained, recovery, since),
         "seconds_to_recover": round(recovery.seconds, 1),
         "tables_equal": recovery.last.code == 0 and workflow.tables() == tables,
