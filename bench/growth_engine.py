@@ -17,7 +17,7 @@ STACKS, BATCH_SIZES, TRAINING_SETS = (1, 2, 4, 8, 16, 32, 64), (8, 32), (250, 10
 
 def trials(problems: Sequence[Problem], repeats: int, block: float) -> list[list[float]]:
     """Milliseconds per update of one network, interleaved over problems."""
-    methods = [Ours(problem) for problem in problems]
+    methods = [Ours(problem, size=problem.networks) for problem in problems]
     updates = [calibrate(method, block) for method in methods]
     times: list[list[float]] = [[] for _ in problems]
     for _ in range(repeats):
@@ -66,8 +66,9 @@ def record_values(problem: Problem, repeats: int, block: float, updates: int = 2
     for _ in range(repeats):
         training.append(seconds(method, count) / count)
         started = time.perf_counter()
-        for index in range(problem.networks):
-            method.stack.measure(index)
+        for stack in method.stacks:
+            for index in range(len(stack.seeds)):
+                stack.measure(index)
         measuring.append(time.perf_counter() - started)
     setting = f"H {'x'.join(map(str, problem.hidden))}, N 1000, 3000 test images"
     yield Value("record of one network", setting, "ms", [1e3 * took / problem.networks for took in measuring])

@@ -55,9 +55,9 @@ class Ours(Method):
 
     name = "ours"
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, size: int | None = None) -> None:
         super().__init__(problem)
-        size = stack_size(*stack_bytes(problem.cell, problem.data), torch.device("cpu"))
+        size = size or stack_size(*stack_bytes(problem.cell, problem.data), torch.device("cpu"))
         networks = [(problem.cell, seed) for seed in range(problem.networks)]
         self.stacks = [Stack(networks[start : start + size], problem.data) for start in range(0, len(networks), size)]
 
