@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -67,10 +68,19 @@ def shortcomings(row: dict[str, Any]) -> list[str]:
     return [word for word, there in found.items() if there]
 
 
+def _kept(rows: pd.DataFrame, some: bool) -> list[pd.DataFrame]:
+    """Rows of the table that stay: those of other machines, and where only some faults were tried, those of other faults."""
+    if not TABLE.exists():
+        return []
+    table = read_csv(TABLE)
+    stays = table["where"] != HERE
+    return [table[stays | ~table["fault"].isin(rows["fault"]) if some else stays]]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Try all faults; exit status 1 if one of them lost something or ended in a traceback."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", default="", help="a regular expression: only these faults; nothing is written")
+    parser.add_argument("--only", default="", help="a regular expression: only these; other rows stay")
     parser.add_argument("--mnist", type=Path, default=ROOT / "data" / "raw", help="folder that holds MNIST/raw (else left out)")
     parser.add_argument("--workers", type=int, default=2, help="faults at a time")
     given = parser.parse_args(arguments)
@@ -80,6 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not (given.mnist / "MNIST" / "raw").is_dir():
         cases = [case for case in cases if case.stage != "mnist"]
     os.nice(5)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that Ctrl-C is ignored
     with tempfile.TemporaryDirectory(prefix="faults-") as parent, ThreadPoolExecutor(given.workers) as pool:
         folder = Path(parent).resolve()
         built = stages(folder / "stages", {case.stage for case in cases}, given.mnist)
@@ -87,10 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = pd.DataFrame([job.result() for job in jobs])
     rows = rows.assign(where=HERE)
     bad = sum(bool(shortcomings(row)) for row in rows.to_dict("records"))
-    if not given.only:
-        others = [read_csv(TABLE)] if TABLE.exists() else []
-        kept = [table[table["where"] != HERE] for table in others]
-        write_csv(TABLE, pd.concat([rows, *kept], ignore_index=True), COLUMNS)
+    write_csv(TABLE, pd.concat([rows, *_kept(rows, bool(given.only))], ignore_index=True), COLUMNS)
     print(f"{len(rows)} faults, {bad} bad, {time.monotonic() - started:.0f} s")
     return int(bad > 0)
 

@@ -16,6 +16,7 @@ from faults_stage import Case, Row, Stage, judged
 from faults_workflow import Workflow
 
 UNLOCK = "snakemake --unlock"
+JOB = ".snakemake/scripts"  # in the command line of every job
 GROUP, ALONE = "the workflow and its jobs", "the workflow"  # who gets a signal; else: the jobs with a name
 MEMORY = (3_000_000, 3_600_000)  # kB of address space: torch cannot be loaded in the first, and has little left in the other
 
@@ -126,9 +127,9 @@ def cases(seed: int = 0) -> list[Case]:
     add("kill -9 of one training job", 8, 0, 5, signal=kill, whom=".train.py", wait_for=".train.py")
     add("kill -9 of the workflow, its job goes on", 2, 0, 4, signal=kill, whom=ALONE, wait_for=".train.py")
     add("kill -9 of a job of analysis", 1, 0, 2, signal=kill, whom="estimate_optima.py", wait_for="estimate_optima.py")
-    add("Ctrl-C", 3, 2, 12, signal=interrupt, whom=GROUP)
+    add("Ctrl-C", 4, 0, 9, signal=interrupt, whom=GROUP, wait_for=JOB)
     add("SIGINT to the workflow alone", 1, 1, 6, signal=interrupt, whom=ALONE, wait_for=".train.py")
-    add("SIGTERM to the workflow", 1, 2, 8, signal=stop, whom=ALONE)
+    add("SIGTERM to the workflow", 2, 0, 6, signal=stop, whom=ALONE, wait_for=JOB)
     add("SIGTERM to the workflow and its jobs", 1, 1, 6, signal=stop, whom=GROUP, wait_for=".train.py")
     found.append(Case("a second workflow in the same folder", "3 s later", "plain", _two_at_once, {"seconds": 3.0}))
     found.append(Case("a second workflow in the same folder", "at the same time", "plain", _two_at_once, {"seconds": 0.2}))

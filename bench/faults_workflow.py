@@ -90,14 +90,15 @@ class Workflow:
     def start(self, *more: str, before: str = "") -> subprocess.Popen[str]:
         """Start `COMMAND` as a terminal does, in a process group of its own; `before` is shell that comes first."""
         snakemake = [str(Path(sys.executable).with_name("snakemake")), *COMMAND.split()[1:], "--nocolor", *more]
-        environment = os.environ | {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        # where SLURM is installed but does not answer, its plugin waits ten seconds whenever Snakemake starts
+        mine = {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1", "SLURM_CONF": os.devnull}
         output = (self.folder / "said.txt").open("a+", encoding="utf-8")
         output.truncate(0)
         with output:
             return subprocess.Popen(
                 ["bash", "-c", f'{before}; exec "$@"', "bash", *snakemake] if before else snakemake,
                 cwd=self.folder,
-                env=environment,
+                env=os.environ | mine,
                 text=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
