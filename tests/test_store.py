@@ -102,6 +102,7 @@ def test_interrupted_equals_uninterrupted_byte_for_byte(whole, prepared, tmp_pat
     assert len(said) == 2, "three stacks, of which the first was kept"
     assert table.read_bytes() == whole[0].read_bytes()
     assert weights.read_bytes() == whole[1].read_bytes()
+    store.forget_partial([table, weights])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pack.parquet", "pack.safetensors"]
 
 

@@ -102,14 +102,15 @@ def test_rows_of_an_experiment_are_its_own_and_missing_ones_are_told():
     config = load_config(CONFIG)
     table = pd.DataFrame(
         [
-            {"data": "mnist5k"} | p.cell.columns() | {"seed": s, "update": u, "test_accuracy": 0.5}
+            {"data": "mnist5k"} | p.cell.columns() | {"seed": s, "update": u, "phase": phase, "test_accuracy": 0.5}
             for p in plans(config)
             for s in range(p.seeds)
-            for u in p.record
+            for u, phase in p.points
         ]
     )
     rows = experiment_rows(config, "learning_rate", table)
     assert len(rows) == 4 * 3
+    assert set(rows["phase"]) == {"constant"}
     assert set(rows["seed"]) == {0, 1, 2}
     assert (rows["update"] == rows["updates"]).all()
     with pytest.raises(UserError, match="learning_rate: 1 of 12 rows are missing"):
@@ -124,3 +125,22 @@ def test_more_training_images_than_there_are_is_told_in_one_line():
         UserError, match=r"mine.yaml: experiments.training_set_size: n_train 2001 is larger than the pool of 2000"
     ):
         check_pool(config, 2000, "mine.yaml")
+
+
+def test_cooled_phases_are_planned_where_the_run_asks_for_them():
+    config = load_config(CONFIG | {"cooling": 30})
+    table = pd.DataFrame(
+        [
+            {"data": "mnist5k"} | p.cell.columns() | {"seed": s, "update": u, "phase": phase, "test_accuracy": 0.5}
+            for p in plans(config)
+            for s in range(p.seeds)
+            for u, phase in p.points
+        ]
+    )
+    cooled = experiment_rows(config, "learning_rate", table, "cooled")
+    assert (cooled["update"] == cooled["updates"] + 30).all()
+    assert len(cooled) == len(experiment_rows(config, "learning_rate", table, "averaged")) == 4 * 3
+    apart = {name: experiment | {"cooling": False} for name, experiment in CONFIG["experiments"].items()}
+    config = load_config(CONFIG | {"cooling": 30, "experiments": apart})
+    assert {phase for plan in plans(config) for _, phase in plan.points} == {"constant"}
+    assert experiment_rows(config, "learning_rate", table, "cooled").empty

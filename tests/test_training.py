@@ -58,8 +58,13 @@ def torch_network(cell: Cell, data: LabelledData, seed: int, initialization: str
     return nn.Sequential(*modules[:-1])
 
 
-def torch_trained(cell: Cell, data: LabelledData, seed: int, initialization: str) -> list[Tensor]:
-    """The layers after `cell.updates` updates of torch.optim.SGD, autograd and the mean cross-entropy."""
+def torch_trained(
+    cell: Cell, data: LabelledData, seed: int, initialization: str, cooling: int = 0, mean_from: int | None = None
+) -> list[Tensor]:
+    """The layers after `cell.updates` updates of torch.optim.SGD, autograd and the mean cross-entropy.
+
+    `cooling`: and after so many more, ε falling to 0 in 16 steps; `mean_from`: the mean of every 16th iterate after it instead.
+    """
     network = torch_network(cell, data, seed, initialization)
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -68,19 +73,32 @@ def torch_trained(cell: Cell, data: LabelledData, seed: int, initialization: str
         dampening=cell.dampening,
         weight_decay=cell.l2 / cell.n_train,
     )
-    positions = Batches([seed], cell.n_train, cell.batch_size, cell.sampling).draw(0, cell.updates)[:, 0]
+    positions = Batches([seed], cell.n_train, cell.batch_size, cell.sampling).draw(0, cell.updates + cooling)[:, 0]
     images, labels = data.train_inputs[:, :-1], data.train_labels[seed]
-    for position in positions:
+    iterates = []
+    for update, position in enumerate(positions):
+        stages = sum(update >= cell.updates + cooling * stage // 16 for stage in range(16)) if cooling else 0
+        optimizer.param_groups[0]["lr"] = cell.learning_rate * (1 - stages / 17)
         chosen = data.subsets[seed][position]
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(images[chosen]), labels[chosen]).backward()
         optimizer.step()
+        if (
+            mean_from is not None
+            and update >= mean_from
+            and ((update + 1 - mean_from) % 16 == 0 or update + 1 == len(positions))
+        ):
+            iterates.append(_layers(network))
+    return [torch.stack(layers).mean(0) for layers in zip(*iterates, strict=True)] if iterates else _layers(network)
+
+
+def _layers(network: nn.Sequential) -> list[Tensor]:
     linears = [module for module in network if isinstance(module, nn.Linear)]
     return [torch.cat([linear.weight.detach().T, linear.bias.detach()[None]]) for linear in linears]
 
 
 @pytest.mark.parametrize("sampling", ["independent", "replacement", "shuffle"])
-@pytest.mark.parametrize("hidden_sizes", [(7,), (7, 5), (7, 5, 6)])
+@pytest.mark.parametrize("hidden_sizes", [(), (7,), (7, 5), (7, 5, 6)])
 @pytest.mark.parametrize(
     "fields",
     [
@@ -108,6 +126,47 @@ def test_equals_torch_sgd_with_autograd(data, sampling, hidden_sizes, fields):
             torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
             moved = max(moved, float((layer - initial).abs().max()))
         assert moved > 1e-2, "a network that does not move proves nothing"
+
+
+COOLED = [
+    {"momentum": 0.0},
+    {"l2": 2.0},
+    {"momentum": 0.5, "dampening": 0.5, "l2": 0.5},
+    {"batch_size": 1},
+    {"batch_size": 3, "hidden_sizes": (7, 5)},
+    {"batch_size": 2, "hidden_sizes": ()},
+    {"hidden_sizes": ()},
+]
+
+
+@pytest.mark.parametrize("fields", COOLED, ids=str)
+def test_cooled_and_averaged_networks_equal_those_of_torch(data, fields):
+    cell, cooling = replace(CELL, **fields), 41
+    ends = {
+        (phase, seed): (update, layers)
+        for (update, phase), (_, seed), _, layers in train([(cell, s) for s in SEEDS], (20, 50), data, cooling=cooling)
+    }
+    for seed in SEEDS:
+        for phase, wanted, update in (
+            ("cooled", torch_trained(cell, data, seed, "lecun_normal", cooling), 91),
+            ("averaged", torch_trained(cell, data, seed, "lecun_normal", mean_from=9), 50),
+        ):
+            assert ends[phase, seed][0] == update
+            for layer, witness in zip(ends[phase, seed][1], wanted, strict=True):
+                torch.testing.assert_close(layer.double(), witness, rtol=1e-4, atol=1e-5)
+        constant, cooled = (ends[phase, seed][1][0] for phase in ("constant", "cooled"))
+        assert float((constant - cooled).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("fields", COOLED, ids=str)
+def test_cooling_equals_torch_with_a_falling_learning_rate_in_float64(data, fields):
+    cell = replace(CELL, **fields)
+    stack = Stack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack.run(cell.updates)
+    stack.cool(41)
+    for index, seed in enumerate(SEEDS):
+        for layer, witness in zip(stack.network(index), torch_trained(cell, data, seed, "lecun_normal", 41), strict=True):
+            torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("initialization", ["lecun_normal", "glorot_uniform", "he_normal", "torch"])
@@ -195,12 +254,12 @@ def test_train_gives_equal_bits_whatever_the_stack(data):
 
     def result(stack: int | None) -> dict:
         return {
-            (update, network): (measured, [layer.numpy().tobytes() for layer in layers])
-            for update, network, measured, layers in train(networks, (3, 50), data, stack=stack)
+            (point, network): (measured, [layer.numpy().tobytes() for layer in layers])
+            for point, network, measured, layers in train(networks, (3, 50), data, stack=stack, cooling=20)
         }
 
     whole = result(None)
-    assert len(whole) == 12
+    assert len(whole) == 24
     for stack in (1, 4, 100):
         assert result(stack) == whole
 

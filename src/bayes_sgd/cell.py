@@ -25,19 +25,30 @@ class Cell:
     updates: int
 
     def columns(self) -> dict[str, Any]:
-        """The cell as columns of a table: hidden sizes as text ("200", "256x256"), and its noise scale g."""
-        fields = asdict(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes))}
+        """The cell as columns of a table: hidden sizes as text ("200", "256x256", "none"), and its noise scale g."""
+        fields = asdict(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes)) or "none"}
         return fields | {"noise_scale": noise_scale(self)}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is wanted of a cell: seeds 0 .. seeds − 1, the updates recorded (the last is the cell's), weights kept or not."""
+    """What is wanted of a cell: seeds 0 .. seeds − 1, the updates recorded (the last is the cell's), weights kept or not.
+
+    `cooling`: so many updates with ε going to 0 after the last one, and the mean of the iterates over as many before it; 0: none.
+    """
 
     cell: Cell
     seeds: int
     record: tuple[int, ...]
     keep_weights: bool = False
+    cooling: int = 0
+
+    @property
+    def points(self) -> list[tuple[int, str]]:
+        """What is recorded of a network, (update, phase): `constant` ε, the mean of iterates (`averaged`), ε gone to 0 (`cooled`)."""
+        last = self.cell.updates
+        ends = [(last, "averaged"), (last + self.cooling, "cooled")] if self.cooling else []
+        return [(update, "constant") for update in self.record] + ends
 
     def __or__(self, other: Plan) -> Plan:
         """The plan that serves two experiments."""
@@ -46,6 +57,7 @@ class Plan:
             max(self.seeds, other.seeds),
             tuple(sorted({*self.record, *other.record})),
             self.keep_weights or other.keep_weights,
+            max(self.cooling, other.cooling),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,4 +68,4 @@ class Plan:
     def from_dict(cls, plain: Mapping[str, Any]) -> Plan:
         """The inverse of `to_dict`."""
         cell: dict[str, Any] = dict(plain["cell"]) | {"hidden_sizes": tuple(plain["cell"]["hidden_sizes"])}
-        return cls(Cell(**cell), plain["seeds"], tuple(plain["record"]), plain["keep_weights"])
+        return cls(Cell(**cell), plain["seeds"], tuple(plain["record"]), plain["keep_weights"], plain["cooling"])

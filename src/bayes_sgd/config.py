@@ -92,8 +92,8 @@ class CellDefaults(_Model):
     """The fields of a cell that its grid need not name."""
 
     labels: Labels = "real"
-    hidden_sizes: list[Units] = Field(default=[200], min_length=1, max_length=8)
-    """Units of each hidden layer: [200], or [256, 256]."""
+    hidden_sizes: list[Units] = Field(default=[200], max_length=8)
+    """Units of each hidden layer: [200], or [256, 256]; [] is a linear model."""
     n_train: Annotated[int, Field(ge=2)] = 1000
     """N, the training set size."""
     batch_size: Count = 32
@@ -118,7 +118,7 @@ CELL_FIELDS = tuple(CellDefaults.model_fields)
 class Experiment(_Model):
     """A set of cells that feeds one figure: blocks of a grid, each the product of its lists."""
 
-    axis: Literal["learning_rate", "n_train", "momentum", "l2", "labels", "hidden_sizes", "sampling"]
+    axis: Literal["learning_rate", "n_train", "momentum", "l2", "labels", "hidden_sizes", "sampling", "dampening"]
     """The series of the figure. Batch size is always the other axis."""
     cell: dict[str, Any] = {}
     """Fields that all blocks share, over the run's `cell`."""
@@ -130,6 +130,8 @@ class Experiment(_Model):
     """Recorded updates: how many, equally spaced up to the last, or a list of updates (the last is always recorded)."""
     keep_weights: bool = False
     """Keep the weights at the last update, as safetensors."""
+    cooling: bool = True
+    """Whether its cells are cooled too, where the run asks for cooling."""
 
 
 class LinearConfig(_Model):
@@ -185,6 +187,9 @@ class Config(_Model):
     """Replicates of every cell: initial weights, training subset and batches, paired over cells."""
     record: Recorded = 1
     """Recorded updates of every cell: how many, equally spaced up to the last, or a list."""
+    cooling: Updates | Literal[0] = 0
+    """After the last update, so many more while ε falls to 0, and the mean of the iterates of as many before it: two more
+    series of each figure, which tell failure to train from residual noise. 0: none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks train; auto takes CUDA where there is one."""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1

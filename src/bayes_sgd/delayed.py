@@ -97,10 +97,11 @@ class DelayedLayer:
         return self._layer[index] - self._step[index] * self._of_old[self.position] - change
 
     def end(self) -> None:
-        """Make the changes of a whole stretch."""
-        images = self._images.transpose(1, 2)
-        torch.mul(self._deltas, -self._sums[:-1].flip(0).repeat_interleave(self._batch)[:, None], out=self._weighted)
-        self._layer.sub_(self._step * self._of_old[-1]).baddbmm_(images, self._weighted)
-        torch.mul(self._deltas, self._powers[:-1].flip(0).repeat_interleave(self._batch)[:, None], out=self._weighted)
-        self._step.baddbmm_(images, self._weighted, beta=float(self._powers[-1]))
+        """Make the changes of the stretch so far, and be ready for the next one."""
+        done, past = self.position * self._batch, self.position
+        images, deltas, weighted = self._images[:, :done].transpose(1, 2), self._deltas[:, :done], self._weighted[:, :done]
+        torch.mul(deltas, -self._sums[:past].flip(0).repeat_interleave(self._batch)[:, None], out=weighted)
+        self._layer.sub_(self._step * self._of_old[past]).baddbmm_(images, weighted)
+        torch.mul(deltas, self._powers[:past].flip(0).repeat_interleave(self._batch)[:, None], out=weighted)
+        self._step.baddbmm_(images, weighted, beta=float(self._powers[past]))
         self.position = 0

@@ -104,8 +104,7 @@ def train_pack(
         "threads": str(setup.threads),
         "torch": torch.__version__,
     }
-    partial = table.with_suffix(".partial.parquet")
-    partial_weights = weights.with_suffix(".partial.safetensors")
+    partial, partial_weights = _partial(table), _partial(weights)
     done = _valid_rows([table, partial], origin)
     kept = _valid_weights([weights, partial_weights], origin)
 
@@ -128,8 +127,19 @@ def train_pack(
     write_parquet(table, rows.reindex(columns=list(CELLS)), origin)
     wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
     write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
-    partial.unlink(missing_ok=True)
-    partial_weights.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def forget_partial(files: Iterable[Path]) -> None:
+    """Remove the partial files beside tables and weights of packs, once the run's table holds their rows.
+
+    Not when a job ends: a job that is killed in its last moment loses the files that the workflow takes for its outputs.
+    """
+    for path in files:
+        _partial(path).unlink(missing_ok=True)
 
 
 def weights_key(cell: Cell, seed: int) -> str:
@@ -146,7 +156,7 @@ def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, 
         plan, seeds = item
         cell = plan.cell
         shape = (cell.n_train, cell.batch_size, cell.momentum, cell.dampening)
-        return *shape, plan.record, plan.keep_weights, seeds
+        return *shape, plan.record, plan.cooling, plan.keep_weights, seeds
 
     return [list(group) for _, group in groupby(sorted(missing, key=key), key=key)]
 
@@ -158,19 +168,22 @@ def _train_stack(
     rows, kept = [], {}
     records = plans[0].record
     with _memory_told(len(networks), setup):
-        for update, (cell, seed), measured, layers in train(networks, records, data, setup.initialization, setup.stack):
-            rows.append({"data": setup.data.name} | cell.columns() | {"seed": seed, "update": update} | asdict(measured))
-            if plans[0].keep_weights and update == records[-1]:
+        for point, (cell, seed), measured, layers in train(
+            networks, records, data, setup.initialization, setup.stack, plans[0].cooling
+        ):
+            where = {"seed": seed, "update": point[0], "phase": point[1]}
+            rows.append({"data": setup.data.name} | cell.columns() | where | asdict(measured))
+            if plans[0].keep_weights and point == (records[-1], "constant"):
                 kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
     return pd.DataFrame(rows, columns=list(CELLS)), kept
 
 
 def _planned_rows(plans: Sequence[Plan], setup: Setup) -> pd.DataFrame:
     rows = [
-        {"data": setup.data.name} | plan.cell.columns() | {"seed": seed, "update": update}
+        {"data": setup.data.name} | plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
         for plan in plans
         for seed in range(plan.seeds)
-        for update in plan.record
+        for update, phase in plan.points
     ]
     return pd.DataFrame(rows)
 
@@ -181,11 +194,11 @@ def _missing(plan: Plan, done: pd.DataFrame, kept: dict[str, Tensor]) -> list[in
     same = np.ones(len(done), dtype=bool)
     for name, value in columns.items():
         same &= (done[name] == value).to_numpy(dtype=bool)
-    there = {(int(row.seed), int(row.update)) for row in done.loc[same, ["seed", "update"]].itertuples()}
+    there = set(done.loc[same, ["seed", "update", "phase"]].itertuples(index=False, name=None))
     return [
         seed
         for seed in range(plan.seeds)
-        if any((seed, update) not in there for update in plan.record)
+        if any((seed, *point) not in there for point in plan.points)
         or (plan.keep_weights and f"{weights_key(plan.cell, seed)}/0" not in kept)
     ]
 
@@ -203,7 +216,7 @@ def _valid_rows(paths: Iterable[Path], origin: dict[str, str]) -> pd.DataFrame:
 def _latest(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all frames, of two with the same cell, seed and update the later one."""
     found = [frame for frame in frames if len(frame)] or [frames[0]]
-    identity = list(CELLS[: CELLS.index("update") + 1])
+    identity = list(CELLS[: CELLS.index("phase") + 1])
     return pd.concat(found, ignore_index=True).drop_duplicates(identity, keep="last", ignore_index=True)
 
 

@@ -44,7 +44,8 @@ def experiment_plans(config: Config, name: str) -> list[Plan]:
         for fields in block:
             cell = make_cell(fields)
             record = _recorded(config, experiment, cell.updates)
-            plans[cell] = Plan(cell, experiment.seeds or config.seeds, record, experiment.keep_weights)
+            seeds, cooling = experiment.seeds or config.seeds, config.cooling if experiment.cooling else 0
+            plans[cell] = Plan(cell, seeds, record, experiment.keep_weights, cooling)
     return list(plans.values())
 
 
@@ -68,7 +69,7 @@ def pack_name(cell: Cell, packed: Sequence[str]) -> str:
     """The name of the pack of a cell: its fields but the packed ones, and but `updates` unless nothing is packed."""
     parts = {
         "labels": cell.labels,
-        "hidden_sizes": "h" + "x".join(map(str, cell.hidden_sizes)),
+        "hidden_sizes": "h" + ("x".join(map(str, cell.hidden_sizes)) or "none"),
         "n_train": f"n{cell.n_train}",
         "batch_size": f"b{cell.batch_size}",
         "sampling": cell.sampling,
@@ -88,20 +89,26 @@ def packs(config: Config) -> dict[str, list[Plan]]:
     return result
 
 
-def experiment_rows(config: Config, name: str, cells: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table of cells that belong to one experiment: its cells, its seeds, its recorded updates.
+def experiment_rows(config: Config, name: str, cells: pd.DataFrame, phase: str = "constant") -> pd.DataFrame:
+    """The rows of a table of cells that belong to one experiment and phase: its cells, its seeds, its recorded updates.
+
+    Phases: see `Plan.points`; no rows where the experiment is not cooled.
 
     Raises:
         UserError: a planned row is not in the table.
     """
     wanted = pd.DataFrame(
         [
-            plan.cell.columns() | {"seed": seed, "update": update}
+            plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
             for plan in experiment_plans(config, name)
             for seed in range(plan.seeds)
-            for update in plan.record
+            for update, recorded in plan.points
+            if recorded == phase
         ]
-    ).drop(columns="noise_scale")
+    )
+    if wanted.empty:
+        return cells.iloc[:0]
+    wanted = wanted.drop(columns="noise_scale")
     rows = wanted.merge(cells, how="left", on=list(wanted.columns), validate="one_to_one", indicator=True)
     missing = rows[rows["_merge"] != "both"]
     if len(missing):

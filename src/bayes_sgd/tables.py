@@ -44,7 +44,7 @@ CLAIMS = (
 )  # fmt: skip
 CELLS = (
     "data", "labels", "hidden_sizes", "n_train", "batch_size", "learning_rate", "momentum", "dampening", "l2", "sampling",
-    "updates", "noise_scale", "seed", "update", "train_loss", "test_loss", "train_accuracy", "test_accuracy",
+    "updates", "noise_scale", "seed", "update", "phase", "train_loss", "test_loss", "train_accuracy", "test_accuracy",
     "weight_norm", "dead_units", "diverged",
 )  # fmt: skip
 

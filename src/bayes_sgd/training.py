@@ -30,6 +30,10 @@ from bayes_sgd.models import forward, initial_weights, layer_shapes
 from bayes_sgd.sampling import Batches
 
 _DRAWN_TOGETHER = 64  # updates whose batches are drawn in one go
+_COOLING_STAGES = 16  # ε falls in so many equal steps: linear, but for one update of the rates in each stage
+_AVERAGED = (
+    16  # every so many updates an iterate enters the mean: neighbours differ little, and each costs a copy of the weights
+)
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,27 @@ class Stack:
         for dead in self._dead:
             dead.run(self.update)
 
+    def cool(self, updates: int) -> None:
+        """Train on for `updates` more while ε falls to 0 in equal steps (our choice), the momentum coefficient kept.
+
+        The step is u = εv, so a change of ε by a factor changes what is left of u by the same factor.
+        """
+        start, rate = self.update, 1.0
+        for stage in range(_COOLING_STAGES):
+            wanted = 1 - (stage + 1) / (_COOLING_STAGES + 1)
+            self._scale_rates(wanted / rate)
+            rate = wanted
+            self.run(start + updates * (stage + 1) // _COOLING_STAGES)
+
+    def _scale_rates(self, factor: float) -> None:
+        if self._delayed:
+            self._delayed.end()
+        for tensor in (*self._steps, self._rate, self._decay):
+            tensor.mul_(factor)
+        for dead in self._dead:
+            dead.decay *= factor
+            dead.step *= factor
+
     def _run_delayed(self, delayed: DelayedLayer, until: int) -> None:
         """To the end of a stretch, or to `until`; stretches begin at multiples of their length, whatever is asked for."""
         if delayed.position == 0:
@@ -233,7 +258,7 @@ class Stack:
         for number, hidden in enumerate(self._hidden):
             torch.clamp_min(self._outputs[number], 0, out=hidden[..., :-1])
             torch.bmm(hidden, self.layers[number + 1], out=self._outputs[number + 1])
-        delta = torch.softmax(self._outputs[-1], dim=-1, out=self._deltas[-1])
+        delta = torch.softmax(self._outputs[-1], dim=-1, out=self._deltas[-1] if self._hidden else first_delta)
         delta.sub_(targets).mul_(self._first_rate if first else self._rate)
         for number in range(len(self._hidden), 0, -1):
             below, back = self._hidden[number - 1], self._outputs[number - 1]
@@ -257,9 +282,9 @@ class Stack:
         first[self.live] = live[: self.live.numel()]
         return [first, *(layer[index] for layer in self.layers[1:])]
 
-    def measure(self, index: int) -> Measurement:
-        """Losses and accuracies of one network on its training subset and on the test set."""
-        layers, seed, data = self.network(index), self.seeds[index], self.data
+    def measure(self, index: int, layers: list[Tensor] | None = None) -> Measurement:
+        """Losses and accuracies on training subset and test set of one network, or of `layers` in its place."""
+        layers, seed, data = layers or self.network(index), self.seeds[index], self.data
         squares = sum(float(layer.double().square().sum()) for layer in layers)
         subset = self._subsets[index]
         logits, hidden = forward(layers, data.train_inputs[subset].to(self.dtype))
@@ -269,8 +294,36 @@ class Stack:
         test_loss, test_accuracy = loss_and_accuracy(logits, data.test_labels[seed])
         if not (math.isfinite(squares) and math.isfinite(train_loss) and math.isfinite(test_loss)):
             return diverged(data.classes)
-        dead_units = 1 - sum(alive) / sum(layer.shape[1] for layer in hidden)
+        dead_units = 1 - sum(alive) / sum(layer.shape[1] for layer in hidden) if hidden else 0.0
         return Measurement(train_loss, test_loss, train_accuracy, test_accuracy, math.sqrt(squares), dead_units, diverged=False)
+
+
+class IterateMean:
+    """The mean of the iterates of a stack (Polyak and Ruppert), every 16th between two updates and the last."""
+
+    def __init__(self, stack: Stack, first: int, last: int) -> None:
+        self._stack, self._count = stack, 0
+        self._wanted = [*range(first + _AVERAGED, last, _AVERAGED), last]
+        self._sums: list[list[Tensor]] = []
+
+    def run(self, until: int) -> None:
+        """Train the stack on to update `until`, and add the iterates that are wanted on the way."""
+        for update in sorted({*self._wanted, until}):
+            if not self._stack.update < update <= until:
+                continue
+            self._stack.run(update)
+            if update not in self._wanted:
+                continue
+            iterates = [self._stack.network(index) for index in range(len(self._stack.seeds))]
+            self._sums = self._sums or [[torch.zeros_like(layer) for layer in layers] for layers in iterates]
+            for sums, layers in zip(self._sums, iterates, strict=True):
+                for total, layer in zip(sums, layers, strict=True):
+                    total += layer
+            self._count += 1
+
+    def network(self, index: int) -> list[Tensor]:
+        """The mean of one network's layers; each (fan_in + 1, fan_out)."""
+        return [total / self._count for total in self._sums[index]]
 
 
 @contextmanager
@@ -311,7 +364,8 @@ def train(
     data: LabelledData,
     initialization: str = "lecun_normal",
     stack: int | None = None,
-) -> Iterator[tuple[int, tuple[Cell, int], Measurement, list[Tensor]]]:
+    cooling: int = 0,
+) -> Iterator[tuple[tuple[int, str], tuple[Cell, int], Measurement, list[Tensor]]]:
     """Train networks that can share a stack, up to the last recorded update.
 
     Args:
@@ -320,14 +374,27 @@ def train(
         data: images and labels, on the device where the networks are to train.
         initialization: as in `models.initial_weights`.
         stack: networks that train in lock-step; as many as the machine does best if not given. No number depends on it.
+        cooling: see `Plan`.
 
-    Gives (update, (cell, seed), what was measured, its layers) for every network at every recorded update.
+    Gives ((update, phase), (cell, seed), what was measured, its layers) for every network and every one of `Plan.points`.
     """
     size = stack or stack_size(*stack_bytes(networks[0][0], data), data.train_inputs.device)
     for start in range(0, len(networks), size):
         part = Stack(networks[start : start + size], data, initialization)
+        members = list(enumerate(networks[start : start + size]))
+        averaged_from = max(0, record[-1] - cooling)
+        mean = IterateMean(part, averaged_from, record[-1])
         for update in record:
             with _without_denormals():
-                part.run(update)
-            for index, network in enumerate(networks[start : start + size]):
-                yield update, network, part.measure(index), part.network(index)
+                part.run(min(update, averaged_from))
+                mean.run(update)
+            for index, network in members:
+                yield (update, "constant"), network, part.measure(index), part.network(index)
+        if cooling:
+            for index, network in members:
+                layers = mean.network(index)
+                yield (record[-1], "averaged"), network, part.measure(index, layers), layers
+            with _without_denormals():
+                part.cool(cooling)
+            for index, network in members:
+                yield (part.update, "cooled"), network, part.measure(index), part.network(index)

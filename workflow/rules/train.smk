@@ -38,7 +38,8 @@ rule train:
 
 rule collect_cells:
     input:
-        expand("results/{{run}}/cells/{pack}.parquet", pack=PACKS),
+        packs=expand("results/{{run}}/cells/{pack}.parquet", pack=PACKS),
+        weights=expand("results/{{run}}/weights/{pack}.safetensors", pack=PACKS),
     output:
         table="results/{run}/tables/cells.csv",
     log:
@@ -53,4 +54,4 @@ rule collect_cells:
         mem_mb=2000,
         runtime=10,
     script:
-        "../scripts/collect_tables.py"
+        "../scripts/collect_cells.py"

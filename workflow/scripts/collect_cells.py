@@ -1,0 +1,11 @@
+"""Join the packs to the table of cells; what was kept for an interrupted job is then not needed any more."""
+
+from pathlib import Path
+
+from bayes_sgd.errors import one_line
+from bayes_sgd.store import forget_partial
+from bayes_sgd.tables import collect
+
+with one_line(snakemake.log[0]):
+    collect([Path(pack) for pack in snakemake.input.packs], Path(snakemake.output.table))
+    forget_partial(Path(file) for file in snakemake.input)
