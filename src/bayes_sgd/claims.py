@@ -1,7 +1,7 @@
 """Takes config/claims.yaml and the tables of a run; gives one row per claim of the paper: its value, ours, the verdict.
 
 The limits are fixed in the file before the run that they judge. Each claim names a measured quantity of
-`quantities.QUANTITIES`; how an interval and a limit make a verdict is in `verdicts`.
+`quantities` or `network_quantities`; how an interval and a limit make a verdict is in `verdicts`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from bayes_sgd.errors import UserError
 from bayes_sgd.optimum import Experiment
-from bayes_sgd.quantities import QUANTITIES, Measured, NotMeasured, Tables
+from bayes_sgd.network_quantities import NETWORK_QUANTITIES
+from bayes_sgd.quantities import QUANTITIES as OPTIMUM_QUANTITIES
+from bayes_sgd.quantities import Measured, NotMeasured, Quantity, Tables
 from bayes_sgd.verdicts import Limit, Predicate, Verdict, judge
 
+QUANTITIES: dict[str, Quantity] = OPTIMUM_QUANTITIES | NETWORK_QUANTITIES
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -38,7 +41,7 @@ class Claim(BaseModel):
     paper_value: Text
     """The paper's value in words."""
     quantity: Text
-    """What is measured: a name in `quantities.QUANTITIES`."""
+    """What is measured: a name in `QUANTITIES`."""
     arguments: dict[str, Any] = {}
     """Arguments of the quantity."""
     reproduced: Predicate | None = None
@@ -130,17 +133,23 @@ def claims_table(
     linear: pd.DataFrame | None = None,
     scaling: pd.DataFrame | None = None,
     experiments: Mapping[str, Experiment] | None = None,
+    phases: Mapping[str, Mapping[str, Experiment]] | None = None,
+    noise: pd.DataFrame | None = None,
+    evidence: pd.DataFrame | None = None,
+    invariance: pd.DataFrame | None = None,
     failed_below: float = 0.5,
     n_replicates: int = 2000,
     rng: int = 0,
 ) -> pd.DataFrame:
     """One row per claim, in the order of the file.
 
-    `linear`, `scaling`: the tables of the run; `experiments`: the cells of each experiment by its name. What is absent
-    leaves its claims `not tested`. `failed_below`, `n_replicates`, `rng`: as in `statistics.fit_optima`. `seeds`: the
+    `linear`, `scaling`, `noise` (gradient_noise), `evidence` (network_evidence), `invariance`: the tables of the run;
+    `experiments`: the cells of each experiment by its name, `phases`: the same by phase (cooled, averaged). What is absent leaves its claims `not tested`. `failed_below`, `n_replicates`, `rng`: as in `statistics.fit_optima`. `seeds`: the
     number of seeds behind the interval; `why`: one sentence with the numbers.
     """
-    tables = Tables(linear, scaling, experiments or {}, failed_below, n_replicates, rng)
+    tables = Tables(
+        linear, scaling, experiments or {}, failed_below, n_replicates, rng, phases or {}, noise, evidence, invariance
+    )
     rows = []
     for claim in claims:
         try:

@@ -1,6 +1,6 @@
 """Takes the cells of an experiment; gives accuracy against batch size and where it peaks (paper §5, Figs. 4b-7a).
 
-Two estimators of ln B_opt, both over R replicates at once, and the test of an interior optimum on held-out seeds.
+Estimators of ln B_opt, both over R replicates at once, and the test of an interior optimum on held-out seeds.
 Accuracies are fractions in [0, 1], batch sizes are examples.
 """
 
@@ -145,6 +145,21 @@ def polynomial_optimum(
     inside = peaked & (peak >= z.min(axis=0)) & (peak <= z.max(axis=0))
     beside = np.where(c[:, 1] > 0, np.inf, -np.inf)
     return np.where(np.isinf(edge), edge, np.where(inside, log_b[top] + peak * np.log(window), beside))
+
+
+def plateau_optimum(log_b: Floats, mean: Floats, error: Floats) -> Floats:
+    """Middle of the plateau in ln B: of all batch sizes whose mean lies within one standard error of the best (our choice).
+
+    It says what ties leave open. `log_b` (K,) ascending, `mean` and its standard error `error` (K, R) -> (R,); ±inf, its side, if
+    the plateau reaches an end of the grid (both: the best one's nearer end).
+    """
+    top = mean.argmax(axis=0)
+    best, spread = mean[top, np.arange(mean.shape[1])], error[top, np.arange(mean.shape[1])]
+    tied = mean >= best - spread
+    first, last = tied.argmax(axis=0), len(log_b) - 1 - tied[::-1].argmax(axis=0)
+    middle = (log_b[first] + log_b[last]) / 2
+    left = (first == 0) & ((last < len(log_b) - 1) | (top < len(log_b) / 2))
+    return np.where(left, -np.inf, np.where(last == len(log_b) - 1, np.inf, middle))
 
 
 class InteriorOptimum(NamedTuple):

@@ -7,7 +7,7 @@ nats, λ as in C = H + λ‖ω‖²/2. Means over a few seeds have t-intervals; 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -52,13 +52,19 @@ class Tables:
     failed_below: float = 0.5
     n_replicates: int = 2000
     rng: int = 0
+    phases: Mapping[str, Mapping[str, Experiment]] = field(default_factory=dict)
+    noise: pd.DataFrame | None = None
+    evidence: pd.DataFrame | None = None
+    invariance: pd.DataFrame | None = None
 
 
-def _where(frame: pd.DataFrame, mask: Bools) -> pd.DataFrame:
+def where(frame: pd.DataFrame, mask: Bools) -> pd.DataFrame:
+    """The rows of a table that a mask names."""
     return pd.DataFrame(frame.loc[mask])
 
 
-def _measured(interval: Interval, detail: str) -> Measured:
+def measured_as(interval: Interval, detail: str) -> Measured:
+    """An interval and what it is of."""
     return Measured(*interval, detail)
 
 
@@ -69,7 +75,7 @@ def _linear_grid(tables: Tables, labels: Labels, *columns: str) -> tuple[Floats,
     """λ (L,) ascending and each column (L, S), over the seeds that have a finite value everywhere."""
     if tables.linear is None or tables.linear.empty:
         raise NotMeasured("the run has no linear model")
-    rows = _where(tables.linear, np.asarray(tables.linear["labels"] == labels))
+    rows = where(tables.linear, np.asarray(tables.linear["labels"] == labels))
     grids = [rows.pivot(index="l2", columns="seed", values=column) for column in columns]
     if not len(rows):
         raise NotMeasured(f"the linear model was not fitted to {labels} labels")
@@ -84,7 +90,7 @@ def linear_mean(tables: Tables, column: str, labels: Labels, l2: Literal["weakes
     grid, (values,) = _linear_grid(tables, labels, column)
     at = {"weakest": 0, "strongest": -1}[l2]
     detail = f"mean {column} of the linear model on {labels} labels at λ = {grid[at]:.3g}"
-    return _measured(mean_interval(values[at]), detail)
+    return measured_as(mean_interval(values[at]), detail)
 
 
 def linear_accuracy_gain(tables: Tables, labels: Labels) -> Measured:
@@ -101,7 +107,7 @@ def linear_accuracy_gain(tables: Tables, labels: Labels) -> Measured:
         f"gain in test accuracy of the best λ, {np.median(grid[best]):.3g} in the median as other seeds choose it, "
         f"over λ = {grid[0]:.3g}"
     )
-    return _measured(mean_interval(accuracy[best, seeds] - accuracy[0]), detail)
+    return measured_as(mean_interval(accuracy[best, seeds] - accuracy[0]), detail)
 
 
 def linear_margin_trend(tables: Tables, labels: Labels) -> Measured:
@@ -109,7 +115,7 @@ def linear_margin_trend(tables: Tables, labels: Labels) -> Measured:
     grid, (margin,) = _linear_grid(tables, labels, "margin")
     rho = spearman(np.broadcast_to(grid[:, None], margin.shape), margin, tables.n_replicates, tables.rng)
     detail = f"rank correlation of mean margin and λ on {labels} labels over λ = {grid[0]:.3g} to {grid[-1]:.3g}"
-    return _measured(rho, detail)
+    return measured_as(rho, detail)
 
 
 def linear_margin_ratio(tables: Tables) -> Measured:
@@ -119,7 +125,7 @@ def linear_margin_ratio(tables: Tables) -> Measured:
     if real.shape[1] != random.shape[1] or grid[0] != other[0]:
         raise NotMeasured("real and random labels were not fitted at the same λ and seeds")
     detail = f"margin with real labels over margin with random labels at λ = {grid[0]:.3g}"
-    return _measured(mean_interval(real[0] / random[0]), detail)
+    return measured_as(mean_interval(real[0] / random[0]), detail)
 
 
 def linear_lowest_evidence(tables: Tables, labels: Labels) -> Measured:
@@ -130,7 +136,7 @@ def linear_lowest_evidence(tables: Tables, labels: Labels) -> Measured:
         f"lowest E in nats over λ on {labels} labels, mean over seeds, with {lowest.min():.3g} in the lowest seed and "
         f"E < 0 in {int((evidence < 0).sum())} of {evidence.size} fits"
     )
-    return _measured(mean_interval(lowest), detail)
+    return measured_as(mean_interval(lowest), detail)
 
 
 def linear_evidence_decades(tables: Tables, labels: Labels, below: float) -> Measured:
@@ -143,7 +149,7 @@ def linear_evidence_decades(tables: Tables, labels: Labels, below: float) -> Mea
             start = (i if start is None else start) if low else None
             if start is not None:
                 decades[s] = max(decades[s], np.log10(grid[i] / grid[start]))
-    return _measured(mean_interval(decades), f"decades of λ with E below {below:g} nats on {labels} labels")
+    return measured_as(mean_interval(decades), f"decades of λ with E below {below:g} nats on {labels} labels")
 
 
 def linear_minima_distance(tables: Tables, labels: Labels) -> Measured:
@@ -158,31 +164,32 @@ def linear_minima_distance(tables: Tables, labels: Labels) -> Measured:
     evidence, loss = (np.log10(grid)[(curve @ draws).argmin(axis=0)] for curve in curves)
     apart = evidence - loss
     detail = f"decades of λ from the minimum of the test cross-entropy to the minimum of E on {labels} labels"
-    return _measured(Interval(float(apart[0]), *percentile_interval(apart[1:], seeds), seeds), detail)
+    return measured_as(Interval(float(apart[0]), *percentile_interval(apart[1:], seeds), seeds), detail)
 
 
 def linear_evidence_rank(tables: Tables, labels: Labels) -> Measured:
     """Rank correlation over λ of E and the test cross-entropy, both averaged over seeds; bootstrap over seeds."""
     grid, (evidence, loss) = _linear_grid(tables, labels, "log_evidence_ratio", "test_loss")
     detail = f"rank correlation of E and test cross-entropy over {len(grid)} values of λ on {labels} labels"
-    return _measured(spearman(evidence, loss, tables.n_replicates, tables.rng), detail)
+    return measured_as(spearman(evidence, loss, tables.n_replicates, tables.rng), detail)
 
 
 # --- network ---------------------------------------------------------------------------------------------------------
 
 
-def _experiment(tables: Tables, name: str) -> Experiment:
-    experiment = tables.experiments.get(name)
+def experiment_of(tables: Tables, name: str, phase: str = "constant") -> Experiment:
+    """The experiment of that name, in one phase of training; NotMeasured if the run has none."""
+    experiment = (tables.experiments if phase == "constant" else tables.phases.get(phase, {})).get(name)
     if experiment is None or experiment["rows"].empty:
-        raise NotMeasured(f"the run has no experiment {name}")
+        raise NotMeasured(f"the run has no experiment {name}{'' if phase == 'constant' else f', {phase}'}")
     return experiment
 
 
 def _curve(tables: Tables, name: str, at: float) -> tuple[ResponseCurve, pd.DataFrame]:
     """The curve of an experiment at one axis value, and its rows."""
-    experiment = _experiment(tables, name)
+    experiment = experiment_of(tables, name)
     rows = experiment["rows"]
-    rows = _where(rows, np.isclose(np.asarray(rows[experiment["axis"]], dtype=np.float64), at))
+    rows = where(rows, np.isclose(np.asarray(rows[experiment["axis"]], dtype=np.float64), at))
     if rows.empty:
         raise NotMeasured(f"the experiment {name} has no cell at {experiment['axis']} = {at:g}")
     return response_curves(rows, experiment["axis"], failed_below=tables.failed_below)[0], rows
@@ -200,7 +207,7 @@ def interior_gain(tables: Tables, experiment: str, at: float, over: Literal["lar
         f"test accuracy after {curve.updates} updates at the best B, {np.median(result.chosen):g} in the median as the "
         f"other seeds choose it, minus that at B = {end:g}"
     )
-    return _measured(gain, detail)
+    return measured_as(gain, detail)
 
 
 def failure_share(tables: Tables, experiment: str, at: float, batch_size: Literal["smallest", "largest"]) -> Measured:
@@ -213,7 +220,7 @@ def failure_share(tables: Tables, experiment: str, at: float, batch_size: Litera
         f"share of runs that fail at the {batch_size} batch size, B = {curve.batch_sizes[k]:g} with noise scale "
         f"g = {noise:.3g}, of {len(curve.batch_sizes)} sampled"
     )
-    return _measured(proportion_interval(int(curve.failed[k].sum()), int(runs.sum())), detail)
+    return measured_as(proportion_interval(int(curve.failed[k].sum()), int(runs.sum())), detail)
 
 
 def exponent(tables: Tables, experiment: str, axis_from: float | None = None, axis_below: float | None = None) -> Measured:
@@ -221,21 +228,21 @@ def exponent(tables: Tables, experiment: str, axis_from: float | None = None, ax
 
     Needs three uncensored optima. The whole axis comes from the scaling table, a part is fitted here in the same way.
     """
-    source = _experiment(tables, experiment)
+    source = experiment_of(tables, experiment)
     if axis_from is None and axis_below is None:
         return _exponent_of_table(tables, experiment)
     values = np.asarray(source["rows"][source["axis"]], dtype=np.float64)
     part = np.ones(len(values), dtype=bool)
     part &= True if axis_from is None else values >= axis_from
     part &= True if axis_below is None else values < axis_below
-    where = " and ".join(
+    words = " and ".join(
         ([] if axis_from is None else [f"{source['axis']} ≥ {axis_from:g}"])
         + ([] if axis_below is None else [f"{source['axis']} < {axis_below:g}"])
     )
     if not part.any():
-        raise NotMeasured(f"the experiment {experiment} has no cell with {where}")
+        raise NotMeasured(f"the experiment {experiment} has no cell with {words}")
     (optima,) = fit_optima(
-        {experiment: {"axis": source["axis"], "rows": _where(source["rows"], part)}},
+        {experiment: {"axis": source["axis"], "rows": where(source["rows"], part)}},
         treatments=["imputed"],
         estimators=["quadratic"],
         failed_below=tables.failed_below,
@@ -244,15 +251,19 @@ def exponent(tables: Tables, experiment: str, axis_from: float | None = None, ax
     )
     interval, used, _ = scaling_exponent(optima)
     if np.isnan(interval.value):
-        raise NotMeasured(f"{used.sum()} of {len(used)} optima with {where} lie inside the grid; an exponent needs 3")
+        raise NotMeasured(f"{used.sum()} of {len(used)} optima with {words} lie inside the grid; an exponent needs 3")
     sampled = [curve.axis_value for curve in optima.curves]
     detail = f"exponent of B_opt from {used.sum()} optima with {source['axis']} from {min(sampled):g} to {max(sampled):g}"
-    return _measured(interval, detail)
+    return measured_as(interval, detail)
 
 
 def _exponent_of_table(tables: Tables, experiment: str) -> Measured:
     scaling = pd.DataFrame() if tables.scaling is None else tables.scaling
-    rows = [row for row in scaling.to_dict("records") if row["experiment"] == experiment]
+    rows = [
+        row
+        for row in scaling.to_dict("records")
+        if row["experiment"] == experiment and row.get("phase", "constant") == "constant"
+    ]
     if not rows:
         raise NotMeasured(f"the scaling table has no row for {experiment}")
     last = max(row.get("budget_fraction", 1.0) for row in rows)
@@ -277,8 +288,8 @@ def _exponent_of_table(tables: Tables, experiment: str) -> Measured:
 
 def label_fit(tables: Tables, experiment: str, column: str, labels: Labels) -> Measured:
     """Mean of a column at the last update of runs on `labels`, at the batch size with the best training accuracy."""
-    rows = _experiment(tables, experiment)["rows"]
-    rows = _where(rows, np.asarray((rows["labels"] == labels) & (rows["update"] == rows["updates"])))
+    rows = experiment_of(tables, experiment)["rows"]
+    rows = where(rows, np.asarray((rows["labels"] == labels) & (rows["update"] == rows["updates"])))
     if rows.empty:
         raise NotMeasured(f"the experiment {experiment} has no run on {labels} labels")
     batch_size, updates, trained, values = (
@@ -286,7 +297,7 @@ def label_fit(tables: Tables, experiment: str, column: str, labels: Labels) -> M
     )
     best = max(np.unique(batch_size), key=lambda b: trained[batch_size == b].mean())
     detail = f"mean {column} on {labels} labels at B = {best:g} after {updates.max():g} updates"
-    return _measured(mean_interval(values[batch_size == best]), detail)
+    return measured_as(mean_interval(values[batch_size == best]), detail)
 
 
 Quantity = Callable[..., Measured]

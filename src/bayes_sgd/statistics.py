@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bayes_sgd.intervals import Floats, Interval, percentile_interval, seed_counts
 from bayes_sgd.optimum import (
@@ -20,12 +21,13 @@ from bayes_sgd.optimum import (
     aligned_accuracy,
     argmax_optimum,
     counted_runs,
+    plateau_optimum,
     polynomial_optimum,
     response_curves,
 )
 
 TREATMENTS = ("imputed", "excluded")
-ESTIMATORS = ("quadratic", "argmax", "cubic")
+ESTIMATORS = ("quadratic", "argmax", "cubic", "plateau")
 # Degree and window of the polynomials in ln B; see `polynomial_optimum`.
 POLYNOMIALS = {"quadratic": (2, 3.0), "cubic": (3, 4.0)}
 
@@ -45,6 +47,7 @@ class Optima:
     curves: list[ResponseCurve]
     log_b: Floats
     replicates: Floats
+    phase: str = "constant"
 
 
 def abscissa(axis: str, values: Floats) -> Floats:
@@ -52,24 +55,39 @@ def abscissa(axis: str, values: Floats) -> Floats:
     return 1 / (1 - values) if axis == "momentum" else values
 
 
-def _optimum_replicates(curve: ResponseCurve, treatment: str, estimator: str, counts: Floats) -> Floats:
-    """The optimum (1 + R,): first of the sample itself, then of each replicate of `counts` (S, R)."""
+def replicate_means(curve: ResponseCurve, treatment: str, counts: Floats) -> tuple[Bools, Floats, Floats]:
+    """Means of a curve in the sample itself and in each replicate of `counts` (S, R).
+
+    Gives which batch sizes count, (K,), and for these the means and their standard errors, (K', 1 + R); −inf where no drawn run
+    counts, NaN throughout a replicate without any.
+    """
     runs, rows = counted_runs(curve, treatment)
     draws = np.hstack([np.ones((len(curve.seeds), 1)), counts])
-    runs, log_b = runs[rows], np.log(curve.batch_sizes[rows])
+    runs = runs[rows]
     n = runs @ draws
     drawn = n.any(axis=0)
-    # Where no batch size trains, the best of accuracies at chance is no optimum, failed runs imputed or not.
-    if not counted_runs(curve, "excluded")[1].any():
-        return np.full(draws.shape[1], np.nan)
     accuracy = np.where(runs, aligned_accuracy(curve)[rows], 0.0)
-    mean = np.divide(accuracy @ draws, n, out=np.where(n > 0, 0.0, np.where(drawn, -np.inf, 0.0)), where=n > 0)
-    if estimator == "argmax":
-        return np.where(drawn, argmax_optimum(log_b, mean), np.nan)
+    mean = np.divide(accuracy @ draws, n, out=np.where(n > 0, 0.0, np.where(drawn, -np.inf, np.nan)), where=n > 0)
     deviation = np.where(n > 0, mean, 0.0)
     variance = np.divide(accuracy**2 @ draws, n, out=np.zeros(n.shape), where=n > 0) - deviation**2
-    error = np.sqrt(np.maximum(variance, 0.0) / np.maximum(n - 1, 1))
-    return np.where(drawn, polynomial_optimum(log_b, mean, error, *POLYNOMIALS[estimator]), np.nan)
+    return rows, mean, np.sqrt(np.maximum(variance, 0.0) / np.maximum(n - 1, 1))
+
+
+def _optimum_replicates(curve: ResponseCurve, treatment: str, estimator: str, counts: Floats) -> Floats:
+    """The optimum (1 + R,): first of the sample itself, then of each replicate of `counts` (S, R)."""
+    # Where no batch size trains, the best of accuracies at chance is no optimum, failed runs imputed or not.
+    if not counted_runs(curve, "excluded")[1].any():
+        return np.full(counts.shape[1] + 1, np.nan)
+    rows, mean, error = replicate_means(curve, treatment, counts)
+    log_b, drawn = np.log(curve.batch_sizes[rows]), ~np.isnan(mean).any(axis=0)
+    mean = np.where(drawn, mean, 0.0)
+    if estimator == "argmax":
+        optimum = argmax_optimum(log_b, mean)
+    elif estimator == "plateau":
+        optimum = plateau_optimum(log_b, mean, error)
+    else:
+        optimum = polynomial_optimum(log_b, mean, error, *POLYNOMIALS[estimator])
+    return np.where(drawn, optimum, np.nan)
 
 
 def log_slope(x: Floats, log_b: Floats, min_points: int = 3) -> Floats:
@@ -96,6 +114,7 @@ def fit_optima(
     failed_below: float = 0.5,
     n_replicates: int = 2000,
     rng: int = 0,
+    phase: str = "constant",
 ) -> list[Optima]:
     """Optimum and bootstrap replicates for each experiment, treatment of failed runs, and estimator.
 
@@ -112,7 +131,7 @@ def fit_optima(
         for treatment in treatments:
             for estimator in estimators:
                 drawn = np.array([_optimum_replicates(curve, treatment, estimator, counts) for curve in curves])
-                optima.append(Optima(name, axis, treatment, estimator, fraction, curves, drawn[:, 0], drawn[:, 1:]))
+                optima.append(Optima(name, axis, treatment, estimator, fraction, curves, drawn[:, 0], drawn[:, 1:], phase))
     return optima
 
 
@@ -161,6 +180,7 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
                     "seeds": len(curve.seeds),
                     "abscissa": float(abscissa(o.axis, np.array([curve.axis_value]))[0]),
                     "budget_fraction": o.fraction,
+                    "phase": o.phase,
                 }
             )
     return pd.DataFrame(rows)
@@ -189,7 +209,9 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
 
     `updates`: the largest budget along the axis; `budget`: the budget in words (fixed, or in proportion to 1/abscissa).
     `n_points`, `ratio`: uncensored axis values, largest over smallest of their abscissas. `censored_fraction`: share of
-    replicates in which at least one of these was censored and left out.
+    replicates in which at least one of these was censored and left out. `p_proportional`: of the exponent 1, from Student's t
+    with the bootstrap's standard error; `p_holm`: the same, corrected (Holm 1979) for the experiments that test the same law
+    along ε, N and m, by treatment, estimator, phase and share of the budget.
     """
     rows = []
     for o in optima:
@@ -221,6 +243,33 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
                 "seeds": interval.n,
                 "budget": budget,
                 "budget_fraction": o.fraction,
+                "phase": o.phase,
+                "p_proportional": p_value(interval.value, 1.0, _draws_of(o, used, min_points), interval.n),
             }
         )
-    return pd.DataFrame(rows)
+    return with_holm(pd.DataFrame(rows))
+
+
+def _draws_of(o: Optima, used: Bools, min_points: int) -> Floats:
+    x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
+    return log_slope(x[used], o.replicates[used], min_points)
+
+
+def p_value(value: float, expected: float, draws: Floats, n: int) -> float:
+    """Two-sided p of `expected`, from Student's t with n − 1 degrees of freedom and the bootstrap's standard error."""
+    draws = draws[np.isfinite(draws)]
+    if n < 2 or len(draws) < 2 or not np.isfinite(value):
+        return np.nan
+    error = float(draws.std(ddof=1)) * np.sqrt(n / (n - 1))
+    return float(2 * stats.t.sf(abs(value - expected) / error, n - 1)) if error > 0 else float(value == expected)
+
+
+def with_holm(scaling: pd.DataFrame) -> pd.DataFrame:
+    """The scaling table with `p_holm`: `p_proportional` corrected (Holm 1979) over the experiments along ε, N and m."""
+    scaling = scaling.assign(p_holm=np.nan)
+    family = scaling["axis"].isin(["learning_rate", "n_train", "momentum"]) & scaling["p_proportional"].notna()
+    for _, group in scaling[family].groupby(["treatment", "estimator", "phase", "budget_fraction"]):
+        p = group["p_proportional"].sort_values()
+        steps = np.minimum(1, p.to_numpy() * np.arange(len(p), 0, -1))
+        scaling.loc[p.index, "p_holm"] = np.maximum.accumulate(steps)
+    return scaling
