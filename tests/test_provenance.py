@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from bayes_sgd import provenance
-from bayes_sgd.provenance import code_digest, digest, environment, record_run
-from bayes_sgd.tables import write_csv, write_facts
+from bayes_sgd.config import load_config
+from bayes_sgd.errors import UserError
+from bayes_sgd.figures import save
+from bayes_sgd.provenance import code_digest, digest, environment, made_by, record_run
+from bayes_sgd.tables import collect, write_csv, write_facts
+
+SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
+WRITERS = {"write_csv": write_csv, "collect": collect, "save": save}
 
 
 @pytest.fixture
@@ -65,3 +74,46 @@ def test_record_of_a_run_names_every_table(tmp_path):
     assert record["run"] == "tiny"
     assert list(record["tables"]) == ["claims.csv"]
     assert record["data"] == {"name": "mnist5k"}
+
+
+def test_marks_are_those_of_the_whole_configuration_with_its_defaults():
+    given = {"run": "tiny", "seeds": 2}
+    whole = load_config(given).model_dump(mode="json")
+    assert made_by(given, "c0de", 2, "cuda") == {
+        "run": "tiny",
+        "config_digest": digest(whole),
+        "device": "cuda",
+        "threads": 2,
+        "code_digest": "c0de",
+    }
+    assert made_by(given) == made_by(whole)
+    assert made_by(given)["config_digest"] != made_by({"run": "tiny", "seeds": 3})["config_digest"]
+    with pytest.raises(UserError, match="seeds: 0"):
+        made_by({"run": "tiny", "seeds": 0})
+
+
+def unmarked(source: str) -> list[str]:
+    """The calls in a script that write a table and do not say what made it."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in WRITERS:
+            keys = {key.arg: key for key in node.keywords if key.arg}
+            given = inspect.signature(WRITERS[node.func.id]).bind(*node.args, **keys).arguments
+            found += [] if "made_by" in given else [f"{node.lineno}: {node.func.id}"]
+    return found
+
+
+def test_every_script_that_writes_a_table_says_what_made_it():
+    sources = {path.name: path.read_text(encoding="utf-8") for path in sorted(SCRIPTS.glob("*.py"))}
+    assert {name: calls for name, source in sources.items() if (calls := unmarked(source))} == {}
+    writing = {name for name, source in sources.items() if any(f"{writer}(" in source for writer in WRITERS)}
+    wanted = {
+        "collect_cells.py",
+        "collect_tables.py",
+        "estimate_optima.py",
+        "fit_linear.py",
+        "judge_claims.py",
+        "plot_figure.py",
+    }
+    assert wanted <= writing
+    assert unmarked("write_csv(path, table, LINEAR)") == ["1: write_csv"]

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError, one_line
 from bayes_sgd.provenance import digest, made_by
 from bayes_sgd.tables import (
@@ -129,7 +130,8 @@ def test_a_table_tells_what_made_it_and_equal_tables_are_equal_bytes(tmp_path):
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     one, two = about_csv(tmp_path / "one.csv"), about_csv(tmp_path / "two.csv")
     assert (one["run"], one["code_digest"], one["threads"], one["device"], one["rows"]) == ("quick", "c0de", 1, "cpu", 2)
-    assert one["config_digest"] == digest({"run": "quick", "seeds": 2}) != two["config_digest"]
+    whole = load_config({"run": "quick", "seeds": 2}).model_dump(mode="json")
+    assert one["config_digest"] == digest(whole) != two["config_digest"]
     assert one["date_utc"].endswith("+00:00")
     assert one["versions"]["torch"].startswith("2.")
 

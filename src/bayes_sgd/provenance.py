@@ -101,12 +101,19 @@ def made_by(config: Mapping[str, Any], code: str = "", threads: int = 1, device:
     """What a table is marked with, beside what `environment` says.
 
     Args:
-        config: the validated configuration as plain data, whole; its digest is the one in provenance.json.
+        config: the whole configuration, as it was read or validated. With its defaults filled in, its digest is the one that
+            provenance.json had when the table was made.
         code: digest of the code that made the table, if it has one of its own.
         threads: of the job.
         device: where the numbers were made.
+
+    Raises:
+        UserError: the configuration is not valid.
     """
-    marks = {"run": config["run"], "config_digest": digest(config), "device": device, "threads": threads}
+    from bayes_sgd.config import load_config  # here, for config imports this module
+
+    whole = load_config(config).model_dump(mode="json")
+    marks = {"run": whole["run"], "config_digest": digest(whole), "device": device, "threads": threads}
     return marks | ({"code_digest": code} if code else {})
 
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from bayes_sgd.errors import one_line
+from bayes_sgd.provenance import made_by
 from bayes_sgd.store import forget_partial
 from bayes_sgd.tables import collect
 
 with one_line(snakemake.log[0]):
-    collect([Path(pack) for pack in snakemake.input.packs], Path(snakemake.output.table))
+    marks = made_by(snakemake.config, threads=snakemake.threads)
+    collect([Path(pack) for pack in snakemake.input.packs], Path(snakemake.output.table), marks)
     forget_partial(Path(file) for file in snakemake.input)

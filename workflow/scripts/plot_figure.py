@@ -6,9 +6,11 @@ from bayes_sgd.config import load_config
 from bayes_sgd.errors import one_line
 from bayes_sgd.figures import save
 from bayes_sgd.gallery import draw
+from bayes_sgd.provenance import made_by
 from bayes_sgd.tables import read_csv
 
 with one_line(snakemake.log[0]):
     tables = {Path(path).stem: read_csv(Path(path)) for path in snakemake.input}
     figure, data = draw(snakemake.params.figure, load_config(snakemake.params.config), tables)
-    save(figure, data, Path(snakemake.output.png).with_suffix(""))
+    marks = made_by(snakemake.config, snakemake.params.code, snakemake.threads)
+    save(figure, data, Path(snakemake.output.png).with_suffix(""), marks)
