@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -15,6 +16,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from browser import needs_browser, opened
+
+from bayes_sgd.tables import about_csv
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
@@ -114,6 +118,30 @@ def test_it_makes_tables_figures_and_provenance(finished):
     claims = pd.read_csv(results / "tables" / "claims.csv").set_index("claim")
     assert claims.loc["18a", "verdict"] == "not tested"
     assert claims.loc["7", "verdict"] != "not tested"
+
+
+def test_every_table_says_what_made_it(finished):
+    results = finished / "results" / "tiny"
+    record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    found = sorted(results.rglob("*.csv"))
+    assert {path.stem for path in found} >= {*TABLES, "real", "random", "fig1", "fig5"}
+    for path in found:
+        about = about_csv(path)
+        assert (about["run"], about["config_digest"]) == ("tiny", record["config_digest"]), path.name
+        assert len(about["code_digest"]) == 64, path.name
+        assert (about["device"], str(about["threads"])) == ("cpu", "1"), path.name
+
+
+def test_what_a_key_does_not_concern_is_not_made_again(clone):
+    configure(clone, TINY | {"statistics": {"replicates": 120}})
+    jobs = set(planned(clone))
+    assert {"estimate_optima", "judge_claims", "record_provenance"} <= jobs
+    untouched = {"prepare_data", "randomize_labels", "fit_linear", "collect_linear", "train", "collect_cells"}
+    assert not untouched & jobs
+    configure(clone, TINY | {"linear": TINY["linear"] | {"seeds": 3}})
+    jobs = set(planned(clone))
+    assert {"fit_linear", "collect_linear", "judge_claims", "plot_fig1"} <= jobs
+    assert not {"prepare_data", "randomize_labels", "train", "collect_cells", "estimate_optima"} & jobs
 
 
 def test_a_second_call_has_nothing_to_do(finished):
@@ -236,3 +264,24 @@ def test_the_report_is_built(clone):
     page = (clone / "report.html").read_text(encoding="utf-8")
     assert "fig5" in page
     assert len(page) > 500_000
+
+
+LOOK_AT_FIGURE_5 = """
+<script>
+    const named = (word) => [...document.querySelectorAll("a, li, td")].reverse().find((e) => e.textContent.trim() === word);
+    setTimeout(() => named("Figures").click(), 500);
+    setTimeout(() => named("fig5").closest("tr").querySelector("[iconname=eye]").click(), 1500);
+</script>
+"""
+
+
+@needs_browser
+def test_the_report_opens_and_shows_a_figure(clone, tmp_path):
+    ran(clone, "--report", "report.html")
+    page = clone / "report.html"
+    page.write_text(page.read_text(encoding="utf-8") + LOOK_AT_FIGURE_5, encoding="utf-8")
+    seen = opened(page, tmp_path)
+    # the page's style sheets are made in the page, by a library that says so
+    assert [line for line in seen.console if "tailwindcss" not in line] == []
+    assert '<img src="data:image/png;charset=utf8;filename=fig5.png' in seen.document
+    assert seen.drawn > 0.1
