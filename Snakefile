@@ -22,6 +22,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/linear.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/noise.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
 
@@ -31,6 +32,7 @@ rule all:
         f"results/{RUN}/tables/claims.csv",
         f"results/{RUN}/tables/optimum.csv",
         f"results/{RUN}/tables/scaling.csv",
+        f"results/{RUN}/tables/prediction.csv",
         f"results/{RUN}/metrics.json",
         f"results/{RUN}/provenance.json",
         wanted_figures(),

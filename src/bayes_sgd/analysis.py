@@ -1,6 +1,6 @@
 """From the table of cells to optima, exponents and verdicts: what each experiment of a configuration feeds.
 
-Takes a `Config` and tables, gives tables; the statistics themselves are in `statistics` and `quantities`.
+Takes a `Config` and tables, gives tables; the statistics themselves are in `statistics`, `collapse`, `prediction` and `quantities`.
 """
 
 from __future__ import annotations
@@ -12,38 +12,97 @@ from pathlib import Path
 import pandas as pd
 
 from bayes_sgd.claims import claims_table, load_claims
+from bayes_sgd.collapse import LAWS_COLUMNS, collapse_exponent, law_table
 from bayes_sgd.config import Config
+from bayes_sgd.intervals import seed_counts
 from bayes_sgd.optimum import Experiment
-from bayes_sgd.statistics import fit_optima, optimum_table, scaling_table
+from bayes_sgd.prediction import advice_table, prediction_table
+from bayes_sgd.statistics import Optima, fit_optima, optimum_table, scaling_row, scaling_table, with_holm
 from bayes_sgd.sweep import experiment_rows
 
+PHASES = ("constant", "averaged", "cooled")
+HEADLINE, LOCATED = "quadratic", "cubic"  # best for exponents, and least biased in where the optimum lies
 
-def experiments(config: Config, cells: pd.DataFrame) -> dict[str, Experiment]:
-    """The rows of each experiment and the axis along which it follows the optimum."""
+
+def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") -> dict[str, Experiment]:
+    """The rows of each experiment in one phase of training, and the axis along which it follows the optimum."""
     return {
-        name: Experiment(axis=experiment.axis, rows=experiment_rows(config, name, cells))
+        name: Experiment(axis=experiment.axis, rows=experiment_rows(config, name, cells, phase))
         for name, experiment in config.experiments.items()
     }
 
 
-def estimate(config: Config, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables `optimum` and `scaling` of a run."""
-    optima = fit_optima(
-        experiments(config, cells),
-        failed_below=config.statistics.failed_below,
-        n_replicates=config.statistics.replicates,
-        rng=config.statistics.seed,
-    )
-    return optimum_table(optima), scaling_table(optima)
+def _budgets(experiment: Experiment) -> list[float]:
+    """Shares of the budget at which an experiment is analysed: all recorded ones, if its cells follow an axis of three values."""
+    rows, axis = experiment["rows"], experiment["axis"]
+    if rows.empty or rows[axis].nunique() < 3:
+        return [1.0]
+    last = rows.groupby(axis)["update"].transform("max")
+    shares = [set(group.round(9)) for _, group in (rows["update"] / last).groupby(rows[axis])]
+    return sorted(set.intersection(*shares) - {0.0})
+
+
+def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables `optimum`, `scaling`, `laws`, `prediction` and `advice` of a run."""
+    chosen = config.statistics
+    optima: list[Optima] = []
+    scaling, compared = [], []
+    for phase in PHASES:
+        for name, experiment in experiments(config, cells, phase).items():
+            for share in _budgets(experiment):
+                found = fit_optima(
+                    {name: experiment},
+                    fraction=share,
+                    failed_below=chosen.failed_below,
+                    n_replicates=chosen.replicates,
+                    rng=chosen.seed,
+                    phase=phase,
+                )
+                optima += found
+                for o in found:
+                    if o.estimator != HEADLINE or len(o.curves) < 3:
+                        continue
+                    counts = seed_counts(len(o.curves[0].seeds), chosen.replicates, chosen.seed)
+                    interval, n, ratio, p = collapse_exponent(o, counts)
+                    scaling.append(scaling_row(o, "collapse", interval, n, ratio, p))
+                    if o.treatment == "imputed":
+                        compared += law_table(o, experiment["rows"], counts[:, :500])
+    # ends[estimator]: one for each experiment, at the whole budget, as trained
+    ends = {
+        estimator: [
+            o
+            for o in optima
+            if (o.estimator, o.treatment, o.phase, o.fraction) == (estimator, "imputed", "constant", 1.0) and len(o.curves) >= 3
+        ]
+        for estimator in (HEADLINE, LOCATED)
+    }
+    reference = {axis: getattr(config.cell, axis) for axis in ("learning_rate", "momentum", "n_train")}
+    return {
+        "optimum": optimum_table(optima),
+        "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True)),
+        "laws": pd.DataFrame(compared, columns=LAWS_COLUMNS),
+        "prediction": prediction_table(ends[HEADLINE]),
+        "advice": advice_table(ends[LOCATED], [wish.model_dump() for wish in config.advise], reference),
+    }
 
 
 def judge(config: Config, claims: Path, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The table `claims` of a run, from its tables `cells`, `scaling` and, where there is one, `linear`."""
+    """The table `claims` of a run.
+
+    Args:
+        config: of the run.
+        claims: the file of the claims and their limits.
+        tables: `cells` and `scaling`, and where there are such: `linear`, `gradient_noise`, `network_evidence`, `invariance`.
+    """
     return claims_table(
         load_claims(claims),
         linear=tables.get("linear"),
         scaling=tables["scaling"],
         experiments=experiments(config, tables["cells"]),
+        phases={phase: experiments(config, tables["cells"], phase) for phase in PHASES[1:]},
+        noise=tables.get("gradient_noise"),
+        evidence=tables.get("network_evidence"),
+        invariance=tables.get("invariance"),
         failed_below=config.statistics.failed_below,
         n_replicates=config.statistics.replicates,
         rng=config.statistics.seed,

@@ -164,6 +164,30 @@ class LinearConfig(_Model):
         return self
 
 
+class NoiseConfig(_Model):
+    """The noise of minibatch gradients on frozen networks, of the run's `cell` (section 5, appendix C, figure 9)."""
+
+    seeds: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 0
+    """Replicates; 0 leaves it out."""
+    updates: Annotated[list[Annotated[int, Field(ge=0, le=MAX_UPDATES)]], Field(min_length=1)] = [0, 300]
+    """Updates at which the networks are frozen."""
+    batch_sizes: Annotated[list[Count], Field(min_length=1)] = [1, 3, 10, 30, 100, 1000]
+    """Batch sizes whose noise is measured; those above N are left out."""
+    draws: Annotated[int, Field(ge=10, le=10**6)] = 4000
+    """Batches for each mean."""
+
+
+class Wish(_Model):
+    """A setting for which a batch size is wanted."""
+
+    learning_rate: Positive
+    """ε."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """m, without dampening."""
+    n_train: Annotated[int, Field(ge=2)] = 1000
+    """N."""
+
+
 class StatisticsConfig(_Model):
     """How optima, exponents and their intervals are estimated."""
 
@@ -209,6 +233,9 @@ class Config(_Model):
     experiments: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Experiment] = {}
     """Named sets of cells. learning_rate, momentum, training_set_size and random_labels feed figures 4-7 and claims."""
     linear: LinearConfig = LinearConfig()
+    noise: NoiseConfig = NoiseConfig()
+    advise: Annotated[list[Wish], Field(max_length=1000)] = []
+    """Settings for which tables/advice.csv gives a batch size, from the run's own optima."""
     statistics: StatisticsConfig = StatisticsConfig()
 
     @model_validator(mode="after")
@@ -260,6 +287,8 @@ _PARTS: dict[str, type[BaseModel]] = {
     "data": DataConfig,
     "cell": CellDefaults,
     "linear": LinearConfig,
+    "noise": NoiseConfig,
+    "advise": Wish,
     "statistics": StatisticsConfig,
     "experiments": Experiment,
     "updates": ConstantProduct,

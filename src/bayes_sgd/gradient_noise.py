@@ -15,6 +15,7 @@ matrix K = Σ_layers (A Aᵀ) ∘ (D Dᵀ), A a layer's inputs with their ones a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,11 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.cell import Cell
+from bayes_sgd.config import Config
 from bayes_sgd.models import forward, with_ones
 from bayes_sgd.sampling import Batches
+from bayes_sgd.store import load_labelled
+from bayes_sgd.sweep import make_cell
 from bayes_sgd.training import LabelledData, Stack
 
 SAMPLINGS = ("independent", "replacement", "shuffle")
@@ -187,3 +191,11 @@ def measure(
             if gradients.empty:
                 gradients = one_weight(parts[-1], seed, 30, 10 * cell.n_train)
     return pd.DataFrame(rows), gradients
+
+
+def measure_run(config: Config, prepared: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`measure` for what a configuration asks for: the networks of its `cell`, its section `noise`, the prepared data."""
+    cell, noise = make_cell(config.cell), config.noise
+    data = load_labelled(prepared, config.data, cell.labels, noise.seeds, torch.device("cpu"))
+    seeds, updates = list(range(noise.seeds)), sorted(set(noise.updates))
+    return measure(data, cell, seeds, updates, noise.batch_sizes, noise.draws, config.initialization)

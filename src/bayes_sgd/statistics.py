@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -216,43 +217,46 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
     rows = []
     for o in optima:
         interval, used, censored = scaling_exponent(o, min_points=min_points)
-        x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
-        updates = np.array([c.updates for c in o.curves])
-        if len(set(updates.tolist())) == 1:
-            budget = f"{updates[0]} updates"
-        elif np.ptp(x * updates) <= 0.02 * (x * updates).max():
-            name = "1/(1-momentum)" if o.axis == "momentum" else o.axis
-            budget = f"{name} x updates = {float((x * updates).max()):g}"
-        else:
-            budget = f"{updates.min()} to {updates.max()} updates"
-        rows.append(
-            {
-                "experiment": o.experiment,
-                "axis": o.axis,
-                "updates": int(updates.max()),
-                "treatment": o.treatment,
-                "estimator": o.estimator,
-                "exponent": interval.value,
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-                "n_points": int(used.sum()),
-                "ratio": float(x[used].max() / x[used].min()) if used.any() else np.nan,
-                "width": interval.high - interval.low,
-                "n_censored": int((~used).sum()),
-                "censored_fraction": censored,
-                "seeds": interval.n,
-                "budget": budget,
-                "budget_fraction": o.fraction,
-                "phase": o.phase,
-                "p_proportional": p_value(interval.value, 1.0, _draws_of(o, used, min_points), interval.n),
-            }
-        )
+        x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))[used]
+        p = p_value(interval.value, 1.0, log_slope(x, o.replicates[used], min_points), interval.n)
+        ratio = float(x.max() / x.min()) if used.any() else np.nan
+        rows.append(scaling_row(o, o.estimator, interval, int(used.sum()), ratio, p, censored))
     return with_holm(pd.DataFrame(rows))
 
 
-def _draws_of(o: Optima, used: Bools, min_points: int) -> Floats:
+def scaling_row(
+    o: Optima, estimator: str, interval: Interval, n_points: int, ratio: float, p: float, censored: float = 0.0
+) -> dict[str, Any]:
+    """One row of the scaling table, from an exponent with its interval, the axis values behind it and the p of exponent 1."""
     x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
-    return log_slope(x[used], o.replicates[used], min_points)
+    updates = np.array([c.updates for c in o.curves])
+    if len(set(updates.tolist())) == 1:
+        budget = f"{updates[0]} updates"
+    elif np.ptp(x * updates) <= 0.02 * (x * updates).max():
+        name = "1/(1-momentum)" if o.axis == "momentum" else o.axis
+        budget = f"{name} x updates = {float((x * updates).max()):g}"
+    else:
+        budget = f"{updates.min()} to {updates.max()} updates"
+    return {
+        "experiment": o.experiment,
+        "axis": o.axis,
+        "updates": int(updates.max()),
+        "treatment": o.treatment,
+        "estimator": estimator,
+        "exponent": interval.value,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "n_points": n_points,
+        "ratio": ratio,
+        "width": interval.high - interval.low,
+        "n_censored": len(x) - n_points,
+        "censored_fraction": censored,
+        "seeds": interval.n,
+        "budget": budget,
+        "budget_fraction": o.fraction,
+        "phase": o.phase,
+        "p_proportional": p,
+    }
 
 
 def p_value(value: float, expected: float, draws: Floats, n: int) -> float:

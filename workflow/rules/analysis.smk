@@ -1,8 +1,9 @@
 """From cells to optima, exponents and verdicts, with intervals from the whole chain.
 
-REQUIRED INPUTS  results/<run>/tables/cells.csv, linear.csv; config/claims.yaml
-OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, claims.csv; results/<run>/verdicts.json, metrics.json,
-                 provenance.json
+REQUIRED INPUTS  results/<run>/tables/cells.csv, and of linear.csv, gradient_noise.csv, network_evidence.csv, invariance.csv what
+                 the configuration asks for; config/claims.yaml
+OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, laws.csv, prediction.csv, advice.csv, claims.csv;
+                 results/<run>/verdicts.json, metrics.json, provenance.json
 """
 
 
@@ -10,8 +11,10 @@ rule estimate_optima:
     input:
         cells="results/{run}/tables/cells.csv",
     output:
-        optimum="results/{run}/tables/optimum.csv",
-        scaling="results/{run}/tables/scaling.csv",
+        **{
+            name: f"results/{{run}}/tables/{name}.csv"
+            for name in ("optimum", "scaling", "laws", "prediction", "advice")
+        },
     log:
         "logs/{run}/estimate_optima.log",
     benchmark:
@@ -24,7 +27,7 @@ rule estimate_optima:
         mem_mb=2000,
         runtime=30,
     params:
-        config=part("run", "experiments", "cell", "seeds", "record", "statistics", "data"),
+        config=part("run", *CELLS_PART, "statistics", "advise"),
         code=code_digest("analysis"),
     script:
         "../scripts/estimate_optima.py"
@@ -33,10 +36,7 @@ rule estimate_optima:
 rule judge_claims:
     input:
         claims="config/claims.yaml",
-        cells="results/{run}/tables/cells.csv",
-        linear=linear_table,
-        optimum="results/{run}/tables/optimum.csv",
-        scaling="results/{run}/tables/scaling.csv",
+        tables=claims_tables,
     output:
         table=report(
             "results/{run}/tables/claims.csv",
@@ -56,7 +56,7 @@ rule judge_claims:
         mem_mb=2000,
         runtime=10,
     params:
-        config=part("run", "experiments", "cell", "seeds", "record", "statistics", "data"),
+        config=part("run", *CELLS_PART, "statistics"),
         code=code_digest("analysis"),
     script:
         "../scripts/judge_claims.py"

@@ -25,7 +25,8 @@ RUN = CONFIG.run
 DATA = CONFIG.data.prepared_name
 PACKS = packs(CONFIG)
 LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
-PYTHON_THREADS = 1
+# what the table of cells depends on
+CELLS_PART = ("experiments", "cell", "seeds", "record", "cooling", "data")
 
 
 wildcard_constraints:
@@ -48,7 +49,8 @@ def pack_labels(wildcards):
 
 def prepared_files():
     """The prepared data and the labellings that training needs."""
-    labels = sorted({pack[0].cell.labels for pack in PACKS.values()})
+    labels = {pack[0].cell.labels for pack in PACKS.values()}
+    labels = sorted(labels | ({CONFIG.cell.labels} if CONFIG.noise.seeds else set()))
     return expand(
         "data/prepared/{data}/{file}.safetensors",
         data=DATA,
@@ -78,6 +80,12 @@ def wanted_figures():
 def linear_table(wildcards=None):
     """The linear model's table, where the configuration asks for one."""
     return f"results/{RUN}/tables/linear.csv" if LINEAR_LABELS else []
+
+
+def claims_tables(wildcards):
+    """The tables that claims are judged from, where the configuration asks for them."""
+    wanted = {"cells": True, "scaling": True, "linear": LINEAR_LABELS, "gradient_noise": CONFIG.noise.seeds}
+    return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 
 
 def figure_tables(figure):

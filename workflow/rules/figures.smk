@@ -34,7 +34,7 @@ for figure, facts in figure_facts(CONFIG).items():
         params:
             figure=figure,
             facts=facts,
-            config=part("run", "experiments", "cell", "seeds", "record", "statistics", "data"),
+            config=part("run", *CELLS_PART, "statistics"),
             code=code_digest("gallery"),
         script:
             "../scripts/plot_figure.py"
