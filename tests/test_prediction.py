@@ -1,0 +1,97 @@
+"""Predictions: exact on an exact law, honest about noise, marked where they reach beyond what was sampled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic import experiment
+
+from bayes_sgd.prediction import ADVICE_COLUMNS, PREDICTION_COLUMNS, Line, advice_table, prediction_table
+from bayes_sgd.statistics import Optima, fit_optima
+
+REFERENCE = {"learning_rate": 0.1, "momentum": 0.9, "n_train": 1000}
+VALUES = {
+    "learning_rate": (0.025, 0.05, 0.1, 0.2, 0.4),
+    "momentum": (0.0, 0.5, 0.8, 0.9, 0.95),
+    "n_train": (500, 1000, 2000, 4000),
+}
+
+
+def optima(axis: str, rng: int = 1, estimator: str = "quadratic", **more: object) -> Optima:
+    of = experiment(axis, values=VALUES[axis], rng=rng, **more)
+    (found,) = fit_optima({axis: of}, estimators=[estimator], treatments=["imputed"], n_replicates=300)
+    return found
+
+
+def test_a_line_through_an_exact_law_has_no_residual() -> None:
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    log_b = np.log(3 * x**0.7)
+    line = Line.through(x, log_b, np.repeat(log_b[:, None], 5, axis=1))
+    at, residual = line.at(16.0)
+    assert np.exp(at) == pytest.approx(np.full(6, 3 * 16.0**0.7))
+    assert residual == pytest.approx(0.0, abs=1e-9)
+    assert line.slope == pytest.approx(np.full(6, 0.7))
+
+
+def test_a_value_left_out_is_predicted_from_the_others_alone() -> None:
+    o = optima("learning_rate")
+    table = prediction_table([o])
+    assert list(table.columns) == PREDICTION_COLUMNS
+    assert len(table) == 5
+    assert table["extrapolated"].tolist() == [True, False, False, False, True]
+    others = [0, 1, 3, 4]
+    x = np.array(VALUES["learning_rate"])[others]
+    slope, intercept = np.polyfit(np.log(x), o.log_b[others], 1)
+    row = table.iloc[2]
+    assert row["b_opt_predicted"] == pytest.approx(np.exp(intercept + slope * np.log(0.1)))
+    assert row["b_opt_measured"] == pytest.approx(np.exp(o.log_b[2]))
+    assert row["steps"] == pytest.approx(abs(np.log(row["b_opt_predicted"] / row["b_opt_measured"])) / (np.log(2) / 2))
+
+
+def test_intervals_hold_what_was_measured() -> None:
+    tables = [prediction_table([optima("learning_rate", rng=rng)]) for rng in range(24)]
+    inside = np.concatenate([table["inside"] for table in tables])
+    assert inside.mean() >= 0.84, "120 predictions of 90 %"
+    width = np.concatenate([np.log(table["ci_high"] / table["ci_low"]) for table in tables])
+    assert np.median(width) < 1.0, "wide intervals are no merit"
+    assert np.median(np.concatenate([table["steps"] for table in tables])) < 0.5
+
+
+def test_a_bent_law_is_not_predicted() -> None:
+    o = optima("learning_rate")
+    bent = Optima(**(vars(o) | {"log_b": o.log_b + np.array([0, 0, 0, 0, 2.0])}))
+    assert not prediction_table([bent]).iloc[4]["inside"]
+
+
+def test_three_optima_predict_nothing() -> None:
+    of = experiment(values=(0.1, 0.2, 0.4))
+    assert prediction_table(fit_optima({"x": of}, n_replicates=100)).empty
+
+
+def test_advice_follows_the_laws() -> None:
+    known = [optima("learning_rate"), optima("momentum", centre=23.0), optima("n_train", exponent=0.5)]
+    wishes = [
+        {"learning_rate": 0.1, "momentum": 0.9, "n_train": 1000},
+        {"learning_rate": 0.2, "momentum": 0.9, "n_train": 1000},
+        {"learning_rate": 0.1, "momentum": 0.5, "n_train": 1000},
+        {"learning_rate": 0.1, "momentum": 0.9, "n_train": 4000},
+        {"learning_rate": 0.1, "momentum": 0.99, "n_train": 1000},
+    ]
+    table = advice_table(known, wishes, REFERENCE)
+    assert list(table.columns) == ADVICE_COLUMNS
+    b = table["b_opt_predicted"].to_numpy()
+    assert b[0] == pytest.approx(23 * 1.35, rel=0.15), "the quadratic stands a third right of the top"
+    assert b[1:4] / b[0] == pytest.approx([2.0, 0.2, 2.0], rel=0.15)
+    assert table["extrapolated"].tolist() == [False, False, False, False, True]
+    assert "momentum" in table.iloc[4]["why"]
+    assert (table["ci_low"] < b).all()
+    assert (b < table["ci_high"]).all()
+    assert np.log(table["ci_high"] / table["ci_low"])[4] > np.log(table["ci_high"] / table["ci_low"])[0]
+
+
+def test_advice_on_an_axis_that_was_not_followed_is_an_extrapolation() -> None:
+    table = advice_table([optima("learning_rate")], [REFERENCE | {"momentum": 0.5}, REFERENCE], REFERENCE)
+    assert table["extrapolated"].tolist() == [True, False]
+    empty = advice_table([], [REFERENCE], REFERENCE)
+    assert np.isnan(empty.loc[0, "b_opt_predicted"])
+    assert "learning rate" in empty.loc[0, "why"]
