@@ -42,7 +42,7 @@ def softmax_factor(logits: Tensor) -> Tensor:
     """L of the softmax Hessian, diag(p) − p pᵀ = L Lᵀ, with C − 1 columns; logits (n, C), result (n, C, C − 1).
 
     diag(√p)(I − q qᵀ)diag(√p) with q = √p, and I − q qᵀ = Q Qᵀ where Q are all but the last column of the reflection that
-    takes q to the last axis. Each entry is a product or a difference without cancellation, also where p rounds to 1.
+    takes q to the last axis. Keeps the digits of p(1 − p) where p rounds to 1.
     """
     root = (0.5 * torch.log_softmax(logits, dim=1)).exp()
     head, last = root[:, :-1], root[:, -1:]

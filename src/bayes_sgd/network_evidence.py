@@ -24,6 +24,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import torch
+from scipy.linalg.blas import daxpy  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.optimize import line_search
 from scipy.optimize._linesearch import LineSearchWarning
 from torch import Tensor
@@ -303,7 +304,7 @@ def _lbfgs(
 ) -> tuple[np.ndarray, bool]:
     """L-BFGS with SciPy's strong-Wolfe line search (Nocedal and Wright, algorithms 7.4 and 3.5); gives x, and whether it ended.
 
-    SciPy's own L-BFGS-B takes the same steps, at 8 ms of bookkeeping each for 100 000 weights; this takes 1.5 ms.
+    SciPy's own L-BFGS-B takes the same steps, at 8 ms of bookkeeping each for 100 000 weights; this takes less than half.
     """
     seen: list[tuple[np.ndarray, float, np.ndarray]] = []  # the line search asks for cost and gradient one after the other
 
@@ -320,16 +321,16 @@ def _lbfgs(
         for _ in range(iterations):
             if np.linalg.norm(gradient) <= search.tolerance * l2 * np.linalg.norm(x):
                 return x, True
-            if len(costs) > search.window and costs[-1 - search.window] - cost <= search.stall * cost:
+            if _stalled(costs, search):
                 return x, True
             direction, shares = -gradient, []
             for step, change, curvature in reversed(pairs):
                 shares.append(float(step @ direction) / curvature)
-                direction -= shares[-1] * change
+                direction = daxpy(change, direction, a=-shares[-1])  # in place
             # the first step has unit length, as in L-BFGS-B; then the usual scale of the inverse Hessian
             direction *= pairs[-1][2] / float(pairs[-1][1] @ pairs[-1][1]) if pairs else 1 / np.linalg.norm(gradient)
             for (step, change, curvature), share in zip(pairs, reversed(shares), strict=True):
-                direction += (share - float(change @ direction) / curvature) * step
+                direction = daxpy(step, direction, a=share - float(change @ direction) / curvature)
             size = line_search(lambda x: at(x)[0], lambda x: at(x)[1], x, direction, gradient, cost, maxiter=20)[0]
             if size is None:  # no decrease that these digits can tell, or a kink: go on along the gradient, once
                 if not pairs:
@@ -343,7 +344,11 @@ def _lbfgs(
                 pairs.append((step, change, float(step @ change)))
             x, cost, gradient = new, new_cost, new_gradient
             costs.append(cost)
-    return x, False
+    return x, _stalled(costs, search)
+
+
+def _stalled(costs: Sequence[float], search: Search) -> bool:
+    return len(costs) > search.window and costs[-1 - search.window] - costs[-1] <= search.stall * costs[-1]
 
 
 def network_evidence(
