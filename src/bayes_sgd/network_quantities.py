@@ -20,6 +20,7 @@ from bayes_sgd.intervals import (
     percentile_interval,
     seed_counts,
 )
+from bayes_sgd.noise_scale import effective_learning_rate
 from bayes_sgd.optimum import ResponseCurve, aligned_accuracy, response_curves
 from bayes_sgd.quantities import Labels, Measured, NotMeasured, Tables, experiment_of, measured_as, where
 
@@ -158,18 +159,22 @@ def failure_threshold(tables: Tables, experiment: str, at: float) -> Measured:
     return measured_as(Interval(float(largest[0]), *percentile_interval(largest[1:], n), n), detail)
 
 
-def noise_scale_collapse(tables: Tables, experiments: list[str], within: float = 4.0) -> Measured:
+def noise_scale_collapse(tables: Tables, experiments: list[str], within: float = 4.0, rate_below: float = np.inf) -> Measured:
     """How far accuracies at equal noise scale g differ between cells of several experiments, beyond the noise of the seeds.
 
     Each series (experiment, axis value) is a curve over ln g; at 9 values of g within a factor `within` of the one with the best
     mean accuracy, each curve is read by linear interpolation where its networks train. The value is the standard deviation
-    between curves, less what the seeds alone give; bootstrap over seeds. In accuracy, [0, 1].
+    between curves, less what the seeds alone give; bootstrap over seeds. In accuracy, [0, 1]. `rate_below`: only curves whose
+    effective learning rate is smaller.
     """
     curves = []
     for name in experiments:
         source = experiment_of(tables, name)
         for curve in response_curves(source["rows"], source["axis"], failed_below=tables.failed_below):
             rows = where(source["rows"], np.isclose(np.asarray(source["rows"][source["axis"]], float), curve.axis_value))
+            first = rows.iloc[0]
+            if effective_learning_rate(first.learning_rate, first.momentum, first.dampening) >= rate_below:
+                continue
             noise = rows.groupby("batch_size")["noise_scale"].first().to_numpy(np.float64)
             trains = (curve.failed.mean(axis=1) == 0) & (noise > 0)
             if trains.sum() >= 3:
