@@ -100,6 +100,10 @@ class Point:
     converged: bool
 
 
+Pairs = deque[tuple[np.ndarray, np.ndarray, float]]
+"""Of L-BFGS: a step, the change of the gradient along it, and their product."""
+
+
 class Problem:
     """A network, its data and its prior in fewer coordinates: those in which the likelihood varies.
 
@@ -283,6 +287,7 @@ class LinearizedModel:
 def minimum_point(problem: Problem, l2: float, start: Tensor, search: Search) -> Point:
     """The minimum of the network's C that L-BFGS reaches from `start`: in float32 until it stalls, then on in float64."""
     vector, reached = start.cpu().numpy(), False
+    pairs = Pairs(maxlen=search.memory)
     phases = [(torch.float32, search.iterations), (torch.float64, search.window)]
     for dtype, iterations in phases if search.single_first else [(torch.float64, search.iterations)]:
         objective = problem.objective(dtype)
@@ -291,7 +296,7 @@ def minimum_point(problem: Problem, l2: float, start: Tensor, search: Search) ->
             cost, gradient = objective(torch.from_numpy(at).to(start.device), l2)
             return cost, gradient.cpu().numpy()
 
-        vector, reached = _lbfgs(evaluate, vector, l2, iterations, search)
+        vector, reached = _lbfgs(evaluate, vector, l2, iterations, search, pairs)
     deviation = torch.from_numpy(vector).to(start)
     cost, gradient = problem.cost_and_gradient(deviation, l2)
     there = problem.network(deviation)
@@ -300,9 +305,16 @@ def minimum_point(problem: Problem, l2: float, start: Tensor, search: Search) ->
 
 
 def _lbfgs(
-    evaluate: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, l2: float, iterations: int, search: Search
+    evaluate: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    l2: float,
+    iterations: int,
+    search: Search,
+    pairs: Pairs,
 ) -> tuple[np.ndarray, bool]:
     """L-BFGS with SciPy's strong-Wolfe line search (Nocedal and Wright, algorithms 7.4 and 3.5); gives x, and whether it ended.
+
+    `pairs` are those to begin with, and receive the new ones.
 
     SciPy's own L-BFGS-B takes the same steps, at 8 ms of bookkeeping each for 100 000 weights; this takes less than half.
     """
@@ -315,7 +327,7 @@ def _lbfgs(
 
     x = start
     cost, gradient = at(x)
-    costs, pairs = [cost], deque[tuple[np.ndarray, np.ndarray, float]](maxlen=search.memory)
+    costs, first = [cost], 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LineSearchWarning)
         for _ in range(iterations):
@@ -328,13 +340,15 @@ def _lbfgs(
                 shares.append(float(step @ direction) / curvature)
                 direction = daxpy(change, direction, a=-shares[-1])  # in place
             # the first step has unit length, as in L-BFGS-B; then the usual scale of the inverse Hessian
-            direction *= pairs[-1][2] / float(pairs[-1][1] @ pairs[-1][1]) if pairs else 1 / np.linalg.norm(gradient)
+            direction *= pairs[-1][2] / float(pairs[-1][1] @ pairs[-1][1]) if pairs else first / np.linalg.norm(gradient)
             for (step, change, curvature), share in zip(pairs, reversed(shares), strict=True):
                 direction = daxpy(step, direction, a=share - float(change @ direction) / curvature)
             size = line_search(lambda x: at(x)[0], lambda x: at(x)[1], x, direction, gradient, cost, maxiter=20)[0]
-            if size is None:  # no decrease that these digits can tell, or a kink: go on along the gradient, once
+            if size is None:  # a kink, or no decrease that these digits can tell: along the gradient, with shorter steps
+                if first < 1e-10:
+                    break
                 if not pairs:
-                    return x, False
+                    first /= 100
                 pairs.clear()
                 continue
             new = x + size * direction
