@@ -12,7 +12,7 @@ def test_headline_rows_count_and_what_was_not_measured_is_left_out():
     claims = pd.DataFrame(
         {"claim": ["14", "16a", "18a"], "verdict": ["reproduced", "not tested", "reproduced"], "value": [1.05, np.nan, 1.0]}
     )
-    rows = [("momentum", "imputed", "quadratic"), ("momentum", "imputed", "argmax"), ("n", "imputed", "quadratic")]
+    rows = [("momentum", "imputed", "cubic"), ("momentum", "imputed", "argmax"), ("n", "imputed", "cubic")]
     scaling = pd.DataFrame(rows, columns=["experiment", "treatment", "estimator"]).assign(exponent=[1.1, 1.2, np.nan])
     optimum = pd.DataFrame([*rows, rows[0]], columns=scaling.columns[:3]).assign(peak_accuracy=[0.8, 0.99, 0.7, 0.9])
     assert metrics(claims, optimum, scaling) == {

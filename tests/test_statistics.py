@@ -23,7 +23,7 @@ from bayes_sgd.statistics import Optima, fit_optima, log_slope, optimum_table, s
 FEW = settings(max_examples=15, deadline=None)
 
 
-def fit(exp: Experiment, estimator: str = "quadratic", treatment: str = "imputed", replicates: int = 300) -> Optima:
+def fit(exp: Experiment, estimator: str = "cubic", treatment: str = "imputed", replicates: int = 300) -> Optima:
     (optima,) = fit_optima({"x": exp}, estimators=[estimator], treatments=[treatment], n_replicates=replicates)
     return optima
 
@@ -36,9 +36,9 @@ def fit(exp: Experiment, estimator: str = "quadratic", treatment: str = "imputed
 ])  # fmt: skip
 def test_known_exponents_are_recovered(axis: str, values: tuple[float, ...], exponent: float) -> None:
     table = scaling_table(fit_optima({"x": experiment(axis, values=values, exponent=exponent)}, n_replicates=500))
-    assert len(table) == 6
+    assert len(table) == 8
     for row in table.to_dict("records"):
-        tolerance = 0.25 if row["estimator"] == "argmax" else 0.1
+        tolerance = 0.25 if row["estimator"] in ("argmax", "plateau") else 0.1
         assert row["exponent"] == pytest.approx(exponent, abs=tolerance)
         assert row["ci_low"] <= row["exponent"] <= row["ci_high"]
         assert row["n_points"] == 5
@@ -55,7 +55,7 @@ def test_interval_covers_the_exponent(shape: object) -> None:
         widths.append(interval.high - interval.low)
     # 60 runs of 95 % cover 52 or more in 99 of 100 cases; wide intervals would be no merit.
     assert covered >= 52
-    assert np.median(widths) < 0.25
+    assert np.median(widths) < 0.3
 
 
 def test_more_seeds_give_narrower_intervals() -> None:
@@ -66,7 +66,7 @@ def test_more_seeds_give_narrower_intervals() -> None:
     assert width(4) > width(8) > width(32)
 
 
-@pytest.mark.parametrize("estimator", ["argmax", "quadratic", "cubic"])
+@pytest.mark.parametrize("estimator", ["argmax", "quadratic", "cubic", "plateau"])
 @pytest.mark.parametrize(("centre", "side"), [(1.5, "below"), (130.0, "above")])
 def test_peak_at_the_edge_has_no_number(estimator: str, centre: float, side: str) -> None:
     exp = experiment(exponent=0.0, values=(0.1,), centre=centre, grid=GRID[:12])
@@ -128,7 +128,7 @@ def test_slope_agrees_with_statsmodels() -> None:
 @FEW
 @given(
     constants=st.lists(st.floats(-0.2, 0.2), min_size=6, max_size=6),
-    estimator=st.sampled_from(["argmax", "quadratic", "cubic"]),
+    estimator=st.sampled_from(["argmax", "quadratic", "cubic", "plateau"]),
     treatment=st.sampled_from(["imputed", "excluded"]),
     rng=st.integers(0, 50),
 )
@@ -155,7 +155,7 @@ def test_unpaired_offsets_would_widen_the_interval() -> None:
 
 
 @FEW
-@given(factor=st.floats(0.01, 100), estimator=st.sampled_from(["argmax", "quadratic", "cubic"]))
+@given(factor=st.floats(0.01, 100), estimator=st.sampled_from(["argmax", "quadratic", "cubic", "plateau"]))
 def test_scaling_all_batch_sizes_scales_the_optimum(factor: float, estimator: str) -> None:
     exp = experiment(seeds=5, values=(0.05, 0.1, 0.2))
     scaled: Experiment = {
@@ -239,7 +239,7 @@ def test_few_seeds_never_crash(seeds: int) -> None:
     table = scaling_table(optima)
     assert np.isfinite(table["exponent"]).all()
     assert np.isnan(table["ci_low"]).all() == (seeds == 1)
-    assert len(optimum_table(optima)) == 30
+    assert len(optimum_table(optima)) == 40
 
 
 def test_everything_failed_and_experiments_without_numbers() -> None:

@@ -17,11 +17,10 @@ from bayes_sgd.config import Config
 from bayes_sgd.intervals import seed_counts
 from bayes_sgd.optimum import Experiment
 from bayes_sgd.prediction import advice_table, prediction_table
-from bayes_sgd.statistics import Optima, fit_optima, optimum_table, scaling_row, scaling_table, with_holm
+from bayes_sgd.statistics import HEADLINE, Optima, fit_optima, optimum_table, scaling_row, scaling_table, with_holm
 from bayes_sgd.sweep import experiment_rows
 
 PHASES = ("constant", "averaged", "cooled")
-HEADLINE, LOCATED = "quadratic", "cubic"  # best for exponents, and least biased in where the optimum lies
 
 
 def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") -> dict[str, Experiment]:
@@ -67,22 +66,19 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
                     scaling.append(scaling_row(o, "collapse", interval, n, ratio, p))
                     if o.treatment == "imputed":
                         compared += law_table(o, experiment["rows"], counts[:, :500])
-    # ends[estimator]: one for each experiment, at the whole budget, as trained
-    ends = {
-        estimator: [
-            o
-            for o in optima
-            if (o.estimator, o.treatment, o.phase, o.fraction) == (estimator, "imputed", "constant", 1.0) and len(o.curves) >= 3
-        ]
-        for estimator in (HEADLINE, LOCATED)
-    }
+    # one for each experiment that has an axis: of the headline estimator, at the whole budget, as trained
+    ends = [
+        o
+        for o in optima
+        if (o.estimator, o.treatment, o.phase, o.fraction) == (HEADLINE, "imputed", "constant", 1.0) and len(o.curves) >= 3
+    ]
     reference = {axis: getattr(config.cell, axis) for axis in ("learning_rate", "momentum", "n_train")}
     return {
         "optimum": optimum_table(optima),
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True)),
         "laws": pd.DataFrame(compared, columns=LAWS_COLUMNS),
-        "prediction": prediction_table(ends[HEADLINE]),
-        "advice": advice_table(ends[LOCATED], [wish.model_dump() for wish in config.advise], reference),
+        "prediction": prediction_table(ends),
+        "advice": advice_table(ends, [wish.model_dump() for wish in config.advise], reference),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bayes_sgd.statistics import HEADLINE
 from bayes_sgd.verdicts import VERDICTS
 
 
@@ -28,7 +29,7 @@ def metrics(claims: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame) 
 
 
 def _headline(table: pd.DataFrame) -> pd.DataFrame:
-    return table.loc[(table["treatment"] == "imputed") & (table["estimator"] == "quadratic")]
+    return table.loc[(table["treatment"] == "imputed") & (table["estimator"] == HEADLINE)]
 
 
 def _measured(table: pd.DataFrame, key: str, value: str) -> dict[str, float]:

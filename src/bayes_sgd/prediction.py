@@ -99,7 +99,9 @@ PREDICTION_COLUMNS = [
 ADVICE_COLUMNS = [*PREDICTION_COLUMNS[:7], "learning_rate", "momentum", "n_train", "why"]
 
 
-def advice_table(optima: Sequence[Optima], wanted: Sequence[Mapping[str, float]], reference: Mapping[str, float]) -> pd.DataFrame:
+def advice_table(
+    optima: Sequence[Optima], wanted: Sequence[Mapping[str, float]], reference: Mapping[str, float]
+) -> pd.DataFrame:
     """A batch size for each wanted (learning_rate, momentum, n_train).
 
     From the line of the learning rate at the wanted ε, moved by the line of the momentum and, between the sampled training set

@@ -23,7 +23,7 @@ from bayes_sgd.intervals import (
     spearman,
 )
 from bayes_sgd.optimum import Bools, Experiment, ResponseCurve, interior_optimum, response_curves
-from bayes_sgd.statistics import fit_optima, scaling_exponent
+from bayes_sgd.statistics import HEADLINE, fit_optima, scaling_exponent
 
 Labels = Literal["real", "random"]
 
@@ -224,7 +224,7 @@ def failure_share(tables: Tables, experiment: str, at: float, batch_size: Litera
 
 
 def exponent(tables: Tables, experiment: str, axis_from: float | None = None, axis_below: float | None = None) -> Measured:
-    """Exponent of B_opt (failed runs imputed, quadratic in ln B), on part of the axis if told so; bootstrap over seeds.
+    """Exponent of B_opt (failed runs imputed, the headline estimator), on part of the axis if told so; bootstrap over seeds.
 
     Needs three uncensored optima. The whole axis comes from the scaling table, a part is fitted here in the same way.
     """
@@ -244,7 +244,7 @@ def exponent(tables: Tables, experiment: str, axis_from: float | None = None, ax
     (optima,) = fit_optima(
         {experiment: {"axis": source["axis"], "rows": where(source["rows"], part)}},
         treatments=["imputed"],
-        estimators=["quadratic"],
+        estimators=[HEADLINE],
         failed_below=tables.failed_below,
         n_replicates=tables.n_replicates,
         rng=tables.rng,
@@ -268,7 +268,7 @@ def _exponent_of_table(tables: Tables, experiment: str) -> Measured:
         raise NotMeasured(f"the scaling table has no row for {experiment}")
     last = max(row.get("budget_fraction", 1.0) for row in rows)
     by_method = {(row["treatment"], row["estimator"]): row for row in rows if row.get("budget_fraction", 1.0) == last}
-    row = by_method.pop(("imputed", "quadratic"), None)
+    row = by_method.pop(("imputed", HEADLINE), None)
     if row is None or np.isnan(row["exponent"]):
         found = 0 if row is None else row["n_points"]
         raise NotMeasured(f"{found} optima of {experiment} lie inside the grid; an exponent needs 3")
