@@ -188,6 +188,21 @@ class Wish(_Model):
     """N."""
 
 
+class NetworkEvidenceConfig(_Model):
+    """The evidence of trained networks, at the SGD solution, of the linearized model, and at a minimum reached from there."""
+
+    experiments: list[str] = []
+    """Experiments whose networks are weighed, as they are after the last update; each needs `keep_weights: true`."""
+    l2: Annotated[list[Positive], Field(min_length=1, max_length=100)] = [0.01, 0.1, 1.0, 10.0]
+    """Values of λ, the precision of the prior; the best is marked (empirical Bayes). A value costs seconds to minutes."""
+    points: Annotated[list[Literal["sgd", "linearized", "minimum"]], Field(min_length=1)] = ["sgd", "linearized", "minimum"]
+    """Where the evidence is taken; `minimum` costs most."""
+    prior_centres: Annotated[list[Literal["zero", "initial"]], Field(min_length=1)] = ["zero"]
+    """Where the prior is centred: at 0, or at the weights before training."""
+    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
+    """At most so many replicates of each cell; all of them if not given."""
+
+
 class StatisticsConfig(_Model):
     """How optima, exponents and their intervals are estimated."""
 
@@ -236,7 +251,21 @@ class Config(_Model):
     noise: NoiseConfig = NoiseConfig()
     advise: Annotated[list[Wish], Field(max_length=1000)] = []
     """Settings for which tables/advice.csv gives a batch size, from the run's own optima."""
+    network_evidence: NetworkEvidenceConfig = NetworkEvidenceConfig()
+    """The evidence of trained networks."""
     statistics: StatisticsConfig = StatisticsConfig()
+
+    @model_validator(mode="after")
+    def _weighed_networks_are_kept(self) -> Config:
+        for name in self.network_evidence.experiments:
+            if name not in self.experiments:
+                known = ", ".join(self.experiments) or "none"
+                raise ValueError(f"network_evidence.experiments: {name!r} is no experiment; allowed: {known}")
+            if not self.experiments[name].keep_weights:
+                raise ValueError(
+                    f"network_evidence.experiments: {name} keeps no weights; set experiments.{name}.keep_weights: true"
+                )
+        return self
 
     @model_validator(mode="after")
     def _experiments_have_cells(self) -> Config:
@@ -289,6 +318,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "linear": LinearConfig,
     "noise": NoiseConfig,
     "advise": Wish,
+    "network_evidence": NetworkEvidenceConfig,
     "statistics": StatisticsConfig,
     "experiments": Experiment,
     "updates": ConstantProduct,

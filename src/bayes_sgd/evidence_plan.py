@@ -1,0 +1,35 @@
+"""Which networks are weighed: from a configuration to the packs whose kept weights the evidence is taken of.
+
+Nothing here imports torch: the workflow calls it while it plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bayes_sgd.cell import Cell, Plan
+from bayes_sgd.config import Config
+from bayes_sgd.sweep import experiment_plans, pack_name
+
+_CLASSES = 10  # of the published sets; a job for a set of your own with more is started again with more memory
+
+
+def evidence_packs(config: Config) -> dict[str, list[Plan]]:
+    """Packs by name, each with the plans of the cells in it whose networks are weighed; seeds limited as the key says."""
+    merged: dict[Cell, Plan] = {}
+    for name in config.network_evidence.experiments:
+        for plan in experiment_plans(config, name):
+            limit = config.network_evidence.seeds or plan.seeds
+            wanted = replace(plan, seeds=min(plan.seeds, limit))
+            merged[plan.cell] = merged[plan.cell] | wanted if plan.cell in merged else wanted
+    result: dict[str, list[Plan]] = {}
+    for cell in sorted(merged):
+        result.setdefault(pack_name(cell, config.pack), []).append(merged[cell])
+    return result
+
+
+def memory_mb(plans: Sequence[Plan]) -> int:
+    """Memory of a job that weighs these networks, in MB: one kernel of N(C − 1) rows, 1.3 times, and what torch takes."""
+    rows = (_CLASSES - 1) * max((plan.cell.n_train for plan in plans), default=0)
+    return 1500 + round(1.3 * 8 * rows**2 / 1e6)

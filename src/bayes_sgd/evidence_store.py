@@ -1,0 +1,171 @@
+"""The store of network evidences: weighs the networks of a pack that are not weighed yet, writes the whole.
+
+Takes plans, the prepared data and a pack's safetensors file; gives a CSV with a row for each (cell, seed, prior centre, point,
+λ). A network's rows count as done if code, data, settings, device, torch and its weights are those of today. Each network is
+saved in a partial file as soon as it is weighed, from which a killed job goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+from tqdm import tqdm
+
+from bayes_sgd.cell import Plan
+from bayes_sgd.config import NetworkEvidenceConfig
+from bayes_sgd.datasets import load_prepared
+from bayes_sgd.errors import UserError
+from bayes_sgd.models import initial_weights
+from bayes_sgd.network_evidence import COLUMNS, network_evidence
+from bayes_sgd.provenance import code_digest, digest
+from bayes_sgd.store import Setup, load_labelled, weights_key
+from bayes_sgd.tables import about_csv, collect, read_csv, read_parquet, read_tensors, write_csv, write_parquet
+from bayes_sgd.training import LabelledData
+
+NETWORK = (
+    "labels", "batch_size", "learning_rate", "seed", "point", "prior_centre", "l2", "cost", "occam_factor",
+    "log_evidence_ratio", "test_accuracy", "test_loss", "n_train", "hidden_sizes", "updates", "momentum", "sampling",
+    "train_l2", "noise_scale",
+)  # fmt: skip
+_ORIGIN = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
+
+
+def weigh_pack(
+    plans: Sequence[Plan],
+    prepared: Path,
+    setup: Setup,
+    settings: NetworkEvidenceConfig,
+    weights: Path,
+    table: Path,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Bring the evidence of a pack up to its plans.
+
+    Args:
+        plans: cells of one pack, and the number of seeds to weigh.
+        prepared: folder of the prepared data and labels.
+        setup: as the networks were trained.
+        settings: λ, points and centres.
+        weights: the pack's safetensors file, as `store.train_pack` wrote it.
+        table: the CSV to write; rows in it that are still valid are kept.
+        say: receives a line for each network that was weighed.
+
+    Raises:
+        UserError: a file is damaged, the weights of a network are missing, or memory would not do.
+    """
+    torch.set_num_threads(setup.threads)
+    kept, trained_on = read_tensors(weights)
+    dataset = load_prepared(prepared, setup.data)
+    if trained_on.get("data") != dataset.digest:
+        raise UserError(f"{weights}: of networks that were trained on other data than {prepared}; delete it and run again")
+    data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
+    origin = {
+        "code_digest": code_digest("network_evidence"),
+        "data": dataset.digest,
+        "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
+        "initialization": setup.initialization,
+        "settings": digest(settings.model_dump(exclude={"experiments", "seeds"})),
+        "device": setup.torch_device.type,
+        "threads": str(setup.threads),
+        "torch": torch.__version__,
+    }
+    partial = partial_file(table)
+    done = _done(table, partial, origin)
+    rows: list[pd.DataFrame] = []
+    networks = [(plan, seed) for plan in plans for seed in range(plan.seeds)]
+    with threadpool_limits(setup.threads):  # of SciPy's own LAPACK, which torch's setting does not reach
+        for plan, seed in tqdm(networks, desc=table.stem, unit="network", disable=None):
+            layers = _layers(kept, weights_key(plan.cell, seed), weights)
+            seal = _seal(layers)
+            if seal not in done:
+                started = time.perf_counter()
+                done[seal] = _weigh(plan, seed, layers, data, setup, settings).assign(weights=seal)
+                write_parquet(partial, pd.concat(done.values(), ignore_index=True), origin)
+                cell = plan.cell
+                say(
+                    f"{cell.labels}, N {cell.n_train}, B {cell.batch_size}, learning rate {cell.learning_rate:g}, seed {seed}: "
+                    f"{time.perf_counter() - started:.1f} s"
+                )
+            rows.append(done[seal])
+    write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, origin)
+
+
+def partial_file(table: Path) -> Path:
+    """The file beside a pack's table that holds what is weighed so far."""
+    return table.with_name(f"{table.stem}.partial.parquet")
+
+
+def collect_evidence(parts: Sequence[Path], path: Path, made_by: Mapping[str, Any] | None = None) -> None:
+    """Join the tables of all packs, and then remove their partial files: a job killed at its end may need them until now."""
+    collect(parts, path, made_by)
+    for part in parts:
+        partial_file(part).unlink(missing_ok=True)
+
+
+def _done(table: Path, partial: Path, origin: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """What is weighed already, by the seal of the weights; a damaged file counts as none."""
+    found: dict[str, pd.DataFrame] = {}
+    for path in (table, partial):
+        if not path.exists():
+            continue
+        try:
+            if path == table:
+                frame, about = read_csv(path), about_csv(path)
+                made_by = {key: about.get(key) for key in _ORIGIN}
+            else:
+                frame, made_by = read_parquet(path)
+        except UserError:
+            continue
+        if made_by == origin:
+            found |= {str(seal): rows for seal, rows in frame.groupby("weights", sort=False)}
+    return found
+
+
+def _layers(kept: Mapping[str, Tensor], key: str, file: Path) -> dict[str, Tensor]:
+    """The layers of one network by full name, in order."""
+    names = sorted((name for name in kept if name.rsplit("/", 1)[0] == key), key=lambda name: int(name.rsplit("/", 1)[1]))
+    if not names:
+        raise UserError(f"{file}: the weights of {key} are missing; delete it and run again")
+    return {name: kept[name] for name in names}
+
+
+def _seal(layers: Mapping[str, Tensor]) -> str:
+    """A digest of a network: its cell, its seed, its weights."""
+    content = hashlib.sha256()
+    for name, layer in layers.items():
+        content.update(name.encode())
+        content.update(layer.contiguous().numpy().tobytes())
+    return content.hexdigest()[:16]
+
+
+def _weigh(
+    plan: Plan, seed: int, layers: Mapping[str, Tensor], data: LabelledData, setup: Setup, settings: NetworkEvidenceConfig
+) -> pd.DataFrame:
+    cell, device = plan.cell, setup.torch_device
+    chosen = data.subsets[seed, : cell.n_train]
+    initial = initial_weights(data.train_inputs.shape[1] - 1, cell.hidden_sizes, data.classes, setup.initialization, seed)
+    table = network_evidence(
+        [layer.to(device) for layer in layers.values()],
+        [layer.to(device) for layer in initial],
+        data.train_inputs[chosen],
+        data.train_labels[seed, chosen],
+        data.test_inputs,
+        data.test_labels[seed],
+        data.classes,
+        settings.l2,
+        settings.points,
+        settings.prior_centres,
+    )
+    columns = cell.columns()
+    columns["train_l2"] = columns.pop("l2")  # of the training; `l2` is that of the prior
+    constant = {name: columns[name] for name in NETWORK if name in columns}
+    ordered = [*NETWORK, *(name for name in COLUMNS if name not in NETWORK)]
+    return table.assign(**constant, seed=seed).reindex(columns=ordered)

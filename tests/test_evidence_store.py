@@ -1,0 +1,128 @@
+"""Packs of networks are weighed once, from the weights that training kept; a killed job goes on; bad files are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bayes_sgd import evidence_store
+from bayes_sgd.cell import Cell, Plan
+from bayes_sgd.config import DataConfig, NetworkEvidenceConfig, load_config
+from bayes_sgd.errors import UserError
+from bayes_sgd.evidence_plan import evidence_packs, memory_mb
+from bayes_sgd.evidence_store import NETWORK, collect_evidence, partial_file, weigh_pack
+from bayes_sgd.network_evidence import COLUMNS
+from bayes_sgd.store import Setup, train_pack
+from bayes_sgd.tables import about_csv, read_csv
+
+CELL = Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 30)
+PLANS = [Plan(replace(CELL, learning_rate=rate), 2, (30,), keep_weights=True) for rate in (0.05, 0.1)]
+SETUP = Setup(DataConfig(), device="cpu")
+SETTINGS = NetworkEvidenceConfig(l2=[0.1, 1.0])
+
+
+@pytest.fixture(scope="module")
+def weights(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    train_pack(PLANS, prepared, SETUP, folder / "pack.parquet", folder / "pack.safetensors", say=lambda line: None)
+    return folder / "pack.safetensors"
+
+
+def weigh(prepared: Path, weights: Path, table: Path, plans: list[Plan] = PLANS, settings=SETTINGS) -> list[str]:
+    lines: list[str] = []
+    weigh_pack(plans, prepared, SETUP, settings, weights, table, say=lines.append)
+    return lines
+
+
+def test_a_pack_is_weighed_once_and_only_what_is_new_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
+    table = tmp_path / "pack.csv"
+    assert len(weigh(prepared, weights, table, PLANS[:1])) == 2
+    assert len(weigh(prepared, weights, table)) == 2, "the networks of the other cell alone"
+    assert weigh(prepared, weights, table) == []
+    frame = read_csv(table, NETWORK)
+    assert list(frame.columns) == [*NETWORK, *(c for c in COLUMNS if c not in NETWORK), "weights"]
+    assert len(frame) == 2 * 2 * 3 * 2
+    assert set(frame["learning_rate"]) == {0.05, 0.1}
+    assert frame["hidden_sizes"].unique().tolist() == ["6"]
+    assert (frame["train_l2"] == 0).all()
+    whole = tmp_path / "whole.csv"
+    weigh(prepared, weights, whole)
+    assert whole.read_bytes() == table.read_bytes()
+    assert about_csv(table)["threads"] == "1"
+    collect_evidence([table], tmp_path / "network_evidence.csv", {"run": "tiny"})
+    assert not partial_file(table).exists()
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "network_evidence.csv"), frame)
+    assert weigh(prepared, weights, table) == []
+
+
+def test_other_settings_weigh_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
+    table = tmp_path / "pack.csv"
+    weigh(prepared, weights, table, PLANS[:1])
+    other = SETTINGS.model_copy(update={"l2": [0.3]})
+    assert len(weigh(prepared, weights, table, PLANS[:1], other)) == 2
+    assert set(read_csv(table)["l2"]) == {0.3}
+
+
+def test_a_killed_job_goes_on(prepared: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, whole = tmp_path / "pack.csv", tmp_path / "whole.csv"
+    real, calls = evidence_store.network_evidence, []
+
+    def killed(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(evidence_store, "network_evidence", killed)
+    with pytest.raises(KeyboardInterrupt):
+        weigh(prepared, weights, table)
+    assert not table.exists()
+    assert len(weigh(prepared, weights, table)) == 2
+    weigh(prepared, weights, whole)
+    pd.testing.assert_frame_equal(read_csv(table), read_csv(whole), rtol=1e-12)
+    assert whole.read_bytes() == table.read_bytes()
+
+
+def test_a_damaged_table_or_partial_file_is_made_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
+    table = tmp_path / "pack.csv"
+    weigh(prepared, weights, table, PLANS[:1])
+    table.write_text("labels\n")
+    partial_file(table).write_bytes(b"PAR1")
+    assert len(weigh(prepared, weights, table, PLANS[:1])) == 2
+
+
+def test_missing_and_foreign_weights_are_told(prepared: Path, weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pack\.safetensors: the weights of labels=real,.*seed=2 are missing"):
+        weigh(prepared, weights, tmp_path / "pack.csv", [replace(PLANS[0], seeds=3)])
+    with pytest.raises(UserError, match="no such file"):
+        weigh(prepared, tmp_path / "none.safetensors", tmp_path / "pack.csv")
+
+
+def config(**evidence):
+    experiment = {"axis": "learning_rate", "keep_weights": True, "grid": [{"learning_rate": [0.1, 0.2], "batch_size": [8, 16]}]}
+    other = {"axis": "labels", "grid": [{"labels": ["real", "random"]}]}
+    return load_config({"run": "a", "experiments": {"kept": experiment, "other": other}, "network_evidence": evidence})
+
+
+def test_packs_are_those_of_the_experiments_that_are_named() -> None:
+    assert evidence_packs(config()) == {}
+    packs = evidence_packs(config(experiments=["kept"], seeds=3))
+    assert len(packs) == 2
+    assert all(len(plans) == 2 and {plan.seeds for plan in plans} == {3} for plans in packs.values())
+    assert {plan.seeds for plans in evidence_packs(config(experiments=["kept"])).values() for plan in plans} == {8}
+    assert memory_mb(next(iter(packs.values()))) == 1500 + round(1.3 * 8 * 9000**2 / 1e6)
+    assert memory_mb([]) == 1500
+
+
+def test_experiments_that_keep_no_weights_are_refused() -> None:
+    with pytest.raises(UserError, match=r"network_evidence\.experiments: 'gone' is no experiment; allowed: kept, other"):
+        config(experiments=["gone"])
+    with pytest.raises(UserError, match=r"other keeps no weights; set experiments\.other\.keep_weights: true"):
+        config(experiments=["other"])
+    with pytest.raises(UserError, match=r"network_evidence\.point"):
+        config(point=["sgd"])
+    with pytest.raises(UserError, match=r"network_evidence\.l2"):
+        config(l2=[0.0])

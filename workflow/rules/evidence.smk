@@ -1,0 +1,55 @@
+"""The evidence of the trained networks that `network_evidence` names, a pack a job.
+
+REQUIRED INPUTS  data/prepared/<data>/data.safetensors, labels_<labels>.safetensors; results/<run>/weights/<pack>.safetensors
+OUTPUTS          results/<run>/evidence/<pack>.csv (a row for each network, prior centre, point and λ),
+                 then results/<run>/tables/network_evidence.csv
+"""
+
+
+rule weigh_networks:
+    input:
+        data=f"data/prepared/{DATA}/data.safetensors",
+        manifest=f"data/prepared/{DATA}/manifest.json",
+        labels=pack_labels,
+        weights="results/{run}/weights/{pack}.safetensors",
+    output:
+        # update(): a job finds its old file, and weighs only the networks that are not in it
+        table=update("results/{run}/evidence/{pack}.csv"),
+    log:
+        "logs/{run}/weigh_networks/{pack}.log",
+    benchmark:
+        "benchmarks/{run}/weigh_networks/{pack}.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
+    threads: CONFIG.threads
+    resources:
+        mem_mb=grows(max(map(memory_mb, EVIDENCE_PACKS.values()), default=0)),
+        runtime=grows(240),
+        gpu=1 if CONFIG.device == "cuda" else 0,
+    params:
+        plans=lambda wildcards: [plan.to_dict() for plan in EVIDENCE_PACKS[wildcards.pack]],
+        settings=part("network_evidence")["network_evidence"],
+        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        code=code_digest("network_evidence"),
+    script:
+        "../scripts/network_evidence.py"
+
+
+rule collect_evidence:
+    input:
+        expand("results/{{run}}/evidence/{pack}.csv", pack=EVIDENCE_PACKS),
+    output:
+        table="results/{run}/tables/network_evidence.csv",
+    log:
+        "logs/{run}/collect_evidence.log",
+    benchmark:
+        "benchmarks/{run}/collect_evidence.tsv"
+    localrule: True
+    conda:
+        "../envs/bayes-sgd.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    script:
+        "../scripts/collect_evidence.py"

@@ -1,0 +1,21 @@
+"""Weigh the networks of one pack that are not weighed yet."""
+
+from pathlib import Path
+
+from bayes_sgd.cell import Plan
+from bayes_sgd.config import DataConfig, NetworkEvidenceConfig
+from bayes_sgd.errors import one_line
+from bayes_sgd.evidence_store import weigh_pack
+from bayes_sgd.store import Setup
+
+setup = snakemake.params.setup
+with one_line(snakemake.log[0]), Path(snakemake.log[0]).open("w", encoding="utf-8") as log:
+    weigh_pack(
+        [Plan.from_dict(plan) for plan in snakemake.params.plans],
+        Path(snakemake.input.data).parent,
+        Setup(**(setup | {"data": DataConfig(**setup["data"])})),
+        NetworkEvidenceConfig(**snakemake.params.settings),
+        Path(snakemake.input.weights),
+        Path(snakemake.output.table),
+        say=lambda line: print(line, file=log, flush=True),
+    )
