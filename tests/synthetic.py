@@ -64,7 +64,7 @@ def make_cells(
                             "noise_scale": epsilon * (cell["n_train"] / b - 1), "seed": seed, "update": update,
                             "train_loss": 0.1, "test_loss": 0.4, "train_accuracy": min(1.0, accuracy[seed] + 0.1),
                             "test_accuracy": accuracy[seed] - 0.01 * (update == 1000), "weight_norm": 10.0,
-                            "dead_units": 0, "diverged": bool(accuracy[seed] < 0.12),
+                            "dead_units": 0, "phase": "constant", "diverged": bool(accuracy[seed] < 0.12),
                         }
                     )  # fmt: skip
     return pd.DataFrame(rows)

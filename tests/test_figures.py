@@ -91,16 +91,36 @@ def cells_table(experiment: str, seeds: int = 6, records: int = 1, values: tuple
                             "data": "mnist5k", "labels": "real", "hidden_sizes": "200", "n_train": 1000,
                             "batch_size": size, "learning_rate": 0.1, "momentum": 0.9, "dampening": 0.0, "l2": 0.0,
                             "sampling": "independent", "updates": 4000, "noise_scale": 1.0, "seed": seed,
-                            "update": update, "train_loss": 0.01, "test_loss": 0.4, "train_accuracy": max(train, 0.1),
-                            "test_accuracy": accuracy, "weight_norm": 20.0, "dead_units": 0, "diverged": not train,
+                            "update": update, "phase": "constant", "train_loss": 0.01, "test_loss": 0.4,
+                            "train_accuracy": max(train, 0.1), "test_accuracy": accuracy, "weight_norm": 20.0, "dead_units": 0,
+                            "diverged": not train,
                         } | {axis: value}
                     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(CELLS))
 
 
+def with_phases(cells: pd.DataFrame) -> pd.DataFrame:
+    """The last records once more: averaged a little better, and after 500 updates of cooling better still, cliff and all."""
+    last = cells[cells["update"] == cells["update"].max()]
+    averaged = last.assign(phase="averaged", test_accuracy=last["test_accuracy"] + 0.001)
+    warm = 0.9 - 0.003 * np.abs(np.log(last["batch_size"] / 8))
+    cooled = last.assign(
+        phase="cooled",
+        update=last["update"] + 500,
+        test_accuracy=last["test_accuracy"].where(last["test_accuracy"] > 0.5, warm) + 0.002,
+        train_accuracy=1.0,
+        diverged=False,
+    )
+    return pd.concat([cells, averaged, cooled], ignore_index=True)
+
+
 def tables(experiment: str, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    optima = fit_optima({experiment: {"axis": SWEEPS[experiment][0], "rows": cells}}, n_replicates=200)
-    return optimum_table(optima), scaling_table(optima)
+    found = [
+        o
+        for phase, rows in cells.groupby("phase")
+        for o in fit_optima({experiment: {"axis": SWEEPS[experiment][0], "rows": rows}}, n_replicates=200, phase=str(phase))
+    ]
+    return optimum_table(found), scaling_table(found)
 
 
 def draw(experiment: str, cells: pd.DataFrame) -> figures.Drawn:
@@ -306,10 +326,45 @@ def test_optima_are_those_of_the_table_with_the_papers_bar(
         np.testing.assert_array_equal(drawn["value"], own["b_opt"])
         np.testing.assert_array_equal(drawn[["ci_low", "ci_high"]], own[[low, high]])
     exponents = data[data["quantity"] == "exponent"].set_index(["treatment", "estimator"])["value"]
+    scaling = scaling[scaling["estimator"].isin(["argmax", "quadratic"])]
     np.testing.assert_array_equal(exponents, scaling.set_index(["treatment", "estimator"])["exponent"])
     line = data[data["quantity"] == "proportional"]
     assert np.polyfit(np.log(line["x"]), np.log(line["value"]), 1)[0] == pytest.approx(1)
     assert len(bars(axes(figure)["b"])) == 2
+
+
+def test_cooled_and_averaged_networks_stand_beside_in_hollow() -> None:
+    cells = with_phases(cells_table("learning_rate", seeds=3))
+    optimum, _ = tables("learning_rate", cells)
+    figure, data = draw("learning_rate", cells)
+    assert set(data["phase"]) == {"constant", "averaged", "cooled"}
+    assert "4000 updates" in words(figure)  # 4500 with the cooling, which is no part of the budget
+    series = {str(bar.get_label()): bar for bar in bars(axes(figure)["b"])}
+    assert len(series) == 4
+    for phase, name in figures.PHASE_NAMES.items():
+        (bar,) = (bar for label, bar in series.items() if label.startswith(f"B, {name}") and "exponent" in label)
+        assert bar.lines[0].get_markerfacecolor() == "none"
+        own = optimum[(optimum["phase"] == phase) & (optimum["treatment"] == "imputed") & (optimum["estimator"] == "quadratic")]
+        np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"].dropna())
+        shown = data[(data["phase"] == phase) & (data["panel"] == "a")].sort_values(["learning_rate", "batch_size"])
+        expected = cells[cells["phase"] == phase].groupby(["learning_rate", "batch_size"])["test_accuracy"].mean()
+        np.testing.assert_allclose(shown["value"], expected)
+    thin = [line for line in axes(figure)["a full"].lines if line.get_markerfacecolor() == "none"]
+    assert len(thin) == 5
+    figure, data = figures.fig4(cells)
+    assert set(data["phase"]) == {"constant", "averaged", "cooled"}
+    assert {f"test, {name}" for name in figures.PHASE_NAMES.values()} <= {
+        str(bar.get_label()) for bar in bars(axes(figure)["b peak"])
+    }
+
+
+def test_shares_of_the_budget_are_not_drawn() -> None:
+    cells = cells_table("learning_rate", seeds=2, records=2)
+    optimum, scaling = tables("learning_rate", cells)
+    early = optimum.assign(budget_fraction=0.5, b_opt=1.0), scaling.assign(budget_fraction=0.5, exponent=9.0)
+    _, data = figures.fig5(cells, pd.concat([optimum, early[0]]), pd.concat([scaling, early[1]]))
+    _, expected = figures.fig5(cells, optimum, scaling)
+    pd.testing.assert_frame_equal(data, expected)
 
 
 def test_momentum_is_drawn_against_one_over_one_minus_m(
@@ -422,6 +477,10 @@ def test_bad_tables_are_named() -> None:
         figures.fig5(pd.concat([cells, cells.assign(momentum=0.5, test_accuracy=0.7)]), optimum, scaling)
     with pytest.raises(UserError, match="figure 5: optimum: the table has no column grid_low"):
         figures.fig5(cells, optimum.drop(columns="grid_low"), scaling)
+    with pytest.raises(UserError, match="figure 5: the table has no column phase"):
+        figures.fig5(cells.drop(columns="phase"), optimum, scaling)
+    with pytest.raises(UserError, match="figure 4: the table has no rows"):
+        figures.fig4(cells.assign(phase="cooled"))
     with pytest.raises(UserError, match="figure 5: scaling: the table has no column exponent"):
         figures.fig5(cells, optimum, scaling.drop(columns="exponent"))
 
@@ -490,7 +549,7 @@ def rendered(name: str, snakemake: Any) -> str:
 
 @pytest.mark.parametrize("number", [1, 2, 4, 5, 6, 7])
 def test_captions_print_the_values_used(number: int) -> None:
-    network = "data hidden_sizes n_train learning_rate momentum updates batch_size seeds sampling l2 labels"
+    network = "data hidden_sizes n_train learning_rate momentum updates batch_size seeds sampling l2 labels cooling"
     keys = ("data seeds n_train n_test l2" if number < 3 else network).split()
     facts = {key: f"the {key} used" for key in keys}
     html = rendered(f"fig{number}.rst", SimpleNamespace(params=SimpleNamespace(facts=facts), config={}))

@@ -1,8 +1,10 @@
 """Figures 1, 2 and 4-7 of the paper: takes tables (linear, cells, optimum, scaling), gives a figure and the data in it.
 
 Nothing is estimated here: a figure shows means over seeds with 95 % t-intervals, and optima and exponents as the tables
-give them. The data has a row for each point: `panel`, the columns that name the point, `quantity`, `value`, `ci_low`,
-`ci_high`, and `interval`, which says what the bar is. Accuracies are in [0, 1] in the data and in % on paper.
+give them. Figures 4-7 are of networks trained at a constant ε; hollow markers beside them show the same networks after ε has
+gone to 0 (phase `cooled`) and the means of their iterates (`averaged`), where the run has them. The data has a row for each
+point: `panel`, the columns that name the point, `quantity`, `value`, `ci_low`, `ci_high`, `interval`, which says what the bar
+is, and in figures 4-7 `phase`. Accuracies are in [0, 1] in the data and in % on paper.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from matplotlib.lines import Line2D
 from bayes_sgd import style
 from bayes_sgd.errors import UserError
 from bayes_sgd.intervals import mean_interval
-from bayes_sgd.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look, below_scale, number, points, two_scales
+from bayes_sgd.style import BLACK, BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION, Look, below_scale, number, points, two_scales
 from bayes_sgd.tables import OPTIMUM, SCALING, write_atomically, write_csv
 
 Drawn = tuple[Figure, pd.DataFrame]
@@ -30,7 +32,11 @@ BOOTSTRAP_95 = "95 % bootstrap interval over seeds"
 BARS = {"argmax": "next batch sizes sampled", "quadratic": BOOTSTRAP_95}
 NAMES = {"argmax": "A, highest mean on the grid", "quadratic": "B, vertex of a parabola in ln B"}
 LOOKS = {"argmax": Look(BLUE, "o", ""), "quadratic": Look(VERMILION, "D", "")}
-BESIDE = {"argmax": 0.97, "quadratic": 1.03}  # the two estimators stand side by side, so that neither hides the other
+# estimators and phases stand side by side, so that none hides another
+BESIDE = {"argmax": 0.97, "quadratic": 1.03, "averaged": 0.91, "cooled": 1.09}
+# the phases beside the constant ε
+PHASES = {"averaged": Look(PURPLE, "s", ":"), "cooled": Look(GREEN, "o", ":")}
+PHASE_NAMES = {"averaged": "mean of the last iterates", "cooled": "cooled: ε gone to 0"}
 EDGES = {"above": ("^", "censored: this B or above"), "below": ("v", "censored: this B or below")}
 TRAIN, TEST, ONLY = Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"), Look(BLACK, "^", "-")
 
@@ -44,7 +50,8 @@ class _Sweep(NamedTuple):
     symbol: str
 
 
-def _need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+def need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+    """Refuse a table that lacks a column, in one line that begins with `what`."""
     for name in columns:
         if name not in frame.columns:
             raise UserError(f"{what}: the table has no column {name}")
@@ -64,7 +71,8 @@ def over_seeds(rows: pd.DataFrame, keys: list[str], quantities: list[str]) -> pd
     return table.assign(interval=SEEDS_95)
 
 
-def _span(values: Any, noun: str) -> str:
+def span(values: Any, noun: str) -> str:
+    """How many, in words: "6 seeds", "2000 to 4000 updates"."""
     low, high = int(values.min()), int(values.max())
     return f"{number(low)} to {number(high)} {noun}s" if low != high else f"{number(high)} {noun}{'s' * (high != 1)}"
 
@@ -80,13 +88,13 @@ def _band(ax: Axes, table: pd.DataFrame, quantity: str, look: Look, label: str, 
 
 def _linear(linear: pd.DataFrame, title: str, quantities: list[str], labels: list[str]) -> tuple[Figure, pd.DataFrame, list]:
     """The means, and two rows of panels, each pair with its part of the means: (a) random labels, (b) true ones."""
-    _need(linear, ["labels", "l2", "seed", *quantities], title)
+    need(linear, ["labels", "l2", "seed", *quantities], title)
     data = over_seeds(linear.loc[linear["labels"].isin(["random", "real"])], ["labels", "l2"], quantities)
     if data.empty:
         raise UserError(f"{title}: the table has no rows with real or random labels")
     data = data.assign(panel=np.where(data["labels"] == "random", "a", "b"))
     figure = Figure(figsize=(8.6, 5.6), layout="constrained")
-    figure.suptitle(f"{title}\nlines: means over {_span(data['seeds'], 'seed')}; bands: {SEEDS_95}", x=0.01, ha="left")
+    figure.suptitle(f"{title}\nlines: means over {span(data['seeds'], 'seed')}; bands: {SEEDS_95}", x=0.01, ha="left")
     axes = figure.subplots(2, 2, sharex=True, sharey="row")
     panels = []
     for column, (panel, words) in enumerate([("a", "random labels"), ("b", "informative (true) labels")]):
@@ -144,11 +152,18 @@ def fig2(linear: pd.DataFrame) -> Drawn:
     return figure, data
 
 
-def _final_rows(cells: pd.DataFrame, axis: str, what: str) -> pd.DataFrame:
-    """The rows at the end of training: for each value of the axis its last recorded update."""
-    columns = [axis, "batch_size", "update", "seed", "train_accuracy", "test_accuracy", "diverged"]
-    _need(cells, columns, what)
-    if cells.empty:
+def _of_phase(table: pd.DataFrame, phase: str) -> pd.DataFrame:
+    """The rows of a phase, and of the whole budget of updates where the table has shares of it."""
+    own = table.loc[table["phase"] == phase]
+    return own.loc[own["budget_fraction"] == 1] if "budget_fraction" in own else own
+
+
+def _final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = "constant") -> pd.DataFrame:
+    """The rows of a phase at its end: for each value of the axis its last recorded update. Only `constant` must be there."""
+    columns = [axis, "batch_size", "update", "seed", "train_accuracy", "test_accuracy", "diverged", "phase"]
+    need(cells, columns, what)
+    cells = _of_phase(cells, phase)
+    if cells.empty and phase == "constant":
         raise UserError(f"{what}: the table has no rows for it")
     last = cells["update"] == cells.groupby(axis)["update"].transform("max")
     rows = cells.loc[last, columns].drop_duplicates()
@@ -169,14 +184,16 @@ def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
     return max(0.0, low - 0.25 * (high - low) - 0.3), min(100.5, high + 0.2 * (high - low) + 0.3)
 
 
-def _legend(part: SubFigure, ax: Axes, columns: int, more: Iterable[Any]) -> None:
+def legend(part: SubFigure, ax: Axes, columns: int, more: Iterable[Any] = ()) -> None:
+    """One legend below a part of the figure, of what is drawn in `ax` and `more`, each label once."""
     handles = sorted([*ax.get_legend_handles_labels()[0], *more], key=lambda handle: isinstance(handle, Line2D))
     unique = {str(handle.get_label()): handle for handle in handles}
     part.legend(handles=list(unique.values()), loc="outside lower left", ncols=columns, columnspacing=1.2)
 
 
-def _two_parts(title: str, means: str, ratios: tuple[float, float]) -> tuple[Figure, SubFigure, SubFigure]:
-    figure = Figure(figsize=(10.4, 5.6), layout="constrained")
+def two_parts(title: str, means: str, ratios: tuple[float, float], height: float = 5.6) -> tuple[Figure, SubFigure, SubFigure]:
+    """A figure with a title and a line on its means and bars, in two parts side by side; `height` in inches."""
+    figure = Figure(figsize=(10.4, height), layout="constrained")
     figure.suptitle(f"{title}\n{means}", x=0.01, ha="left")
     grid = figure.add_gridspec(1, 2, width_ratios=ratios)
     return figure, figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
@@ -186,7 +203,7 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
     """Test accuracy (a) against updates, a series for each batch size; (b) at the end against batch size.
 
     Args:
-        cells: rows of one experiment, all recorded updates.
+        cells: rows of one experiment, all recorded updates and phases.
         learning_rate: which ε; if not given, the middle one of those that are there.
     """
     final = _final_rows(cells, "learning_rate", "figure 4")
@@ -194,19 +211,25 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
     rate = rates[len(rates) // 2] if learning_rate is None else learning_rate
     if rate not in rates:
         raise UserError(f"figure 4: no rows with learning_rate {rate:g}; there are {', '.join(map(number, rates))}")
-    cells, final = (table.loc[table["learning_rate"] == rate] for table in (cells, final))
+    others_rows = {phase: _final_rows(cells, "learning_rate", "figure 4", phase) for phase in PHASES}
+    others_rows = {phase: rows.loc[rows["learning_rate"] == rate] for phase, rows in others_rows.items()}
+    others: dict[str, pd.DataFrame] = {
+        phase: over_seeds(rows, ["batch_size"], ["test_accuracy"]) for phase, rows in others_rows.items() if len(rows)
+    }
+    cells, final = (table.loc[table["learning_rate"] == rate] for table in (_of_phase(cells, "constant"), final))
     curves = over_seeds(cells, ["batch_size", "update"], ["test_accuracy"])
     ends = over_seeds(final, ["batch_size"], ["train_accuracy", "test_accuracy"])
     single = final.rename(columns={"test_accuracy": "value"}).loc[:, ["batch_size", "update", "seed", "value"]]
     single = single.assign(panel="b", quantity="test_accuracy", interval="none: a single seed")
-    data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single])
+    data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single]).assign(phase="constant")
+    data = pd.concat([data, *(table.assign(panel="b", phase=phase) for phase, table in others.items())])
     train, test = (ends.loc[ends["quantity"] == f"{part}_accuracy"] for part in ("train", "test"))
     limits = _window(test.assign(series=0), "series")
     sizes = sorted(curves["batch_size"].unique())
-    title = f"Figure 4. Test accuracy and batch size at ε = {number(rate)}, {_span(final['update'], 'update')}"
-    means = f"points: means over {_span(test['seeds'], 'seed')}; bars, in (a) at the end only: {SEEDS_95}"
+    title = f"Figure 4. Test accuracy and batch size at ε = {number(rate)}, {span(final['update'], 'update')}"
+    means = f"points: means over {span(test['seeds'], 'seed')}; bars, in (a) at the end only: {SEEDS_95}"
     with rc_context(style.RC):
-        figure, left, right = _two_parts(title, means, (1, 1))
+        figure, left, right = two_parts(title, means, (1, 1))
         top, full = two_scales(left, "a", "during training", limits)
         full.set_xlabel(LABELS["update"])
         for size, look in zip(sizes, style.ordered(len(sizes)), strict=True):
@@ -216,17 +239,19 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
                 points(ax, rows["update"], rows.assign(ci_low=np.nan, ci_high=np.nan), look, f"B = {number(size)}", 100)
                 points(ax, last["update"], last, look, "", 100)
             below_scale(top, last["update"], last)
-        _legend(left, top, 5, [])
+        legend(left, top, 5, [])
 
         top, full = two_scales(right, "b", "at the end", limits)
         full.set(xscale="log", xlabel=LABELS["batch_size"])
         style.plain_log(full.xaxis)
         for ax in (top, full):
             ax.plot(single["batch_size"], 100 * single["value"], ".", color=GREY, alpha=0.5, ms=4, label="each seed")
+            for phase, table in others.items():
+                points(ax, table["batch_size"], table, PHASES[phase], f"test, {PHASE_NAMES[phase]}", 100, hollow=True)
             points(ax, test["batch_size"], test, TEST, "test, mean", 100)
         below_scale(top, test["batch_size"], test)
         points(full, train["batch_size"], train, TRAIN, "training, mean (full range only)", 100)
-        _legend(right, top, 2, [full.containers[-1]])
+        legend(right, top, 2, [full.containers[-1]])
     return figure, data
 
 
@@ -245,12 +270,16 @@ def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, fail
     return _draw(_Sweep(7, "momentum", "momentum", "m"), cells, optimum, scaling, failed_below)
 
 
-def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep) -> pd.DataFrame:
-    """The optima of the cells on show; a censored one stands at the best batch size sampled, `edge` tells its side."""
-    extra = ["censored_side", "argmax", "grid_low", "grid_high", "abscissa"]
-    _need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
+def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str = "constant") -> pd.DataFrame:
+    """The optima of the cells on show in a phase; a censored one stands at the best batch size sampled, `edge` tells its side.
+
+    Of networks not at a constant ε only estimator B.
+    """
+    extra = ["censored_side", "argmax", "grid_low", "grid_high", "abscissa", "phase", "budget_fraction"]
+    need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
     shown = rows.loc[:, [sweep.axis, "update"]].drop_duplicates().astype(float)
-    table = optimum.loc[(optimum["experiment"] == sweep.experiment) & optimum["estimator"].isin(list(NAMES))]
+    table = _of_phase(optimum.loc[optimum["experiment"] == sweep.experiment], phase)
+    table = table.loc[table["estimator"].isin(list(NAMES) if phase == "constant" else ["quadratic"])]
     table = table.astype({"axis_value": float, "updates": float}).merge(
         shown, left_on=["axis_value", "updates"], right_on=[sweep.axis, "update"]
     )
@@ -261,7 +290,7 @@ def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep) -> pd.Data
     for bound in ("low", "high"):
         table[f"ci_{bound}"] = table[f"ci_{bound}"].mask(table["estimator"] == "argmax", table[f"grid_{bound}"])
     columns = ["panel", sweep.axis, "update", "x", "treatment", "estimator", "quantity", "value", "ci_low", "ci_high"]
-    return table.loc[:, [*columns, "edge", "interval"]].sort_values(["treatment", "estimator", "x"])
+    return table.loc[:, [*columns, "edge", "interval", "phase"]].sort_values(["treatment", "estimator", "x"])
 
 
 def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
@@ -272,43 +301,61 @@ def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
         if len(rows):
             ends = np.array([optima["x"].min(), optima["x"].max()])
             values = ends * np.exp(np.log(rows["value"] / rows["x"]).mean())
-            return pd.DataFrame({"panel": "b", "x": ends, "quantity": "proportional", "value": values})
+            return pd.DataFrame({"panel": "b", "x": ends, "quantity": "proportional", "value": values, "phase": "constant"})
     return pd.DataFrame()
 
 
-def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep) -> pd.DataFrame:
-    _need(scaling, SCALING, f"figure {sweep.number}: scaling")
-    own = (scaling["experiment"] == sweep.experiment) & (scaling["updates"] == rows["update"].max())
-    names = ["treatment", "estimator", "exponent", "ci_low", "ci_high"]
-    table = scaling.loc[own, names].rename(columns={"exponent": "value"})
+def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep, phase: str = "constant") -> pd.DataFrame:
+    need(scaling, [*SCALING, "phase", "budget_fraction"], f"figure {sweep.number}: scaling")
+    table = _of_phase(scaling.loc[scaling["experiment"] == sweep.experiment], phase)
+    own = (table["updates"] == rows["update"].max()) & table["estimator"].isin(
+        list(NAMES) if phase == "constant" else ["quadratic"]
+    )
+    names = ["treatment", "estimator", "exponent", "ci_low", "ci_high", "phase"]
+    table = table.loc[own, names].rename(columns={"exponent": "value"})
     return table.assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
 
 
-def _exponent_text(exponents: pd.DataFrame, estimator: str) -> str:
-    rows = exponents.loc[(exponents["treatment"] == "imputed") & (exponents["estimator"] == estimator)]
+def _exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = "constant") -> str:
+    own = (exponents["treatment"] == "imputed") & (exponents["phase"] == phase) & (exponents["estimator"] == estimator)
+    rows = exponents.loc[own]
     for value, low, high in rows.loc[np.isfinite(rows["value"]), ["value", "ci_low", "ci_high"]].to_numpy(float):
         return f"exponent {value:.2f}, 95 % [{low:.2f}, {high:.2f}]"
     return "exponent: no estimate"
 
 
+def _edges(ax: Axes, rows: pd.DataFrame, beside: float, color: str) -> None:
+    for edge, (marker, _) in EDGES.items():
+        at = rows.loc[rows["edge"] == edge]
+        ax.plot(at["x"] * beside, at["value"], marker, mfc="none", mec=color, ms=8, label=f"_{edge}")
+
+
 def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> None:
     low, high = ax.get_ylim()  # an end of 0 or inf, where the data sets no bound, is drawn to the edge
     optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
-    counted, trained = (optima.loc[optima["treatment"] == name] for name in ("imputed", "excluded"))
+    constant = optima["phase"] == "constant"
+    counted, trained = (optima.loc[constant & (optima["treatment"] == name)] for name in ("imputed", "excluded"))
     for estimator, look in LOOKS.items():
         rows, other = (part.loc[part["estimator"] == estimator] for part in (counted, trained))
         inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
         some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
         label = f"{NAMES[estimator]}{some}\nbar: {BARS[estimator]}; {_exponent_text(exponents, estimator)}"
         points(ax, inside["x"] * BESIDE[estimator], inside, look, label)
-        for edge, (marker, _) in EDGES.items():
-            at = rows.loc[rows["edge"] == edge]
-            ax.plot(at["x"] * BESIDE[estimator], at["value"], marker, mfc="none", mec=look.color, ms=8, label=f"_{edge}")
+        _edges(ax, rows, BESIDE[estimator], look.color)
         other = other.loc[other["edge"] == ""].merge(rows.loc[:, ["x", "value", "edge"]], on="x", suffixes=("", "_all"))
         other = other.loc[~np.isclose(other["value"], other["value_all"], rtol=0.01) | (other["edge_all"] != "")]
         if len(other):
             name = f"{NAMES[estimator][0]} without the failed runs, where it differs (no bar)"
             ax.plot(other["x"] * BESIDE[estimator] ** 3, other["value"], "x", color=look.color, alpha=0.6, label=name)
+    for phase, look in PHASES.items():
+        rows = optima.loc[(optima["phase"] == phase) & (optima["treatment"] == "imputed")]
+        if rows.empty:
+            continue
+        inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
+        some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
+        label = f"B, {PHASE_NAMES[phase]}{some}\n{_exponent_text(exponents, 'quadratic', phase)}"
+        points(ax, inside["x"] * BESIDE[phase], inside, look._replace(line=""), label, hollow=True)
+        _edges(ax, rows, BESIDE[phase], look.color)
 
 
 def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float) -> Drawn:
@@ -319,15 +366,23 @@ def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd
     trained = over_seeds(rows.loc[~failed], keys, ["test_accuracy"]).assign(panel="a", treatment="excluded")
     runs = trained.merge(counted, on=keys)["seeds_y"]
     trained = trained.loc[2 * trained["seeds"] >= runs]  # the mean over a minority says how lucky it was
+    counted, trained = counted.assign(phase="constant"), trained.assign(phase="constant")
     optima, exponents = _optima(rows, optimum, sweep), _exponents(rows, scaling, sweep)
     line = _proportional(optima)
-    data = pd.concat([part for part in (counted, trained, optima, line, exponents) if len(part)])
+    others: dict[str, pd.DataFrame] = {}  # means of the other phases
+    for phase in PHASES:
+        own = _final_rows(cells, axis, f"figure {sweep.number}", phase)
+        if len(own):
+            others[phase] = over_seeds(own, keys, ["test_accuracy"]).assign(panel="a", treatment="imputed", phase=phase)
+            optima = pd.concat([optima, _optima(own, optimum, sweep, phase)])
+            exponents = pd.concat([exponents, _exponents(own, scaling, sweep, phase)])
+    data = pd.concat([part for part in (counted, trained, *others.values(), optima, line, exponents) if len(part)])
     values, sizes = sorted(rows[axis].unique()), rows["batch_size"].tolist()
     name = sweep.experiment.replace("_", " ")
-    title = f"Figure {sweep.number}. Optimal batch size and {name}, {_span(rows['update'], 'update')}"
-    means = f"points in (a): means over {_span(counted['seeds'], 'seed')}; bars: {SEEDS_95}"
+    title = f"Figure {sweep.number}. Optimal batch size and {name}, {span(rows['update'], 'update')}"
+    means = f"points in (a): means over {span(counted['seeds'], 'seed')}; bars: {SEEDS_95}"
     with rc_context(style.RC):
-        figure, left, right = _two_parts(title, means, (1.15, 1))
+        figure, left, right = two_parts(title, means, (1.15, 1), 6.4 if others else 5.6)
         top, full = two_scales(left, "a", "at the end", _window(counted, axis))
         full.set(xscale="log", xlabel=LABELS["batch_size"])
         style.plain_log(full.xaxis)
@@ -335,10 +390,15 @@ def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd
             own, only = (part.loc[part[axis] == value] for part in (counted, trained))
             for ax in (top, full):
                 ax.plot(only["batch_size"], 100 * only["value"], color=look.color, ls=":", lw=0.8)
+                if "cooled" in others:
+                    cooled = others["cooled"].loc[others["cooled"][axis] == value]
+                    size, height = cooled["batch_size"], 100 * cooled["value"]
+                    ax.plot(size, height, look.marker, color=look.color, mfc="none", ms=4, mew=0.7, ls="-", lw=0.5)
                 points(ax, own["batch_size"], own, look, f"{sweep.symbol} = {number(value)}", 100)
             below_scale(top, own["batch_size"], own)
         dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
-        _legend(left, top, 4, [dotted] if np.any(failed) else [])
+        thin = Line2D([], [], color=GREY, marker="o", mfc="none", ms=4, mew=0.7, lw=0.5, label=PHASE_NAMES["cooled"])
+        legend(left, top, 4, ([dotted] if np.any(failed) else []) + ([thin] if "cooled" in others else []))
 
         ax = right.subplots()
         ax.set(xscale="log", yscale="log", xlabel=LABELS[axis], ylabel=LABELS["b_opt"], label="b")
@@ -352,7 +412,7 @@ def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd
         style.plain_log(ax.xaxis)
         style.plain_log(ax.yaxis)
         seen = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == "imputed", "edge"])]
-        _legend(right, ax, 1, [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen])
+        legend(right, ax, 1, [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen])
         if axis == "momentum":
             upper = ax.secondary_xaxis("top", label="b top")
             upper.set_xticks([1 / (1 - m) for m in values], [number(m) for m in values])

@@ -50,6 +50,7 @@ def figure_facts(config: Config) -> dict[str, dict[str, str]]:
             facts[name] = {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
                 "data": config.data.name,
                 "seeds": _listed(plan.seeds for plan in plans),
+                "cooling": _listed(plan.cooling for plan in plans),
             }
     return facts
 
@@ -66,7 +67,8 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
     if name in _OF_LINEAR:
         return function(tables["linear"])
     figure = _FIGURES[name]
-    rows = experiment_rows(config, figure.experiment, tables["cells"])
+    phases = ("constant", *figures.PHASES)
+    rows = pd.concat([experiment_rows(config, figure.experiment, tables["cells"], phase) for phase in phases])
     if not figure.optima:
         return function(rows)
     return function(rows, tables["optimum"], tables["scaling"], failed_below=config.statistics.failed_below)

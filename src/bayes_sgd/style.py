@@ -16,8 +16,10 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import ArrayLike
 
 BLACK, BLUE, VERMILION, GREY = "#000000", "#0072B2", "#D55E00", "#767676"  # Okabe and Ito (2008), and a grey
+GREEN, PURPLE, ORANGE, SKY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9"  # Okabe and Ito
 MARKERS = ("o", "s", "^", "D", "P", "X", "p", "<", "*", ">", "h", "d")
 LINES = ("-", "--", "-.")
 
@@ -74,13 +76,17 @@ def plain_log(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
-def points(ax: Axes, x: pd.Series, table: pd.DataFrame, look: Look, label: str = "", scale: float = 1.0) -> None:
-    """Draw `value` with the bar from `ci_low` to `ci_high`; the bar only if the point is on the scale."""
-    shown = np.isfinite(table["value"].to_numpy(float)) & np.isfinite(x.to_numpy(float))
+def points(
+    ax: Axes, x: ArrayLike, table: pd.DataFrame, look: Look, label: str = "", scale: float = 1.0, hollow: bool = False
+) -> None:
+    """Draw `value` with the bar from `ci_low` to `ci_high`; the bar only if the point is on the scale. `x`: (rows,)."""
+    x = np.asarray(x, dtype=float)
+    shown = np.isfinite(table["value"].to_numpy(float)) & np.isfinite(x)
     value, low, high = scale * table.loc[:, ["value", "ci_low", "ci_high"]].to_numpy(float)[shown].T
     bars = np.nan_to_num(np.stack([value - low, high - value])).clip(min=0) * (value >= ax.get_ylim()[0])
     color, marker, line = look
-    ax.errorbar(x[shown], value, yerr=bars, label=label, color=color, marker=marker, ls=line, elinewidth=0.9)
+    face = "none" if hollow else color
+    ax.errorbar(x[shown], value, yerr=bars, label=label, color=color, marker=marker, mfc=face, ls=line, elinewidth=0.9)
 
 
 def two_scales(part: SubFigure, panel: str, title: str, limits: tuple[float, float]) -> tuple[Axes, Axes]:
