@@ -194,12 +194,12 @@ def collect(parts: Sequence[Path], path: Path, made_by: Mapping[str, Any] | None
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, origin: Mapping[str, str]) -> None:
-    """Write rows as Parquet, sealed with a digest of their content; `origin` says what made them (digests, versions)."""
+    """Write rows as Parquet, sealed with a digest of them and of `origin`, which says what made them (digests, versions)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    seal = {"bayes_sgd": json.dumps(dict(origin) | {"rows": _content_digest(frame)}, sort_keys=True)}
+    seal = {"bayes_sgd": json.dumps(dict(origin) | {"rows": _seal(_content_digest(frame), origin)}, sort_keys=True)}
     table = table.replace_schema_metadata((table.schema.metadata or {}) | seal)
     write_atomically(path, lambda file: pq.write_table(table, file))
 
@@ -222,7 +222,7 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
-    if sealed != _content_digest(frame):
+    if not _is_seal(sealed, _content_digest(frame), origin):
         raise UserError(f"{path}: its rows are not those that were written; {_AGAIN}")
     return frame, origin
 
@@ -231,13 +231,23 @@ def _content_digest(frame: pd.DataFrame) -> str:
     return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
 
 
+def _seal(content: str, origin: Mapping[str, str]) -> str:
+    return digest({"content": content, "origin": dict(origin)})
+
+
+def _is_seal(sealed: Any, content: str, origin: Mapping[str, str]) -> bool:
+    # files from before the origin was under the seal have the digest of their content alone
+    return sealed in (_seal(content, origin), content)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Mapping[str, str]) -> None:
-    """Write tensors as safetensors, sealed with a digest of their content; equal tensors and origins give equal bytes."""
+    """Write tensors as safetensors, sealed with a digest of them and of `origin`; equal content gives equal bytes."""
     from safetensors.torch import save
 
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
     # one key of metadata: safetensors writes several in any order, and equal weights should be equal files
-    seal = {"bayes_sgd": json.dumps(dict(origin) | {"tensors": hashlib.sha256(save(ordered)).hexdigest()}, sort_keys=True)}
+    sealed = _seal(hashlib.sha256(save(ordered)).hexdigest(), origin)
+    seal = {"bayes_sgd": json.dumps(dict(origin) | {"tensors": sealed}, sort_keys=True)}
     content = save(ordered, seal)
     write_atomically(path, lambda file: file.write(content))
 
@@ -260,6 +270,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
-    if sealed != hashlib.sha256(save(dict(sorted(tensors.items())))).hexdigest():
+    if not _is_seal(sealed, hashlib.sha256(save(dict(sorted(tensors.items())))).hexdigest(), origin):
         raise UserError(f"{path}: its tensors are not those that were written; {_AGAIN}")
     return tensors, origin
