@@ -12,9 +12,10 @@ from bayes_sgd import evidence_store
 from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig, NetworkEvidenceConfig, load_config
 from bayes_sgd.errors import UserError
-from bayes_sgd.evidence_plan import evidence_packs, memory_mb
-from bayes_sgd.evidence_store import NETWORK, collect_evidence, partial_file, weigh_pack
+from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb
+from bayes_sgd.evidence_store import NETWORK, check_invariance, collect_evidence, partial_file, weigh_pack
 from bayes_sgd.network_evidence import COLUMNS
+from bayes_sgd.reparameterization import INVARIANCE
 from bayes_sgd.store import Setup, train_pack
 from bayes_sgd.tables import about_csv, read_csv
 
@@ -126,3 +127,18 @@ def test_experiments_that_keep_no_weights_are_refused() -> None:
         config(point=["sgd"])
     with pytest.raises(UserError, match=r"network_evidence\.l2"):
         config(l2=[0.0])
+
+
+def test_invariance_is_checked_on_the_first_cell_with_real_labels(prepared: Path, weights: Path, tmp_path: Path) -> None:
+    chosen = config(experiments=["kept"], l2=[10.0, 0.1, 1.0])
+    case = invariance_case(chosen)
+    assert case is not None
+    assert (case[1].cell.labels, case[1].cell.batch_size, case[1].cell.learning_rate) == ("real", 8, 0.1)
+    assert case[0] in evidence_packs(chosen)
+    assert invariance_l2(chosen) == 1.0
+    assert invariance_case(config()) is None
+    check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
+    table = read_csv(tmp_path / "invariance.csv", ("seed", *INVARIANCE))
+    assert set(table["seed"]) == {0, 1}
+    assert table["evidence_change_mapped"].abs().max() < 1e-8
+    assert (table["n_train"] == 20).all()

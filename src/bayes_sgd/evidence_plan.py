@@ -33,3 +33,15 @@ def memory_mb(plans: Sequence[Plan]) -> int:
     """Memory of a job that weighs these networks, in MB: one kernel of N(C − 1) rows, 1.3 times, and what torch takes."""
     rows = (_CLASSES - 1) * max((plan.cell.n_train for plan in plans), default=0)
     return 1500 + round(1.3 * 8 * rows**2 / 1e6)
+
+
+def invariance_case(config: Config) -> tuple[str, Plan] | None:
+    """The pack and the cell on whose networks invariance is checked: the first with real labels, if there is one."""
+    found = [(name, plan) for name, plans in evidence_packs(config).items() for plan in plans]
+    return min(found, key=lambda case: (case[1].cell.labels != "real", case[1].cell), default=None)
+
+
+def invariance_l2(config: Config) -> float:
+    """The λ at which invariance is checked: the middle one of the grid."""
+    grid = sorted(config.network_evidence.l2)
+    return grid[len(grid) // 2]

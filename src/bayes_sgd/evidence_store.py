@@ -26,6 +26,7 @@ from bayes_sgd.errors import UserError
 from bayes_sgd.models import initial_weights
 from bayes_sgd.network_evidence import COLUMNS, network_evidence
 from bayes_sgd.provenance import code_digest, digest
+from bayes_sgd.reparameterization import INVARIANCE, invariance_table
 from bayes_sgd.store import Setup, load_labelled, weights_key
 from bayes_sgd.tables import about_csv, collect, read_csv, read_parquet, read_tensors, write_csv, write_parquet
 from bayes_sgd.training import LabelledData
@@ -35,6 +36,7 @@ NETWORK = (
     "log_evidence_ratio", "test_accuracy", "test_loss", "n_train", "hidden_sizes", "updates", "momentum", "sampling",
     "train_l2", "noise_scale",
 )  # fmt: skip
+INVARIANCE_EXAMPLES = 200  # enough to see it, at a hundredth of the time that a thousand take
 _ORIGIN = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
 
 
@@ -108,6 +110,32 @@ def collect_evidence(parts: Sequence[Path], path: Path, made_by: Mapping[str, An
     collect(parts, path, made_by)
     for part in parts:
         partial_file(part).unlink(missing_ok=True)
+
+
+def check_invariance(
+    plan: Plan, prepared: Path, setup: Setup, l2: float, weights: Path, table: Path, made_by: Mapping[str, Any]
+) -> None:
+    """Write how E and the top eigenvalue of a cell's networks change when they are reparameterized, a row for each and seed.
+
+    Arguments as in `weigh_pack`; of the training set, only the first `INVARIANCE_EXAMPLES` count.
+    """
+    torch.set_num_threads(setup.threads)
+    kept, _ = read_tensors(weights)
+    data = load_labelled(prepared, setup.data, plan.cell.labels, plan.seeds, setup.torch_device)
+    columns, tables = plan.cell.columns(), []
+    with threadpool_limits(setup.threads):
+        for seed in range(plan.seeds):
+            chosen = data.subsets[seed, : min(plan.cell.n_train, INVARIANCE_EXAMPLES)]
+            rows = invariance_table(
+                list(_layers(kept, weights_key(plan.cell, seed), weights).values()),
+                data.train_inputs[chosen],
+                data.train_labels[seed, chosen],
+                data.classes,
+                l2,
+            )
+            constant = {name: columns[name] for name in ("labels", "hidden_sizes", "batch_size", "learning_rate", "updates")}
+            tables.append(rows.assign(**constant, seed=seed))
+    write_csv(table, pd.concat(tables, ignore_index=True), ("seed", *INVARIANCE), made_by)
 
 
 def _done(table: Path, partial: Path, origin: Mapping[str, str]) -> dict[str, pd.DataFrame]:

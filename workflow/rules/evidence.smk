@@ -2,7 +2,7 @@
 
 REQUIRED INPUTS  data/prepared/<data>/data.safetensors, labels_<labels>.safetensors; results/<run>/weights/<pack>.safetensors
 OUTPUTS          results/<run>/evidence/<pack>.csv (a row for each network, prior centre, point and λ),
-                 then results/<run>/tables/network_evidence.csv
+                 then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv
 """
 
 
@@ -53,3 +53,31 @@ rule collect_evidence:
         runtime=10,
     script:
         "../scripts/collect_evidence.py"
+
+
+rule check_invariance:
+    input:
+        data=f"data/prepared/{DATA}/data.safetensors",
+        manifest=f"data/prepared/{DATA}/manifest.json",
+        labels=lambda wildcards: f"data/prepared/{DATA}/labels_{INVARIANCE_CASE[1].cell.labels}.safetensors",
+        weights=lambda wildcards: f"results/{RUN}/weights/{INVARIANCE_CASE[0]}.safetensors",
+    output:
+        table="results/{run}/tables/invariance.csv",
+    log:
+        "logs/{run}/check_invariance.log",
+    benchmark:
+        "benchmarks/{run}/check_invariance.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
+    threads: CONFIG.threads
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(30),
+        gpu=1 if CONFIG.device == "cuda" else 0,
+    params:
+        plan=INVARIANCE_CASE[1].to_dict() if INVARIANCE_CASE else None,
+        l2=invariance_l2(CONFIG),
+        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        code=code_digest("reparameterization"),
+    script:
+        "../scripts/check_invariance.py"

@@ -1,0 +1,23 @@
+"""Check that the evidence does not depend on how networks are parameterized."""
+
+from pathlib import Path
+
+from bayes_sgd.cell import Plan
+from bayes_sgd.config import DataConfig
+from bayes_sgd.errors import one_line
+from bayes_sgd.evidence_store import check_invariance
+from bayes_sgd.provenance import made_by
+from bayes_sgd.store import Setup
+
+given = snakemake.params
+setup = Setup(**(given.setup | {"data": DataConfig(**given.setup["data"])}))
+with one_line(snakemake.log[0]):
+    check_invariance(
+        Plan.from_dict(given.plan),
+        Path(snakemake.input.data).parent,
+        setup,
+        given.l2,
+        Path(snakemake.input.weights),
+        Path(snakemake.output.table),
+        made_by(snakemake.config, given.code, setup.threads, setup.torch_device.type),
+    )
