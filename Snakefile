@@ -23,6 +23,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/linear.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/noise.smk"
+include: "workflow/rules/evidence.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
 
@@ -56,5 +57,5 @@ rule trained:
 
 rule evidence:
     input:
-        linear_table(),
+        evidence_tables(),
     localrule: True

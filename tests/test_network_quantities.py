@@ -182,7 +182,7 @@ def test_values_are_those_that_were_put_in() -> None:
 
 def test_evidence_is_ranked_within_seeds_and_where_networks_train() -> None:
     tables = Tables(None, None, {}, evidence=evidence_rows(1.0, -1.0, 1.0), n_replicates=200)
-    found = evidence_rank(tables, "sgd", 500)
+    found = evidence_rank(tables, "sgd")
     assert found.value > 0.9
     assert "5 batch sizes, 16 to 500" in found.detail, "B = 8 does not train"
     assert evidence_rank(tables, "sgd", 500, given="weight_norm").value > 0.8

@@ -249,36 +249,37 @@ def noise_shape_slope(tables: Tables, column: Literal["skewness", "excess_kurtos
 
 
 def _evidence(
-    tables: Tables, point: Point, labels: Labels, n_train: int, columns: list[str], trained: bool
-) -> tuple[Floats, list[Floats]]:
-    """Batch sizes (K,) and each column (K, S) at the empirical-Bayes λ of the shallow networks that batch size tells apart."""
+    tables: Tables, point: Point, labels: Labels, columns: list[str], trained: bool, n_train: int | None, at_least: int = 3
+) -> tuple[Floats, list[Floats], int]:
+    """Batch sizes (K,), each column (K, S) and N: at the empirical-Bayes λ, prior at 0, of the setting that most networks share.
+
+    `n_train`: which N; the most frequent if not given.
+    """
     if tables.evidence is None or tables.evidence.empty:
         raise NotMeasured("the run has no evidence of networks")
     identity = ["labels", "batch_size", "learning_rate", "seed", "n_train", "hidden_sizes", "updates"]
     names = {"train_accuracy": "sgd_train_accuracy", "test_accuracy": "sgd_test_accuracy"}
     of_sgd = tables.evidence.loc[tables.evidence["point"] == "sgd", [*identity, *names]].drop_duplicates(identity)
     rows = tables.evidence.merge(of_sgd.rename(columns=names), on=identity, validate="many_to_one")
-    chosen = (
-        (rows["point"] == point)
-        & (rows["labels"] == labels)
-        & (rows["n_train"] == n_train)
-        & (rows["prior_centre"] == "zero")
-        & rows["best_l2"].astype(bool)
-    )
-    rows = where(rows, np.asarray(chosen))
+    chosen = (rows["point"] == point) & (rows["prior_centre"] == "zero") & rows["best_l2"].astype(bool)
+    rows = where(rows, np.asarray(chosen & (rows["labels"] == labels)))
+    shared = ["n_train"] if n_train is None else []
+    rows = rows if n_train is None else where(rows, np.asarray(rows["n_train"] == n_train))
     if rows.empty:
-        raise NotMeasured(f"no evidence of networks on {labels} labels at the {point} point with N = {n_train}")
-    common = [rows[name].mode().iloc[0] for name in ("hidden_sizes", "learning_rate", "updates")]
-    for name, value in zip(("hidden_sizes", "learning_rate", "updates"), common, strict=True):
-        rows = where(rows, np.asarray(rows[name] == value))
+        n = "" if n_train is None else f" with N = {n_train}"
+        raise NotMeasured(f"no evidence of networks on {labels} labels at the {point} point{n}")
+    for name in [*shared, "hidden_sizes", "learning_rate", "updates"]:
+        rows = where(rows, np.asarray(rows[name] == rows[name].mode().iloc[0]))
     if trained:
         accuracy = rows.groupby("batch_size")["sgd_train_accuracy"].transform("min")
         rows = where(rows, np.asarray(accuracy >= tables.failed_below))
     rows = rows.assign(evidence=-rows["log_evidence_ratio"], sharpness=-rows["top_eigenvalue"])
-    grids = [rows.pivot(index="batch_size", columns="seed", values=name).dropna(axis=1) for name in columns]
-    if len(grids[0]) < 3:
-        raise NotMeasured("a comparison needs three batch sizes that train")
-    return np.asarray(grids[0].index, float), [grid.to_numpy(np.float64) for grid in grids]
+    rows = rows[rows.groupby("seed")["batch_size"].transform("size") == rows["batch_size"].nunique()]
+    if rows["batch_size"].nunique() < at_least:
+        raise NotMeasured(f"{at_least} batch sizes that train are wanted, {rows['batch_size'].nunique()} are there")
+    grids = [rows.pivot(index="batch_size", columns="seed", values=name) for name in columns]
+    values = [grid.to_numpy(np.float64) for grid in grids]
+    return np.asarray(grids[0].index, float), values, int(rows["n_train"].iloc[0])
 
 
 def _rank(values: Floats) -> Floats:
@@ -294,7 +295,7 @@ def _residual(values: Floats, given: Floats) -> Floats:
 def evidence_rank(
     tables: Tables,
     point: Point,
-    n_train: int,
+    n_train: int | None = None,
     predictor: Literal["evidence", "sharpness", "weight_norm"] = "evidence",
     given: Literal["nothing", "weight_norm"] = "nothing",
     trained: bool = True,
@@ -305,9 +306,8 @@ def evidence_rank(
     `given`: partial rank correlation, so that the norm of the weights does not pass for the evidence. `trained`: only batch
     sizes at which every seed trains, for that networks which do not train are bad needs no evidence.
     """
-    sizes, (x, accuracy, norm) = _evidence(
-        tables, point, "real", n_train, [predictor, "sgd_test_accuracy", "weight_norm"], trained
-    )
+    columns = [predictor, "sgd_test_accuracy", "weight_norm"]
+    sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train)
     a, b = _rank(x), _rank(accuracy)
     if given == "weight_norm":
         a, b = _residual(a, _rank(norm)), _residual(b, _rank(norm))
@@ -316,34 +316,33 @@ def evidence_rank(
     rho = np.divide((a * b).sum(0), norms, out=np.zeros(a.shape[1]), where=norms > 1e-12)
     detail = (
         f"rank correlation with test accuracy of {predictor} at the {point} point over {len(sizes)} batch sizes, {sizes[0]:g} to "
-        f"{sizes[-1]:g}, N = {n_train}{', given the norm of the weights' if given == 'weight_norm' else ''}"
+        f"{sizes[-1]:g}, N = {n}{', given the norm of the weights' if given == 'weight_norm' else ''}"
     )
     return measured_as(bootstrap_mean(rho, rng=tables.rng), detail)
 
 
-def evidence_optimum_distance(tables: Tables, point: Point, n_train: int) -> Measured:
+def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None = None) -> Measured:
     """log2 of the batch size with the lowest mean E over the one with the best mean test accuracy; bootstrap over seeds."""
-    sizes, (evidence, accuracy) = _evidence(tables, point, "real", n_train, ["evidence", "sgd_test_accuracy"], trained=False)
+    columns = ["evidence", "sgd_test_accuracy"]
+    sizes, (evidence, accuracy), size = _evidence(tables, point, "real", columns, trained=False, n_train=n_train)
     n = evidence.shape[1]
     draws = np.hstack([np.ones((n, 1)), seed_counts(n, tables.n_replicates, tables.rng)])
     best, right = (np.log2(sizes)[(values @ draws).argmax(axis=0)] for values in (evidence, accuracy))
     apart = best - right
     detail = (
         f"log2 of B with the lowest E ({2 ** best[0]:g}) over B with the best test accuracy ({2 ** right[0]:g}), {point} point, "
-        f"N = {n_train}"
+        f"N = {size}"
     )
     return measured_as(Interval(float(apart[0]), *percentile_interval(apart[1:], n), n), detail)
 
 
-def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int) -> Measured:
+def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int | None = None) -> Measured:
     """E per example at the batch size that speaks most against the paper: its highest for real, its lowest for random labels."""
-    sizes, (evidence,) = _evidence(tables, point, labels, n_train, ["evidence"], trained=True)
-    ratio = -evidence / n_train
+    sizes, (evidence,), n = _evidence(tables, point, labels, ["evidence"], trained=True, n_train=n_train, at_least=1)
+    ratio = -evidence / n
     mean = ratio.mean(axis=1)
     at = int(mean.argmax() if labels == "real" else mean.argmin())
-    detail = (
-        f"E / N in nats at the {point} point on {labels} labels, B = {sizes[at]:g}, the worst of {len(sizes)}, N = {n_train}"
-    )
+    detail = f"E / N in nats at the {point} point on {labels} labels, B = {sizes[at]:g}, the worst of {len(sizes)}, N = {n}"
     return measured_as(mean_interval(ratio[at]), detail)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from bayes_sgd.config import load_config
 from bayes_sgd.datasets import check_source, pool_size
 from bayes_sgd.errors import one_line
+from bayes_sgd.evidence_plan import evidence_packs, memory_mb
 from bayes_sgd.gallery import figure_facts
 from bayes_sgd.provenance import code_digest
 from bayes_sgd.sweep import check_pool, packs
@@ -24,6 +25,7 @@ with one_line():
 RUN = CONFIG.run
 DATA = CONFIG.data.prepared_name
 PACKS = packs(CONFIG)
+EVIDENCE_PACKS = evidence_packs(CONFIG)
 LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
 # what the table of cells depends on
 CELLS_PART = ("experiments", "cell", "seeds", "record", "cooling", "data")
@@ -77,14 +79,16 @@ def wanted_figures():
     return [f"results/{RUN}/figures/{name}.png" for name in figure_facts(CONFIG)]
 
 
-def linear_table(wildcards=None):
-    """The linear model's table, where the configuration asks for one."""
-    return f"results/{RUN}/tables/linear.csv" if LINEAR_LABELS else []
+def evidence_tables():
+    """The tables of evidence, of the linear model and of networks, where the configuration asks for them."""
+    wanted = {"linear": LINEAR_LABELS, "network_evidence": EVIDENCE_PACKS}
+    return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 
 
 def claims_tables(wildcards):
     """The tables that claims are judged from, where the configuration asks for them."""
-    wanted = {"cells": True, "scaling": True, "linear": LINEAR_LABELS, "gradient_noise": CONFIG.noise.seeds}
+    wanted = {"cells": True, "scaling": True, "linear": LINEAR_LABELS}
+    wanted |= {"gradient_noise": CONFIG.noise.seeds, "network_evidence": EVIDENCE_PACKS}
     return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 
 
