@@ -5,6 +5,10 @@ OUTPUTS          results/<run>/evidence/<pack>.csv (a row for each network, prio
                  then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv
 """
 
+from bayes_sgd.evidence_plan import invariance_case, invariance_l2
+
+INVARIANCE_CASE = invariance_case(CONFIG)
+
 
 rule weigh_networks:
     input:
