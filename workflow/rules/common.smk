@@ -81,15 +81,14 @@ def wanted_figures():
 
 def evidence_tables():
     """The tables of evidence, of the linear model and of networks, where the configuration asks for them."""
-    wanted = {"linear": LINEAR_LABELS, "network_evidence": EVIDENCE_PACKS}
+    wanted = {"linear": LINEAR_LABELS, "network_evidence": EVIDENCE_PACKS, "invariance": INVARIANCE_CASE}
     return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 
 
 def claims_tables(wildcards):
     """The tables that claims are judged from, where the configuration asks for them."""
-    wanted = {"cells": True, "scaling": True, "linear": LINEAR_LABELS}
-    wanted |= {"gradient_noise": CONFIG.noise.seeds, "network_evidence": EVIDENCE_PACKS}
-    return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
+    wanted = {"cells": True, "scaling": True, "gradient_noise": CONFIG.noise.seeds}
+    return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked] + evidence_tables()
 
 
 def figure_tables(figure):
