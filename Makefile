@@ -7,12 +7,13 @@ CONFIG ?= config/config.yaml
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format publish compare restore faults schema first-run bench clean
+.PHONY: help run test lint format publish compare restore plots faults schema first-run bench clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
+	@$(BIN)/python -c 'import sys; from bayes_sgd.config import load_config; from bayes_sgd.errors import one_line; one_line()(load_config)(sys.argv[1])' $(CONFIG)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(BIN)/python -m bayes_sgd.publish show $(RUN)
 
@@ -41,6 +42,10 @@ restore: .venv/run ## Get data and results of the committed dvc.lock from the DV
 	$(BIN)/dvc pull
 	@$(BIN)/dvc status --quiet || { echo "code or configuration differ from dvc.lock: what was fetched is not theirs; run snakemake"; exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 1 --touch --forceall --quiet all
+
+plots: .venv/run ## Draw DVC's plots on dvc_plots/index.html, a page that needs no network
+	@$(BIN)/dvc plots show
+	@$(BIN)/python -c 'from snakemake.assets import Assets; print(*(Assets.get_content(f"{name}/{name}.js") for name in ("vega", "vega-lite", "vega-embed")), sep="\n;\n")' > dvc_plots/vega.js
 
 faults: .venv/run ## Break runs in many ways, write what was seen and lost to results/published/faults.csv
 	$(BIN)/python bench/faults.py

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from browser import needs_browser, opened
 from test_workflow import ROOT, TINY, copied, environment
 
 BIN = Path(sys.executable).parent
@@ -155,9 +156,20 @@ def test_an_experiment_trains_only_its_new_cells_and_the_metrics_show_what_moved
 
 
 def test_plots_are_a_page(clone):
-    ran(clone, "dvc", "plots", "show")
+    ran(clone, "make", "--old-file=.venv/run", "plots", f"BIN={BIN}")
     page = (clone / "dvc_plots" / "index.html").read_text(encoding="utf-8")
     for plot in ("accuracy", "optimum", "evidence"):
         assert f"vegaEmbed('#{plot}'" in page
     assert '"b_opt"' in page
+    assert (clone / "dvc_plots" / "vega.js").stat().st_size > 1_000_000
     assert ran(clone, "git", "status", "--porcelain", "dvc_plots") == ""
+
+
+@needs_browser
+def test_the_page_of_plots_opens_without_a_network(clone, tmp_path):
+    ran(clone, "make", "--old-file=.venv/run", "plots", f"BIN={BIN}")
+    seen = opened(clone / "dvc_plots" / "index.html", tmp_path)
+    # where an axis has no optimum to draw, Vega warns
+    assert [line for line in seen.console if not line.startswith("WARN")] == []
+    assert len(re.findall(r"<canvas[^>]* class=.marks", seen.document)) == 3
+    assert seen.drawn > 0.01
