@@ -80,15 +80,15 @@ def wanted_figures():
 
 
 def evidence_tables():
-    """The tables of evidence, of the linear model and of networks, where the configuration asks for them."""
+    """The tables of evidence and of noise, where the configuration asks for them."""
     wanted = {"linear": LINEAR_LABELS, "network_evidence": EVIDENCE_PACKS, "invariance": INVARIANCE_CASE}
+    wanted |= {"gradient_noise": CONFIG.noise.seeds, "gradients": CONFIG.noise.seeds}
     return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 
 
 def claims_tables(wildcards):
     """The tables that claims are judged from, where the configuration asks for them."""
-    wanted = {"cells": True, "scaling": True, "gradient_noise": CONFIG.noise.seeds}
-    return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked] + evidence_tables()
+    return [f"results/{RUN}/tables/{name}.csv" for name in ("cells", "scaling")] + evidence_tables()
 
 
 def figure_tables(figure):
