@@ -2,7 +2,7 @@
 
 REQUIRED INPUTS  data/prepared/<data>/data.safetensors, labels_<labels>.safetensors; results/<run>/weights/<pack>.safetensors
 OUTPUTS          results/<run>/evidence/<pack>.csv (a row for each network, prior centre, point and λ),
-                 then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv
+                 then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv, laplace_gap.csv
 """
 
 from bayes_sgd.evidence_plan import invariance_case, invariance_l2
@@ -85,3 +85,27 @@ rule check_invariance:
         code=code_digest("reparameterization"),
     script:
         "../scripts/check_invariance.py"
+
+
+rule laplace_gap:
+    input:
+        data=f"data/prepared/{DATA}/data.safetensors",
+        manifest=f"data/prepared/{DATA}/manifest.json",
+        labels=[f"data/prepared/{DATA}/labels_{labels}.safetensors" for labels in ("real", "random")],
+    output:
+        table="results/{run}/tables/laplace_gap.csv",
+    log:
+        "logs/{run}/laplace_gap.log",
+    benchmark:
+        "benchmarks/{run}/laplace_gap.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(30),
+    params:
+        config=part("data", "initialization"),
+        code=code_digest("laplace_gap"),
+    script:
+        "../scripts/laplace_gap.py"

@@ -1,0 +1,82 @@
+"""Sampling against brute force, autograd and closed forms; the gap that Laplace's approximation leaves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from bayes_sgd.evidence import annealed_importance_sampling, null_cost
+from bayes_sgd.laplace_gap import GAP, linear_gap, network_gap, network_log_likelihood
+from bayes_sgd.models import forward, layer_shapes, with_ones
+
+
+def data(n: int, d: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=random, dtype=torch.float64), torch.randint(classes, (n,), generator=random)
+
+
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)])
+def test_the_likelihood_and_its_gradient_are_those_of_autograd(hidden: tuple[int, ...]) -> None:
+    x, labels = data(9, 2, 3)
+    inputs, shapes = with_ones(x), layer_shapes(2, hidden, 3)
+    size = sum(rows * columns for rows, columns in shapes)
+    theta = torch.randn(2, 5, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    value, gradient = network_log_likelihood(inputs, labels, shapes)(theta)
+    (witness,) = torch.autograd.grad(value.sum(), theta)
+    torch.testing.assert_close(gradient, witness)
+    one = theta[1, 3].detach().split([rows * columns for rows, columns in shapes])
+    logits, _ = forward([part.view(shape) for part, shape in zip(one, shapes, strict=True)], inputs)
+    assert float(value[1, 3].detach()) == pytest.approx(
+        -float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+    )
+
+
+def test_sampling_a_small_network_agrees_with_the_mean_over_the_prior() -> None:
+    x, labels = data(6, 2, 2)
+    inputs, shapes, l2 = with_ones(x), layer_shapes(2, (3,), 2), torch.tensor([0.5, 2.0], dtype=torch.float64)
+    target, size = network_log_likelihood(inputs, labels, shapes), 17
+    draws = torch.randn(2, 200_000, size, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    likelihood = target(draws * l2.rsqrt()[:, None, None])[0].exp()
+    exact = likelihood.mean(1).log()
+    error = likelihood.std(1) / likelihood.mean(1) / math.sqrt(200_000)
+    estimate = annealed_importance_sampling(target, l2, size, seed=0, chains=200, temperatures=100)
+    assert (estimate.standard_error < 0.1).all()
+    assert ((estimate.log_evidence - exact).abs() < 3 * torch.hypot(error, estimate.standard_error)).all()
+
+
+def test_without_hidden_units_laplace_is_close_and_sampling_two_logits_is_the_linear_model() -> None:
+    x, labels = data(30, 2, 2)
+    # two logits ±f/2 with the precision 2λ give f the prior N(0, 1/λ)
+    layers = [torch.zeros(3, 2, dtype=torch.float64) + torch.tensor([-0.1, 0.1]).double()]
+    network = network_gap(layers, with_ones(x), labels, 2, [1.0, 8.0], chains=100, temperatures=100)
+    linear = linear_gap(x.numpy(), labels.numpy(), [0.5, 4.0], chains=100, temperatures=100)
+    assert tuple(network.columns) == tuple(linear.columns) == GAP
+    assert set(network["point"]) == {"sgd", "linearized", "minimum"}
+    at_minimum = network[network["point"] == "minimum"].sort_values("l2")
+    np.testing.assert_allclose(at_minimum["log_evidence_ratio"], linear["log_evidence_ratio"], rtol=1e-4)
+    apart = np.abs(at_minimum["sampled_ratio"].to_numpy() - linear["sampled_ratio"].to_numpy())
+    assert (apart < 4 * np.hypot(at_minimum["sampled_error"].to_numpy(), linear["sampled_error"].to_numpy())).all()
+    assert (linear["gap"].abs() < 0.3).all()
+
+
+def test_laplace_is_best_where_the_prior_is_narrow() -> None:
+    x, labels = data(20, 8, 2, seed=4)
+    table = linear_gap(x.numpy(), labels.numpy(), [1e-3, 1e3], chains=200, temperatures=300)
+    assert table["gap"].abs().iloc[1] < 3 * table["sampled_error"].iloc[1] + 1e-3
+    assert table["gap"].abs().iloc[0] > table["gap"].abs().iloc[1]
+    assert (table["sampled_ratio"] > -null_cost(20, 2)).all()
+
+
+def test_a_small_network_has_a_row_for_each_point_and_l2() -> None:
+    x, labels = data(20, 3, 2)
+    layers = [torch.randn(rows, columns, generator=torch.Generator().manual_seed(1)) for rows, columns in ((4, 5), (6, 2))]
+    table = network_gap(layers, with_ones(x).float(), labels, 2, [1.0, 10.0], temperatures=150, chains=50)
+    assert len(table) == 6
+    assert np.isfinite(table.drop(columns=["model", "point"]).to_numpy(dtype=float)).all()
+    assert table["log_permutations"].to_numpy() == pytest.approx(math.log(120))
+    for _, rows in table.groupby("l2"):
+        assert rows["sampled_ratio"].nunique() == 1
+        assert rows["sampled_error"].max() < 0.5
