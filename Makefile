@@ -50,6 +50,9 @@ plots: .venv/run ## Draw DVC's plots on dvc_plots/index.html, a page that needs 
 faults: .venv/run ## Break runs in many ways, write what was seen and lost to results/published/faults.csv
 	$(BIN)/python bench/faults.py
 
+calibrate: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
+	$(BIN)/python -m bayes_sgd.calibration $(RUN)
+
 schema: .venv/run ## Write config/schema.json from the models in config.py
 	$(BIN)/python -m bayes_sgd.config > config/schema.json
 
