@@ -7,7 +7,7 @@ CONFIG ?= config/config.yaml
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format publish compare restore plots faults schema first-run bench clean
+.PHONY: help run test lint format publish compare restore plots faults calibrate schema first-run bench clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

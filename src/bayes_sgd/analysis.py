@@ -1,6 +1,7 @@
 """From the table of cells to optima, exponents and verdicts: what each experiment of a configuration feeds.
 
-Takes a `Config` and tables, gives tables; the statistics themselves are in `statistics`, `collapse`, `prediction` and `quantities`.
+Takes a `Config` and tables, gives tables; the statistics themselves are in `statistics`, `collapse`, `prediction` and
+`quantities`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") ->
 
 
 def _budgets(experiment: Experiment) -> list[float]:
-    """Shares of the budget at which an experiment is analysed: all recorded ones, if its cells follow an axis of three values."""
+    """Shares of the budget at which an experiment is analysed: all recorded ones, if its axis has three values."""
     rows, axis = experiment["rows"], experiment["axis"]
     if rows.empty or rows[axis].nunique() < 3:
         return [1.0]

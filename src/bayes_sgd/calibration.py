@@ -1,9 +1,9 @@
-"""Are the intervals and verdicts to be trusted? Whole studies are simulated where the truth is known, and analysed as real ones are.
+"""Can intervals and verdicts be trusted? Whole studies are simulated with a known truth, and analysed as real ones are.
 
-Takes the cells of a run; gives, for each axis, true exponent and estimator, how often the 95 % interval of the exponent covers the truth
-and how often each verdict is given. The response surface is that of the run: one mean curve over u = ln B − a ln x − c, and around it
-the run's own residuals, drawn from the measured point that is nearest in u, so that noise is as large, as skewed and as heavy at
-the cliff as it is there; a seed also has an offset for all its cells. All of it is our choice.
+Takes the cells of a run; gives, for each axis, true exponent and estimator, how often the 95 % interval of the exponent covers
+the truth and how often each verdict is given. The response surface is that of the run: one mean curve over u = ln B − a ln x −
+c, and around it the run's own residuals, drawn from the measured point that is nearest in u, so that noise is as large, as
+skewed and as heavy at the cliff as it is there; a seed also has an offset for all its cells. All of it is our choice.
 
 `python -m bayes_sgd.calibration extended` writes results/published/calibration.csv.
 """
@@ -83,7 +83,7 @@ class Surface:
         return cls(axis, found_values, [c.batch_sizes for c in curves], mean, u, residuals, offset, centre, experiment["rows"])
 
     def study(self, exponent: float, seeds: int, rng: np.random.Generator) -> Experiment:
-        """The cells of one simulated study with a true exponent; windows of batch sizes as in the run, moved with the optimum."""
+        """The cells of one simulated study with a true exponent; the run's windows of batch sizes, moved with the optimum."""
         x = abscissa(self.axis, self.values)
         middle = np.log(x).mean()
         offsets = rng.normal(0, self.offset, seeds)
@@ -138,8 +138,8 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int, n
         studies: simulated for each axis and each true exponent.
         n_replicates: of the bootstrap in each study.
 
-    `coverage`: share of intervals that hold the true exponent, with a Clopper-Pearson interval; `bias` and `spread`: mean and standard
-    deviation of estimate minus truth; `width`: median width of the intervals; then the share of each verdict.
+    `coverage`: share of intervals that hold the true exponent, with a Clopper-Pearson interval; `bias` and `spread`: mean and
+    standard deviation of estimate minus truth; `width`: median width of the intervals; then the share of each verdict.
     """
     limits = {claim.id: claim.limit for claim in load_claims(claims)}
     rows = []

@@ -34,7 +34,8 @@ class Cell:
 class Plan:
     """What is wanted of a cell: seeds 0 .. seeds − 1, the updates recorded (the last is the cell's), weights kept or not.
 
-    `cooling`: so many updates with ε going to 0 after the last one, and the mean of the iterates over as many before it; 0: none.
+    `cooling`: so many updates with ε going to 0 after the last one, and the mean of the iterates over as many before it; 0:
+    none.
     """
 
     cell: Cell
@@ -45,7 +46,7 @@ class Plan:
 
     @property
     def points(self) -> list[tuple[int, str]]:
-        """What is recorded of a network, (update, phase): `constant` ε, the mean of iterates (`averaged`), ε gone to 0 (`cooled`)."""
+        """What is recorded of a network, (update, phase): at `constant` ε, iterates `averaged`, ε gone to 0 (`cooled`)."""
         last = self.cell.updates
         ends = [(last, "averaged"), (last + self.cooling, "cooled")] if self.cooling else []
         return [(update, "constant") for update in self.record] + ends

@@ -17,8 +17,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from bayes_sgd.errors import UserError
-from bayes_sgd.optimum import Experiment
 from bayes_sgd.network_quantities import NETWORK_QUANTITIES
+from bayes_sgd.optimum import Experiment
 from bayes_sgd.quantities import QUANTITIES as OPTIMUM_QUANTITIES
 from bayes_sgd.quantities import Measured, NotMeasured, Quantity, Tables
 from bayes_sgd.verdicts import Limit, Predicate, Verdict, judge
@@ -144,8 +144,9 @@ def claims_table(
     """One row per claim, in the order of the file.
 
     `linear`, `scaling`, `noise` (gradient_noise), `evidence` (network_evidence), `invariance`: the tables of the run;
-    `experiments`: the cells of each experiment by its name, `phases`: the same by phase (cooled, averaged). What is absent leaves its claims `not tested`. `failed_below`, `n_replicates`, `rng`: as in `statistics.fit_optima`. `seeds`: the
-    number of seeds behind the interval; `why`: one sentence with the numbers.
+    `experiments`: the cells of each experiment by its name, `phases`: the same by phase (cooled, averaged). What is absent
+    leaves its claims `not tested`. `failed_below`, `n_replicates`, `rng`: as in `statistics.fit_optima`. `seeds`: the number
+    of seeds behind the interval; `why`: one sentence with the numbers.
     """
     tables = Tables(
         linear, scaling, experiments or {}, failed_below, n_replicates, rng, phases or {}, noise, evidence, invariance

@@ -1,4 +1,4 @@
-"""Takes the curves of an experiment; gives the law under which they fall on one another, and its exponent (paper §5, Figs. 5-7).
+"""Takes the curves of an experiment; gives the law under which they fall on one another (paper §5, Figs. 5-7).
 
 Estimator D: accuracy = f(ln B − s_j) + d_j for axis value j, with f one polynomial for all curves and d_j a height each. A law
 says how the optimum moves: s = a ln x for a power law (x = ε, N or 1/(1 − m)), s = ln ε′N/(g + ε′) if the −1 in
@@ -172,9 +172,9 @@ def _left_out(curves: Sequence[ResponseCurve], treatment: str, points: _Points) 
 def law_table(o: Optima, rows: pd.DataFrame, counts: Floats) -> list[dict[str, Any]]:
     """How well each law predicts a seed that did not choose its parameter: a row each, none if there are too few curves.
 
-    `parameter`: the exponent, g in units of ε′, or N₀ in examples, with its bootstrap interval. `held_out_error`: root of the mean
-    weighted square of what the law leaves of a left-out seed's accuracy near the tops, a fraction. `excess`: mean over seeds of
-    that square minus the best law's, over the best law's mean, with a t-interval. `favoured`: no law does better.
+    `parameter`: the exponent, g in units of ε′, or N₀ in examples, with its bootstrap interval. `held_out_error`: root of the
+    mean weighted square of what the law leaves of a left-out seed's accuracy near the tops, a fraction. `excess`: mean over
+    seeds of that square minus the best law's, over the best law's mean, with a t-interval. `favoured`: no law does better.
     """
     points = _points(o.curves, o.treatment, counts)
     seeds = len(o.curves[0].seeds)

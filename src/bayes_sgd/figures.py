@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.lines import Line2D
 
 from bayes_sgd import style
@@ -77,12 +77,14 @@ def span(values: Any, noun: str) -> str:
     return f"{number(low)} to {number(high)} {noun}s" if low != high else f"{number(high)} {noun}{'s' * (high != 1)}"
 
 
-def _band(ax: Axes, table: pd.DataFrame, quantity: str, look: Look, label: str, scale: float = 1.0) -> pd.DataFrame:
-    """A curve against λ with its interval as a band: bars would hide one another on a dense grid."""
+def band(
+    ax: Axes, table: pd.DataFrame, quantity: str, look: Look, label: str, scale: float = 1.0, x: str = "l2"
+) -> pd.DataFrame:
+    """Draw a quantity against the column `x`, its interval as a band: bars would hide one another on a dense grid."""
     rows = table.loc[table["quantity"] == quantity]
     color, marker, line = look
-    ax.plot(rows["l2"], scale * rows["value"], color=color, ls=line, marker=marker, ms=3, label=label)
-    ax.fill_between(rows["l2"], scale * rows["ci_low"], scale * rows["ci_high"], color=color, alpha=0.2, lw=0)
+    ax.plot(rows[x], scale * rows["value"], color=color, ls=line, marker=marker, ms=3, label=label)
+    ax.fill_between(rows[x], scale * rows["ci_low"], scale * rows["ci_high"], color=color, alpha=0.2, lw=0)
     return rows
 
 
@@ -114,10 +116,10 @@ def fig1(linear: pd.DataFrame) -> Drawn:
         top, bottom, table = panels[1]
         inset = top.inset_axes((0.14, 0.14, 0.84, 0.6), xscale="log", title="the same, enlarged", label="b enlarged")
         for ax, own in ((panels[0][0], panels[0][2]), (top, table), (inset, table)):
-            _band(ax, own, "train_accuracy", TRAIN, "training accuracy", 100)
-            _band(ax, own, "test_accuracy", TEST, "test accuracy", 100)
+            band(ax, own, "train_accuracy", TRAIN, "training accuracy", 100)
+            band(ax, own, "test_accuracy", TEST, "test accuracy", 100)
         for _, ax, own in panels:
-            _band(ax, own, "margin", ONLY, "mean margin, training set")
+            band(ax, own, "margin", ONLY, "mean margin, training set")
         bottom.set_yscale("log")  # the margins of random labels are far smaller
         style.plain_log(bottom.yaxis)
         panels[0][0].legend()
@@ -132,9 +134,9 @@ def fig2(linear: pd.DataFrame) -> Drawn:
         labels = [LABELS["loss"], LABELS[evidence]]
         figure, data, panels = _linear(linear, title, ["train_loss", "test_loss", evidence], labels)
         for top, bottom, table in panels:
-            _band(top, table, "train_loss", TRAIN, "training")
-            tested = _band(top, table, "test_loss", TEST, "test")
-            weighed = _band(bottom, table, evidence, ONLY, "E / N")
+            band(top, table, "train_loss", TRAIN, "training")
+            tested = band(top, table, "test_loss", TEST, "test")
+            weighed = band(bottom, table, evidence, ONLY, "E / N")
             top.axhline(np.log(2), color=GREY, ls=":", lw=1.2, label="ln 2: chance")
             bottom.axhline(0, color=BLACK, lw=0.9, label="0: above it the null model is better")
             bottom.axhline(-np.log(2), color=GREY, ls=":", lw=1.2, label="−ln 2: the lowest possible")
@@ -144,7 +146,7 @@ def fig2(linear: pd.DataFrame) -> Drawn:
         top, bottom, table = panels[1]
         inset = bottom.inset_axes((0.2, 0.5, 0.78, 0.36), xscale="log", title="enlarged", label="b enlarged")
         best = table.loc[table["quantity"] == evidence].nsmallest(1, "value")["l2"].max()
-        _band(inset, table.loc[table["l2"] <= 10 * best], evidence, ONLY, "")
+        band(inset, table.loc[table["l2"] <= 10 * best], evidence, ONLY, "")
         lowest = data.loc[(data["quantity"] == "test_loss") & (data["value"] > 0), "value"].min()
         top.set(yscale="log", ylim=(lowest / 3 if lowest > 0 else None, None))  # training loss goes to 0, out of view
         top.legend(loc="upper left")
@@ -184,7 +186,7 @@ def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
     return max(0.0, low - 0.25 * (high - low) - 0.3), min(100.5, high + 0.2 * (high - low) + 0.3)
 
 
-def legend(part: SubFigure, ax: Axes, columns: int, more: Iterable[Any] = ()) -> None:
+def legend(part: FigureBase, ax: Axes, columns: int, more: Iterable[Any] = ()) -> None:
     """One legend below a part of the figure, of what is drawn in `ax` and `more`, each label once."""
     handles = sorted([*ax.get_legend_handles_labels()[0], *more], key=lambda handle: isinstance(handle, Line2D))
     unique = {str(handle.get_label()): handle for handle in handles}
@@ -324,7 +326,8 @@ def _exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = "consta
     return "exponent: no estimate"
 
 
-def _edges(ax: Axes, rows: pd.DataFrame, beside: float, color: str) -> None:
+def edges(ax: Axes, rows: pd.DataFrame, beside: float, color: str) -> None:
+    """Draw censored optima, whose column `edge` is not empty, as open triangles at the best batch size sampled."""
     for edge, (marker, _) in EDGES.items():
         at = rows.loc[rows["edge"] == edge]
         ax.plot(at["x"] * beside, at["value"], marker, mfc="none", mec=color, ms=8, label=f"_{edge}")
@@ -341,7 +344,7 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
         some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
         label = f"{NAMES[estimator]}{some}\nbar: {BARS[estimator]}; {_exponent_text(exponents, estimator)}"
         points(ax, inside["x"] * BESIDE[estimator], inside, look, label)
-        _edges(ax, rows, BESIDE[estimator], look.color)
+        edges(ax, rows, BESIDE[estimator], look.color)
         other = other.loc[other["edge"] == ""].merge(rows.loc[:, ["x", "value", "edge"]], on="x", suffixes=("", "_all"))
         other = other.loc[~np.isclose(other["value"], other["value_all"], rtol=0.01) | (other["edge_all"] != "")]
         if len(other):
@@ -355,7 +358,7 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
         some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
         label = f"B, {PHASE_NAMES[phase]}{some}\n{_exponent_text(exponents, 'quadratic', phase)}"
         points(ax, inside["x"] * BESIDE[phase], inside, look._replace(line=""), label, hollow=True)
-        _edges(ax, rows, BESIDE[phase], look.color)
+        edges(ax, rows, BESIDE[phase], look.color)
 
 
 def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float) -> Drawn:

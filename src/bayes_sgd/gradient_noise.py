@@ -1,15 +1,15 @@
 """The noise of minibatch gradients, measured on frozen networks (paper, section 5 and appendix C, figure 9).
 
-Takes labelled data, a cell and seeds; gives the trace of the covariance of the mean gradient over many batches of the trainer's own
-sampler beside what is predicted, and how far single weights' gradients are from a Gaussian. With S₁ the sample covariance of the N
-per-example gradients (divisor N − 1),
+Takes labelled data, a cell and seeds; gives the trace of the covariance of the mean gradient over many batches of the
+trainer's own sampler beside what is predicted, and how far single weights' gradients are from a Gaussian. With S₁ the sample
+covariance of the N per-example gradients (divisor N − 1),
 
     independent, shuffle   tr Cov = (1/B − 1/N) tr S₁      (the paper's N(N/B − 1)F with F = S₁/N², as g is of the sum cost)
     replacement            tr Cov = (1/B)(1 − 1/N) tr S₁
     shuffle, next batch    tr Cov(a, b) = −tr S₁ / N within an epoch; independent of one another otherwise: 0
 
-No gradient is ever formed: a batch's mean gradient is a weighting v of the examples, and |Σ v_i g_i|² = vᵀKv with the N x N Gram
-matrix K = Σ_layers (A Aᵀ) ∘ (D Dᵀ), A a layer's inputs with their ones and D the derivatives with respect to its outputs.
+No gradient is ever formed: a batch's mean gradient is a weighting v of the examples, and |Σ v_i g_i|² = vᵀKv with the N x N
+Gram matrix K = Σ_layers (A Aᵀ) ∘ (D Dᵀ), A a layer's inputs with their ones and D the derivatives with respect to its outputs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def gradient_gram(parts: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def batch_weights(positions: Tensor, n: int) -> Tensor:
-    """v (M, N), float64: what each example weighs in the mean gradient of a batch minus that of all, for positions (M, B)."""
+    """Give v (M, N), the weight of each example in the mean gradient of a batch minus that of all, for positions (M, B)."""
     weights = torch.full((len(positions), n), -1.0 / n, dtype=torch.float64)
     share = torch.full(positions.shape, 1.0 / positions.shape[1], dtype=torch.float64)
     return weights.scatter_add_(1, positions, share)
@@ -172,8 +172,8 @@ def measure(
         draws: batches for each mean.
         initialization: as in `models.initial_weights`.
 
-    Gives a row for each (update, seed, sampling, batch size), with the skewness and kurtosis of independent batches beside, and the
-    gradient of one weight at the first update of seed 0 (columns batch_size, gradient).
+    Gives a row for each (update, seed, sampling, batch size), with the skewness and kurtosis of independent batches beside,
+    and the gradient of one weight at the first update of seed 0 (columns batch_size, gradient).
     """
     sizes = [size for size in batch_sizes if size <= cell.n_train]
     stack = Stack([(cell, seed) for seed in seeds], data, initialization)

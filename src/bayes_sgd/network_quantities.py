@@ -1,7 +1,7 @@
 """Takes the tables of a run; gives the measured quantity behind each claim about training itself, with its 95 % interval.
 
-Sections 4 and 5 of the paper and its appendices B and C (figures 3, 5a, 6a, 8, 9), and the evidence of the trained networks, which
-the paper argues for and does not compute. Accuracies in [0, 1], cross-entropies and evidence in nats.
+Sections 4 and 5 of the paper and its appendices B and C (figures 3, 5a, 6a, 8, 9), and the evidence of the trained networks,
+which the paper argues for and does not compute. Accuracies in [0, 1], cross-entropies and evidence in nats.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0
 
 
 def gap_ratio(tables: Tables, experiment: str, l2: float) -> Measured:
-    """Gap in test accuracy between smallest and largest batch size with λ, over the gap without; bootstrap over paired seeds."""
+    """Gap in test accuracy between smallest and largest batch size with λ over that without; bootstrap over paired seeds."""
     small, large, words = _ends(tables, experiment, "test_accuracy", l2)
     small_0, large_0, _ = _ends(tables, experiment, "test_accuracy", 0.0)
     n = len(small)
@@ -139,8 +139,9 @@ def gap_trend(tables: Tables, experiment: str, factor: float) -> Measured:
     centred = np.array(x) - np.mean(x)
     slopes = centred @ np.array(gaps) / (centred**2).sum()
     detail = (
-        f"slope over ln {experiment_of(tables, experiment)['axis']} of the gap in test accuracy between the best B and {factor:g} "
-        f"times as large a one, {np.mean(gaps[0]):.4f} at {np.exp(x[0]):g} and {np.mean(gaps[-1]):.4f} at {np.exp(x[-1]):g}"
+        f"slope over ln {experiment_of(tables, experiment)['axis']} of the gap in test accuracy between the best B and "
+        f"{factor:g} times as large a one, {np.mean(gaps[0]):.4f} at {np.exp(x[0]):g} and {np.mean(gaps[-1]):.4f} at "
+        f"{np.exp(x[-1]):g}"
     )
     return measured_as(mean_interval(slopes), detail)
 
@@ -162,10 +163,10 @@ def failure_threshold(tables: Tables, experiment: str, at: float) -> Measured:
 def noise_scale_collapse(tables: Tables, experiments: list[str], within: float = 4.0, rate_below: float = np.inf) -> Measured:
     """How far accuracies at equal noise scale g differ between cells of several experiments, beyond the noise of the seeds.
 
-    Each series (experiment, axis value) is a curve over ln g; at 9 values of g within a factor `within` of the one with the best
-    mean accuracy, each curve is read by linear interpolation where its networks train. The value is the standard deviation
-    between curves, less what the seeds alone give; bootstrap over seeds. In accuracy, [0, 1]. `rate_below`: only curves whose
-    effective learning rate is smaller.
+    Each series (experiment, axis value) is a curve over ln g; at 9 values of g within a factor `within` of the one with the
+    best mean accuracy, each curve is read by linear interpolation where its networks train. The value is the standard
+    deviation between curves, less what the seeds alone give; bootstrap over seeds. In accuracy, [0, 1]. `rate_below`: only
+    curves whose effective learning rate is smaller.
     """
     curves = []
     for name in experiments:
@@ -251,7 +252,7 @@ def noise_shape_slope(tables: Tables, column: Literal["skewness", "excess_kurtos
 def _evidence(
     tables: Tables, point: Point, labels: Labels, columns: list[str], trained: bool, n_train: int | None, at_least: int = 3
 ) -> tuple[Floats, list[Floats], int]:
-    """Batch sizes (K,), each column (K, S) and N: at the empirical-Bayes λ, prior at 0, of the setting that most networks share.
+    """Batch sizes (K,), each column (K, S) and N: best λ, prior at 0, the setting that most networks share.
 
     `n_train`: which N; the most frequent if not given.
     """
@@ -302,9 +303,9 @@ def evidence_rank(
 ) -> Measured:
     """Rank correlation over batch sizes of a predictor with the SGD network's test accuracy, within seeds, mean over seeds.
 
-    `evidence` is −E at the empirical-Bayes λ, `sharpness` minus the largest eigenvalue: each predicts better where it is larger.
-    `given`: partial rank correlation, so that the norm of the weights does not pass for the evidence. `trained`: only batch
-    sizes at which every seed trains, for that networks which do not train are bad needs no evidence.
+    `evidence` is −E at the empirical-Bayes λ, `sharpness` minus the largest eigenvalue: each predicts better where it is
+    larger. `given`: partial rank correlation, so that the norm of the weights does not pass for the evidence. `trained`: only
+    batch sizes at which every seed trains, for that networks which do not train are bad needs no evidence.
     """
     columns = [predictor, "sgd_test_accuracy", "weight_norm"]
     sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train)
@@ -315,8 +316,8 @@ def evidence_rank(
     norms = np.sqrt((a**2).sum(0) * (b**2).sum(0))
     rho = np.divide((a * b).sum(0), norms, out=np.zeros(a.shape[1]), where=norms > 1e-12)
     detail = (
-        f"rank correlation with test accuracy of {predictor} at the {point} point over {len(sizes)} batch sizes, {sizes[0]:g} to "
-        f"{sizes[-1]:g}, N = {n}{', given the norm of the weights' if given == 'weight_norm' else ''}"
+        f"rank correlation with test accuracy of {predictor} at the {point} point over {len(sizes)} batch sizes, "
+        f"{sizes[0]:g} to {sizes[-1]:g}, N = {n}{', given the norm of the weights' if given == 'weight_norm' else ''}"
     )
     return measured_as(bootstrap_mean(rho, rng=tables.rng), detail)
 
@@ -330,14 +331,14 @@ def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None 
     best, right = (np.log2(sizes)[(values @ draws).argmax(axis=0)] for values in (evidence, accuracy))
     apart = best - right
     detail = (
-        f"log2 of B with the lowest E ({2 ** best[0]:g}) over B with the best test accuracy ({2 ** right[0]:g}), {point} point, "
-        f"N = {size}"
+        f"log2 of B with the lowest E ({2 ** best[0]:g}) over B with the best test accuracy ({2 ** right[0]:g}), "
+        f"{point} point, N = {size}"
     )
     return measured_as(Interval(float(apart[0]), *percentile_interval(apart[1:], n), n), detail)
 
 
 def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int | None = None) -> Measured:
-    """E per example at the batch size that speaks most against the paper: its highest for real, its lowest for random labels."""
+    """E per example at the batch size that most contradicts the paper: highest for real, lowest for random labels."""
     sizes, (evidence,), n = _evidence(tables, point, labels, ["evidence"], trained=True, n_train=n_train, at_least=1)
     ratio = -evidence / n
     mean = ratio.mean(axis=1)
@@ -355,8 +356,8 @@ def invariance(tables: Tables, column: Literal["mapped", "held"]) -> Measured:
     worst = float(change.max())
     curvature = float(np.exp(np.abs(np.log(rows["eigenvalue_ratio"])).max()))
     detail = (
-        f"largest |ΔE| in nats over {len(rows)} reparameterizations, the prior {column}; the top eigenvalue changes by a factor of "
-        f"up to {curvature:.3g}"
+        f"largest |ΔE| in nats over {len(rows)} reparameterizations, the prior {column}; the top eigenvalue changes by a "
+        f"factor of up to {curvature:.3g}"
     )
     return Measured(worst, worst, worst, int(rows["seed"].nunique()), detail)
 

@@ -149,8 +149,8 @@ def polynomial_optimum(
 def plateau_optimum(log_b: Floats, mean: Floats, error: Floats) -> Floats:
     """Middle of the plateau in ln B: of all batch sizes whose mean lies within one standard error of the best (our choice).
 
-    It says what ties leave open. `log_b` (K,) ascending, `mean` and its standard error `error` (K, R) -> (R,); ±inf, its side, if
-    the plateau reaches an end of the grid (both: the best one's nearer end).
+    It says what ties leave open. `log_b` (K,) ascending, `mean` and its standard error `error` (K, R) -> (R,); ±inf, its side,
+    if the plateau reaches an end of the grid (both: the best one's nearer end).
     """
     top = mean.argmax(axis=0)
     best, spread = mean[top, np.arange(mean.shape[1])], error[top, np.arange(mean.shape[1])]

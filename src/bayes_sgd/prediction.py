@@ -1,7 +1,8 @@
 """Takes optima with their bootstrap replicates; predicts the optimum batch size where it was not used or not measured.
 
-`prediction_table` leaves one axis value out at a time and scores the power law through the others against what was measured there;
-`advice_table` gives a batch size for a learning rate, a momentum and a training set size that a user names. All of it is our
+`prediction_table` leaves one axis value out at a time and scores the power law through the others against what was measured
+there; `advice_table` gives a batch size for a learning rate, a momentum and a training set size that a user names. All of it
+is our
 choice: the paper has the law and predicts nothing. Batch sizes in examples; intervals of 90 %.
 """
 
@@ -34,7 +35,7 @@ class Line:
 
     @classmethod
     def through(cls, x: Floats, log_b: Floats, replicates: Floats) -> Line:
-        """Through `x` (J,), `log_b` (J,), `replicates` (J, R); a point that a replicate censors stays where the sample has it."""
+        """Through `x` (J,), `log_b` (J,), `replicates` (J, R); where a replicate censors a point, that of the sample."""
         draws = np.hstack([log_b[:, None], np.where(np.isfinite(replicates), replicates, log_b[:, None])])
         centred = np.log(x) - np.log(x).mean()
         spread = float((centred**2).sum())
@@ -59,9 +60,9 @@ def _points(o: Optima) -> tuple[Floats, Floats, Floats]:
 def prediction_table(optima: Sequence[Optima]) -> pd.DataFrame:
     """One row per experiment and axis value with an optimum inside the grid, where at least three others have one.
 
-    The line goes through the others; the half-width of the interval is Student's t with their degrees of freedom times the larger
-    of the line's residual spread for a new point and the bootstrap's spread of predicted minus measured. `steps`: how many
-    steps of the grid, of ratio √2, lie between predicted and measured; `extrapolated`: the value lies outside the others.
+    The line goes through the others; the half-width of the interval is Student's t with their degrees of freedom times the
+    larger of the line's residual spread for a new point and the bootstrap's spread of predicted minus measured. `steps`: how
+    many steps of the grid, of ratio √2, lie between predicted and measured; `extrapolated`: the value lies outside the others.
     """
     rows: list[dict[str, Any]] = []
     for o in optima:
@@ -105,8 +106,8 @@ def advice_table(
     """A batch size for each wanted (learning_rate, momentum, n_train).
 
     From the line of the learning rate at the wanted ε, moved by the line of the momentum and, between the sampled training set
-    sizes, by interpolation in ln N (beyond them by the last slope): what a law does not bend into one is not forced into one. An axis
-    that the run did not follow is taken to be as in `reference`, and the row is marked as extrapolated if it differs.
+    sizes, by interpolation in ln N (beyond them by the last slope): what a law does not bend into one is not forced into one.
+    An axis that the run did not follow is taken to be as in `reference`, and the row is marked as extrapolated if it differs.
 
     Args:
         optima: one for each experiment, of one estimator; those along learning_rate, momentum and n_train are used.

@@ -191,10 +191,11 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
 def slope_replicates(x: Floats, log_b: Floats, replicates: Floats, seeds: int, min_points: int = 3) -> Floats:
     """Slopes of the bootstrap replicates (J, R), each moved by what scatters the points off a line besides the seeds, (R,).
 
-    Paired seeds move all points together and say nothing of where the grid of batch sizes and the shape of each curve put a point.
-    That scatter is what is left of the residual variance, with J − 2 degrees of freedom, after the mean bootstrap variance of the
-    points; divided by Σ(ln x − mean)² it is a variance of the slope, and each replicate gets a normal deviate of it. Our choice:
-    without it the intervals of simulated studies cover the truth too seldom (`calibration`).
+    Paired seeds move all points together and say nothing of where the grid of batch sizes and the shape of each curve put a
+    point. That scatter is what is left of the residual variance, with J − 2 degrees of freedom, after the mean bootstrap
+    variance of the points; divided by Σ(ln x − mean)² it is a variance of the slope, and each replicate gets a normal deviate
+    of it. Our
+    choice: without it the intervals of simulated studies cover the truth too seldom (`calibration`).
     """
     slopes = log_slope(x, replicates, min_points)
     if len(x) < 3:

@@ -62,6 +62,12 @@ def ordered(count: int) -> list[Look]:
     return [Look(c, MARKERS[i % len(MARKERS)], LINES[i % len(LINES)]) for i, c in enumerate(colors)]
 
 
+def unordered(count: int) -> list[Look]:
+    """Looks of `count` series without an order, no line between their points."""
+    colors = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+    return [Look(colors[i % len(colors)], MARKERS[i % len(MARKERS)], "") for i in range(count)]
+
+
 def number(value: float) -> str:
     """A number as people write it: 60 000, 0.025, 1e-05."""
     if float(value).is_integer() and 10_000 <= abs(value) < 1e9:
@@ -69,9 +75,9 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def plain_log(axis: Axis) -> None:
-    """Ticks at 1, 2, 5, 10, ... in plain numbers, for a logarithmic axis of a few decades."""
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
+def plain_log(axis: Axis, subs: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
+    """Ticks at 1, 2, 5, 10, ... in plain numbers, for a logarithmic axis of a few decades; `subs`: where in a decade."""
+    axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
