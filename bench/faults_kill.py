@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 from faults_stage import Case, Row, Stage, judged
-from faults_workflow import Workflow
+from faults_workflow import Ended, Workflow
 
 UNLOCK = "snakemake --unlock"
 JOB = ".snakemake/scripts"  # in the command line of every job
@@ -75,7 +75,7 @@ def _two_at_once(case: Case, stage: Stage, folder: Path) -> Row:
     said = (folder / "first.txt").read_text(encoding="utf-8")
     row = judged(case, stage, workflow, refused)
     both = f"{row.seen} (the second; the first ended with {code} after {time.monotonic() - started:.0f} s)"
-    return replace(row, seen=both, traceback=row.traceback or "Traceback (most" in said)
+    return replace(row, seen=both, traceback=row.traceback or Ended(code, said, 0.0).traceback)
 
 
 def _stale_lock(case: Case, stage: Stage, folder: Path) -> Row:

@@ -37,8 +37,10 @@ class Ended:
 
     @property
     def traceback(self) -> bool:
-        """Whether the user saw a traceback."""
-        return "Traceback (most recent call last)" in self.output
+        """Whether a traceback is the last word: nothing follows it that says what was wrong or what to do."""
+        _, found, after = self.output.rpartition("Traceback (most recent call last)")
+        said = re.compile(r"error: |Exiting because|WorkflowError|Complete log|At least one job|Shutting down|user request", re.M)
+        return bool(found) and not said.search(after)
 
     @property
     def seen(self) -> str:

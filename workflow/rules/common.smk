@@ -15,8 +15,11 @@ from bayes_sgd.evidence_plan import evidence_packs, memory_mb
 from bayes_sgd.gallery import figure_facts
 from bayes_sgd.provenance import code_digest
 from bayes_sgd.sweep import check_pool, packs
+from bayes_sgd.tables import check_writable
 
 with one_line():
+    # before Snakemake itself tries, which would end in a traceback
+    check_writable(Path(".snakemake"))
     CONFIG_FILE = " + ".join(map(str, workflow.configfiles))
     CONFIG = load_config(config, CONFIG_FILE)
     check_source(CONFIG.data)
