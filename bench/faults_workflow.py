@@ -39,7 +39,7 @@ class Ended:
     def traceback(self) -> bool:
         """Whether a traceback is the last word: nothing follows it that says what was wrong or what to do."""
         _, found, after = self.output.rpartition("Traceback (most recent call last)")
-        said = re.compile(r"error: |Exiting because|WorkflowError|Complete log|At least one job|Shutting down|user request", re.M)
+        said = re.compile(r"error: |Exiting because|WorkflowError|Complete log|At least one job|Shutting down|user request")
         return bool(found) and not said.search(after)
 
     @property
