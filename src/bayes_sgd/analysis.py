@@ -35,7 +35,7 @@ def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") ->
 def _budgets(experiment: Experiment) -> list[float]:
     """Shares of the budget at which an experiment is analysed: all recorded ones, if its axis has three values."""
     rows, axis = experiment["rows"], experiment["axis"]
-    if rows.empty or rows[axis].nunique() < 3:
+    if rows.empty or len(set(rows[axis])) < 3:
         return [1.0]
     last = rows.groupby(axis)["update"].transform("max")
     shares = [set(group.round(9)) for _, group in (rows["update"] / last).groupby(rows[axis])]

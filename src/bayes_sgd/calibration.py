@@ -147,7 +147,7 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int, n
         if axis not in CLAIM:
             continue
         surface = Surface.of(experiment, config.statistics.failed_below)
-        seeds = experiment["rows"]["seed"].nunique()
+        seeds = len(set(experiment["rows"]["seed"]))
         for exponent in EXPONENTS:
             rng = np.random.default_rng([round(100 * exponent), len(rows)])
             found: dict[str, list[Interval]] = {}

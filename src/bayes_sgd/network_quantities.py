@@ -237,11 +237,11 @@ def noise_shape_slope(tables: Tables, column: Literal["skewness", "excess_kurtos
     """Slope of ln(column) over ln B at initialization for B up to N/10, seed by seed."""
     rows = _noise(tables)
     rows = where(rows, np.asarray(rows["batch_size"] <= rows["n_train"] / 10))
-    values = np.log(rows.pivot(index="batch_size", columns="seed", values=column))
+    values = rows.pivot(index="batch_size", columns="seed", values=column)
     if len(values) < 3:
         raise NotMeasured("a slope needs three batch sizes")
     x = np.log(values.index.to_numpy(np.float64))
-    slopes = (x - x.mean()) @ values.to_numpy(np.float64) / ((x - x.mean()) ** 2).sum()
+    slopes = (x - x.mean()) @ np.log(values.to_numpy(np.float64)) / ((x - x.mean()) ** 2).sum()
     at = rows.loc[rows["batch_size"] == 30, column]
     return measured_as(mean_interval(slopes), f"slope of ln {column} over ln B at initialization ({at.mean():.3g} at B = 30)")
 
@@ -273,11 +273,12 @@ def _evidence(
         rows = where(rows, np.asarray(rows[name] == rows[name].mode().iloc[0]))
     if trained:
         accuracy = rows.groupby("batch_size")["sgd_train_accuracy"].transform("min")
-        rows = where(rows, np.asarray(accuracy >= tables.failed_below))
+        rows = where(rows, np.asarray(accuracy, dtype=np.float64) >= tables.failed_below)
     rows = rows.assign(evidence=-rows["log_evidence_ratio"], sharpness=-rows["top_eigenvalue"])
-    rows = rows[rows.groupby("seed")["batch_size"].transform("size") == rows["batch_size"].nunique()]
-    if rows["batch_size"].nunique() < at_least:
-        raise NotMeasured(f"{at_least} batch sizes that train are wanted, {rows['batch_size'].nunique()} are there")
+    sizes = len(set(rows["batch_size"]))
+    rows = where(rows, np.asarray(rows.groupby("seed")["batch_size"].transform("size")) == sizes)
+    if sizes < at_least or rows.empty:
+        raise NotMeasured(f"{at_least} batch sizes that train are wanted, {sizes} are there")
     grids = [rows.pivot(index="batch_size", columns="seed", values=name) for name in columns]
     values = [grid.to_numpy(np.float64) for grid in grids]
     return np.asarray(grids[0].index, float), values, int(rows["n_train"].iloc[0])
@@ -352,14 +353,13 @@ def invariance(tables: Tables, column: Literal["mapped", "held"]) -> Measured:
     if tables.invariance is None or tables.invariance.empty:
         raise NotMeasured("the run has not checked invariance")
     rows = tables.invariance
-    change = rows[f"evidence_change_{column}"].abs()
-    worst = float(change.max())
+    worst = float(np.abs(rows[f"evidence_change_{column}"].to_numpy(np.float64)).max())
     curvature = float(np.exp(np.abs(np.log(rows["eigenvalue_ratio"])).max()))
     detail = (
         f"largest |ΔE| in nats over {len(rows)} reparameterizations, the prior {column}; the top eigenvalue changes by a "
         f"factor of up to {curvature:.3g}"
     )
-    return Measured(worst, worst, worst, int(rows["seed"].nunique()), detail)
+    return Measured(worst, worst, worst, len(set(rows["seed"])), detail)
 
 
 NETWORK_QUANTITIES = {

@@ -295,8 +295,9 @@ def with_holm(scaling: pd.DataFrame) -> pd.DataFrame:
     """The scaling table with `p_holm`: `p_proportional` corrected (Holm 1979) over the experiments along ε, N and m."""
     scaling = scaling.assign(p_holm=np.nan)
     family = scaling["axis"].isin(["learning_rate", "n_train", "momentum"]) & scaling["p_proportional"].notna()
-    for _, group in scaling[family].groupby(["treatment", "estimator", "phase", "budget_fraction"]):
-        p = group["p_proportional"].sort_values()
-        steps = np.minimum(1, p.to_numpy() * np.arange(len(p), 0, -1))
-        scaling.loc[p.index, "p_holm"] = np.maximum.accumulate(steps)
+    for _, group in scaling.loc[family].groupby(["treatment", "estimator", "phase", "budget_fraction"]):
+        p = group["p_proportional"].to_numpy(dtype=np.float64)
+        order = p.argsort()
+        steps = np.minimum(1, p[order] * np.arange(len(p), 0, -1))
+        scaling.loc[group.index[order], "p_holm"] = np.maximum.accumulate(steps)
     return scaling
