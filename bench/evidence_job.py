@@ -1,0 +1,107 @@
+"""One evidence, or the bare factorization of its kernel, in a process of its own, which tells its time and its peak memory.
+
+    python bench/evidence_job.py METHOD HIDDEN N_TRAIN
+
+METHOD is cholesky, ours, laplace or curvlinops; λ is 1. Prints a line of JSON: `seconds`, `cpu_seconds`, `peak_mb` (above what
+the process held when it began), `log_determinant` of I + GGN/λ (cholesky: NaN).
+"""
+
+import json
+import math
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from problem import Problem, digits
+from torch import Tensor, nn
+
+from bayes_sgd.curvature import Factor
+from bayes_sgd.network_evidence import network_evidence
+from bayes_sgd.training import train
+
+torch.set_num_threads(1)
+UPDATES = 500
+
+
+def memory_mb(name: str) -> float:
+    """VmRSS (now) or VmHWM (its peak) of this process, in MB; NaN where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return math.nan
+    line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
+
+
+def forget_peak() -> None:
+    """From now on the peak is that of what follows."""
+    peak = Path("/proc/self/clear_refs")
+    if peak.exists():
+        peak.write_text("5", encoding="ascii")
+
+
+def sequential(layers: list[Tensor]) -> nn.Sequential:
+    """The network as a module, for the rivals."""
+    modules: list[nn.Module] = []
+    for layer in layers:
+        linear = nn.Linear(layer.shape[0] - 1, layer.shape[1], dtype=torch.float64)
+        with torch.no_grad():
+            linear.weight.copy_(layer[:-1].T)
+            linear.bias.copy_(layer[-1])
+        modules += [linear, nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
+
+
+method, hidden, n_train = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+data = digits(1)
+problem = Problem(data, (hidden,), 32, 1, n_train=n_train, rate=0.05)
+_, _, _, trained = next(train([(problem.cell, 0)], [UPDATES], data))
+layers = [layer.double() for layer in trained]
+chosen = data.subsets[0, :n_train]
+x, y = data.train_inputs[chosen].double(), data.train_labels[0, chosen]
+x_test, y_test = data.test_inputs.double(), data.test_labels[0]
+model = sequential(layers)
+log_determinant = math.nan
+if method == "laplace":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from laplace import FullLaplace
+if method == "curvlinops":
+    from curvlinops import GGNLinearOperator
+
+held = memory_mb("VmRSS")
+forget_peak()
+started, cpu = time.perf_counter(), time.process_time()
+if method == "cholesky":
+    rows = n_train * (data.classes - 1)
+    matrix = torch.full((rows, rows), 1e-4, dtype=torch.float64)
+    started, cpu = time.perf_counter(), time.process_time()
+    Factor(matrix, 1.0)
+elif method == "ours":
+    table = network_evidence(layers, layers, x, y, x_test, y_test, data.classes, [1.0], ["sgd"])
+    log_determinant = 2 * float(table["occam_factor"].iloc[0])
+elif method == "laplace":
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x[:, :-1], y), batch_size=n_train)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        witness = FullLaplace(model, "classification", prior_precision=torch.ones(1, dtype=torch.float64))
+        witness.fit(loader)
+        witness.log_marginal_likelihood()
+        log_determinant = float(witness.log_det_ratio)
+else:
+    parameters = list(model.parameters())
+    operator = GGNLinearOperator(model, nn.CrossEntropyLoss(reduction="sum"), parameters, [(x[:, :-1], y)])
+    dense = (operator @ torch.eye(operator.shape[1], dtype=torch.float64)).detach()
+    log_determinant = Factor(dense.contiguous(), 1.0).log_determinant
+seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
+print(
+    json.dumps(
+        {
+            "seconds": seconds,
+            "cpu_seconds": cpu_seconds,
+            "peak_mb": memory_mb("VmHWM") - held,
+            "log_determinant": log_determinant,
+        }
+    )
+)
