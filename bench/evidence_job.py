@@ -55,7 +55,7 @@ def sequential(layers: list[Tensor]) -> nn.Sequential:
 
 method, hidden, n_train = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 data = digits(1)
-problem = Problem(data, (hidden,), 32, 1, n_train=n_train, rate=0.05)
+problem = Problem(data, (hidden,), min(32, n_train), 1, n_train=n_train, rate=0.05)
 _, _, _, trained = next(train([(problem.cell, 0)], [UPDATES], data))
 layers = [layer.double() for layer in trained]
 chosen = data.subsets[0, :n_train]

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
-import evidence as bench  # noqa: E402
+import evidence as bench
 
 
 def trial(seconds: float, peak_mb: float) -> dict[str, float]:
