@@ -195,7 +195,8 @@ class LinearizedModel:
 
     In u = w − c the logits are m + J u with m = f − J(w_SGD − c), and C is convex. A Newton step solves (λI + JᵀHJ)d = −∇C by
     conjugate gradients, preconditioned with the exact inverse at the logits of an earlier step, (λI + JᵀLLᵀJ)⁻¹ =
-    (I − JᵀL(I + K/λ)⁻¹LᵀJ/λ)/λ, from the factorized kernel. So one factorization serves several steps.
+    (I − JᵀL(I + K/λ)⁻¹LᵀJ/λ)/λ, from the factorized kernel. One factorization serves several steps, and the next λ too: where
+    the data are fitted H shrinks like λ, and the Hessian hardly changes its shape.
     """
 
     def __init__(self, problem: Problem, workspace: Tensor) -> None:
@@ -261,7 +262,7 @@ class LinearizedModel:
             tried = [t * problem.start for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
             start = min(tried, key=lambda u: cost(u, self.mean + self.push(u)))
         u, logits = start, self.mean + self.push(start)
-        relative, factorized = math.inf, None
+        relative, factorized = math.inf, self.factorized
         for _ in range(search.newton_steps):
             p = torch.softmax(logits, 1)
             gradient = self.pull(p - problem.targets).add_(u, alpha=l2)
@@ -269,7 +270,8 @@ class LinearizedModel:
             if relative <= search.tolerance:
                 break
             factorized = factorized or self.factorize(logits, l2)
-            direction, steps = self._direction(factorized, gradient, p, l2, min(0.1, relative))
+            accuracy = max(min(0.1, relative), 0.3 * search.tolerance / relative)  # no more than the end asks for
+            direction, steps = self._direction(factorized, gradient, p, l2, accuracy)
             change, slope = self.push(direction), float(gradient @ direction)
             here, size = cost(u, logits), 1.0
             while size > 1e-8 and cost(u + size * direction, logits + size * change) > here + 1e-4 * size * slope:
