@@ -352,6 +352,12 @@ def test_noise_scale_draws_what_trains_at_the_end_against_g(drawn: dict[str, fig
         assert len(stars) == len(expected.index.unique(axis))
 
 
+def test_noise_scale_where_nothing_trains_says_so() -> None:
+    figure, data = figures_learning.noise_scale(sweep_cells(1).assign(diverged=True))
+    assert "no batch size at which every network trains" in words(figure)
+    assert data.empty
+
+
 def test_prediction_stands_beside_the_identity(drawn: dict[str, figures.Drawn]) -> None:
     figure, data = drawn["prediction"]
     table = prediction_rows()
@@ -402,9 +408,10 @@ def test_prediction_stands_beside_the_identity(drawn: dict[str, figures.Drawn]) 
             "How the .*: laws: the table has no column favoured",
         ),
         (
-            lambda: figures_learning.noise_scale(sweep_cells(1).assign(diverged=True)),
-            "Test accuracy .*: the table has no rows of networks that train",
+            lambda: figures_learning.noise_scale(sweep_cells(1).assign(experiment="other")),
+            "Test accuracy .*: the table has no rows for it",
         ),
+        (lambda: figures_learning.fig3(pd.concat([l2_table(1), l2_table(1)])), r"Figure 3\..*: two runs with the same l2"),
         (lambda: figures_learning.noise_scale(cells_table("momentum", 1)), "Test accuracy .* has no column experiment"),
         (lambda: figures_learning.prediction(prediction_rows().drop(columns="inside")), "Optimal .* has no column inside"),
     ],

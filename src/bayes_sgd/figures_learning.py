@@ -93,6 +93,8 @@ def _trained(cells: pd.DataFrame, what: str) -> pd.DataFrame:
         raise UserError(f"{what}: the table has no rows for it")
     if rows["n_train"].nunique() > 1:
         raise UserError(f"{what}: rows of more than one n_train; give the cells of one experiment")
+    if rows.duplicated(["l2", "batch_size", "update", "seed"]).any():
+        raise UserError(f"{what}: two runs with the same l2, batch_size and seed; give the cells of one experiment")
     return rows
 
 
@@ -429,7 +431,9 @@ def noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     what = "Test accuracy against the noise scale g"
     columns = ["batch_size", "noise_scale", "update", "seed", "train_accuracy", "test_accuracy", "diverged", "phase"]
     need(cells, ["experiment", *columns], what)
-    cells = cells.loc[cells["phase"] == "constant"]
+    cells = cells.loc[(cells["phase"] == "constant") & cells["experiment"].isin(list(EXPERIMENTS))]
+    if cells.empty:
+        raise UserError(f"{what}: the table has no rows for it")
     tables = []
     for name, axis in EXPERIMENTS.items():
         rows = cells.loc[cells["experiment"] == name]
@@ -440,15 +444,17 @@ def noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
         trains = ~failed.groupby([rows["axis_value"], rows["batch_size"]]).transform("any") & (rows["noise_scale"] > 0)
         means = over_seeds(rows.loc[trains], ["axis_value", "batch_size", "noise_scale"], ["test_accuracy"])
         tables.append(means.assign(panel=name))
-    tables = [table for table in tables if len(table)]
-    if not tables:
-        raise UserError(f"{what}: the table has no rows of networks that train")
+    tables = [table for table in tables if len(table)] or tables[:1]
     data = pd.concat(tables)
     with rc_context(style.RC):
         figure = Figure(figsize=(3.7 * max(2, len(tables)), 4.6), layout="constrained")
-        means = f"points: means over {span(data['seeds'], 'seed')}; bars: {SEEDS_95}; stars: the best of each line"
+        seeds = span(data["seeds"], "seed") if len(data) else "seeds"
+        means = f"points: means over {seeds}; bars: {SEEDS_95}; stars: the best of each line"
         figure.suptitle(f"{what}\n{means}", x=0.01, ha="left")
         grid = figure.add_gridspec(1, len(tables))
+        if data.empty:
+            figure.text(0.5, 0.5, "no batch size at which every network trains", ha="center", color=GREY)
+            return figure, data
         limits = data["noise_scale"].min() / 1.3, data["noise_scale"].max() * 1.3
         for column, table in enumerate(tables):
             name = table["panel"].iloc[0]

@@ -2,57 +2,178 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bayes_sgd.config import Config
+from bayes_sgd.evidence_plan import evidence_packs
 from bayes_sgd.sweep import experiment_plans, experiment_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_OF_LINEAR = ("fig1", "fig2")
+Facts = dict[str, str]
+
+
+def _linear_facts(config: Config) -> Facts | None:
+    if not config.linear.seeds:
+        return None
+    return {
+        "data": config.data.name,
+        "seeds": str(config.linear.seeds),
+        "n_train": str(config.linear.n_train),
+        "n_test": f"at most {config.linear.n_test}",
+        "l2": f"{config.linear.l2_low:g} to {config.linear.l2_high:g}, {config.linear.l2_per_decade} a decade",
+    }
+
+
+def _cell_facts(config: Config, experiments: Iterable[str]) -> Facts:
+    plans = [plan for name in experiments for plan in experiment_plans(config, name)]
+    columns = [plan.cell.columns() for plan in plans]
+    return {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
+        "data": config.data.name,
+        "seeds": _listed(plan.seeds for plan in plans),
+        "cooling": _listed(plan.cooling for plan in plans),
+        "recorded": _listed(update for plan in plans for update in plan.record),
+    }
+
+
+def _of(*names: str) -> Callable[[Config], Facts | None]:
+    """The facts of those of the experiments that there are, if there are any."""
+
+    def facts(config: Config) -> Facts | None:
+        there = [name for name in names if name in config.experiments]
+        return _cell_facts(config, there) if there else None
+
+    return facts
+
+
+def _along(**axes: str) -> Callable[[Config], Facts | None]:
+    """The same for experiments that follow the axis that the figure is about."""
+
+    def facts(config: Config) -> Facts | None:
+        there = [name for name, axis in axes.items() if name in config.experiments and config.experiments[name].axis == axis]
+        return _cell_facts(config, there) if there else None
+
+    return facts
+
+
+def _l2_facts(wanted: Callable[[int], list[float]]) -> Callable[[Config], Facts | None]:
+    """The experiment `l2`, if it has one of the λ that are wanted at its N."""
+
+    def facts(config: Config) -> Facts | None:
+        if "l2" not in config.experiments:
+            return None
+        cells = [plan.cell for plan in experiment_plans(config, "l2")]
+        there = any(abs(cell.l2 - l2) <= 1e-6 * l2 for cell in cells for l2 in wanted(cell.n_train))
+        return _cell_facts(config, ["l2"]) if there else None
+
+    return facts
+
+
+def _noise_facts(config: Config) -> Facts | None:
+    if not config.noise.seeds:
+        return None
+    cell = config.cell
+    return {
+        "data": config.data.name,
+        "seeds": str(config.noise.seeds),
+        "updates": _listed(config.noise.updates),
+        "batch_size": _listed(size for size in config.noise.batch_sizes if size <= cell.n_train),
+        "draws": str(config.noise.draws),
+        "n_train": str(cell.n_train),
+        "hidden_sizes": "x".join(map(str, cell.hidden_sizes)) or "none",
+        "learning_rate": f"{cell.learning_rate:g}",
+        "momentum": f"{cell.momentum:g}",
+        "labels": cell.labels,
+    }
+
+
+def _evidence_facts(config: Config) -> Facts | None:
+    """Facts of the kind of network that the figures show, that of which most are weighed."""
+    plans = [plan for pack in evidence_packs(config).values() for plan in pack]
+    plans = [plan for plan in plans if plan.cell.labels in ("real", "random")]
+    if not plans:
+        return None
+    kinds: Counter[tuple[Any, ...]] = Counter()
+    kind_of = [tuple(p.cell.columns()[key] for key in ("n_train", "hidden_sizes", "learning_rate", "updates")) for p in plans]
+    for kind, plan in zip(kind_of, plans, strict=True):
+        kinds[kind] += plan.seeds
+    most = min(kinds, key=lambda kind: (-kinds[kind], kind))  # of equally many the first, as in the figures
+    own = [plan for kind, plan in zip(kind_of, plans, strict=True) if kind == most]
+    columns = [plan.cell.columns() for plan in own]
+    chosen = config.network_evidence
+    keys = ("n_train", "hidden_sizes", "learning_rate", "momentum", "updates", "batch_size", "labels")
+    return {key: _listed(row[key] for row in columns) for key in keys} | {
+        "data": config.data.name,
+        "seeds": _listed(plan.seeds for plan in own),
+        "l2": _listed(chosen.l2),
+        "points": ", ".join(chosen.points),
+        "prior_centre": "zero" if "zero" in chosen.prior_centres else chosen.prior_centres[0],
+    }
+
+
+def _minimum_facts(config: Config) -> Facts | None:
+    return _evidence_facts(config) if {"linearized", "minimum"} & set(config.network_evidence.points) else None
+
+
+def _laplace_facts(config: Config) -> Facts | None:
+    return {"data": config.data.name, "initialization": config.initialization} if _evidence_facts(config) else None
 
 
 @dataclass(frozen=True)
-class _OfCells:
-    experiment: str
-    optima: bool = True
+class _Figure:
+    """A figure: its module, the tables it is drawn from, in the order of the function's arguments, and when, with which facts.
+
+    `experiments`: whose rows it gets for the table of cells; `failures`: whether it is told what a failed run is.
+    """
+
+    module: str
+    tables: tuple[str, ...]
+    facts: Callable[[Config], Facts | None]
+    experiments: tuple[str, ...] = ()
+    failures: bool = False
 
 
+def _sweep(experiment: str) -> _Figure:
+    return _Figure("figures", ("cells", "optimum", "scaling"), _of(experiment), (experiment,), failures=True)
+
+
+_SWEPT = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}
 _FIGURES = {
-    "fig4": _OfCells("batch_size", optima=False),
-    "fig5": _OfCells("learning_rate"),
-    "fig6": _OfCells("training_set_size"),
-    "fig7": _OfCells("momentum"),
+    "fig1": _Figure("figures", ("linear",), _linear_facts),
+    "fig2": _Figure("figures", ("linear",), _linear_facts),
+    "fig3": _Figure("figures_learning", ("cells",), _l2_facts(lambda n: [0.0]), ("l2",)),
+    "fig4": _Figure("figures", ("cells",), _of("batch_size"), ("batch_size",)),
+    "fig5": _sweep("learning_rate"),
+    "fig6": _sweep("training_set_size"),
+    "fig7": _sweep("momentum"),
+    "fig8": _Figure("figures_learning", ("cells",), _l2_facts(lambda n: [0.1, 0.1 * n]), ("l2",)),
+    "fig9": _Figure("figures_learning", ("gradients", "gradient_noise"), _noise_facts),
+    "noise": _Figure("figures_learning", ("gradient_noise",), _noise_facts),
+    "noise_scale": _Figure("figures_learning", ("cells",), _along(**_SWEPT), tuple(_SWEPT), failures=True),
+    "n_law": _Figure("figures_learning", ("optimum", "scaling", "laws"), _along(training_set_size="n_train")),
+    "prediction": _Figure("figures_learning", ("prediction",), _along(**_SWEPT)),
+    "evidence": _Figure("figures_evidence", ("network_evidence",), _evidence_facts),
+    "evidence_l2": _Figure("figures_evidence", ("network_evidence",), _minimum_facts),
+    "sharpness": _Figure("figures_evidence", ("network_evidence",), _evidence_facts),
+    "laplace": _Figure("figures_evidence", ("laplace_gap",), _laplace_facts),
 }
 
 
-def figure_facts(config: Config) -> dict[str, dict[str, str]]:
+def figure_facts(config: Config) -> dict[str, Facts]:
     """The figures of a run by name, each with the values that its caption prints, as text."""
-    facts: dict[str, dict[str, str]] = {}
-    if config.linear.seeds:
-        linear = {
-            "data": config.data.name,
-            "seeds": str(config.linear.seeds),
-            "n_train": str(config.linear.n_train),
-            "n_test": f"at most {config.linear.n_test}",
-            "l2": f"{config.linear.l2_low:g} to {config.linear.l2_high:g}, {config.linear.l2_per_decade} a decade",
-        }
-        facts |= dict.fromkeys(_OF_LINEAR, linear)
-    for name, figure in _FIGURES.items():
-        if figure.experiment in config.experiments:
-            plans = experiment_plans(config, figure.experiment)
-            columns = [plan.cell.columns() for plan in plans]
-            facts[name] = {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
-                "data": config.data.name,
-                "seeds": _listed(plan.seeds for plan in plans),
-                "cooling": _listed(plan.cooling for plan in plans),
-            }
-    return facts
+    found = {name: figure.facts(config) for name, figure in _FIGURES.items()}
+    return {name: facts for name, facts in found.items() if facts is not None}
+
+
+def figure_tables(name: str) -> list[str]:
+    """The tables that a figure is drawn from, by their names under tables/."""
+    return list(_FIGURES[name].tables)
 
 
 def _listed(values: Iterable[Any]) -> str:
@@ -60,15 +181,23 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
-    """Draw one figure of `figure_facts`, from the tables `linear`, or `cells`, `optimum` and `scaling`."""
-    from bayes_sgd import figures  # here, for the workflow asks for facts whenever it plans, and matplotlib takes a second
+    """Draw one figure of `figure_facts`, from the tables that `figure_tables` names."""
+    # here, for the workflow asks for facts whenever it plans, and matplotlib takes a second
+    from bayes_sgd import figures, figures_evidence, figures_learning
 
-    function = getattr(figures, name)
-    if name in _OF_LINEAR:
-        return function(tables["linear"])
     figure = _FIGURES[name]
-    phases = ("constant", *figures.PHASES)
-    rows = pd.concat([experiment_rows(config, figure.experiment, tables["cells"], phase) for phase in phases])
-    if not figure.optima:
-        return function(rows)
-    return function(rows, tables["optimum"], tables["scaling"], failed_below=config.statistics.failed_below)
+    modules = {"figures": figures, "figures_learning": figures_learning, "figures_evidence": figures_evidence}
+    given = []
+    for table in figure.tables:
+        if table != "cells":
+            given.append(tables[table])
+            continue
+        own = [experiment for experiment in figure.experiments if experiment in config.experiments]
+        rows = [
+            experiment_rows(config, experiment, tables["cells"], phase).assign(experiment=experiment)
+            for experiment in own
+            for phase in ("constant", *figures.PHASES)
+        ]
+        given.append(pd.concat([part for part in rows if len(part)]))
+    more = {"failed_below": config.statistics.failed_below} if figure.failures else {}
+    return getattr(modules[figure.module], name)(*given, **more)

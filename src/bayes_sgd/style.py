@@ -85,11 +85,13 @@ def plain_log(axis: Axis, subs: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
 def points(
     ax: Axes, x: ArrayLike, table: pd.DataFrame, look: Look, label: str = "", scale: float = 1.0, hollow: bool = False
 ) -> None:
-    """Draw `value` with the bar from `ci_low` to `ci_high`; the bar only if the point is on the scale. `x`: (rows,)."""
+    """Draw `value` against `x` (rows,) with bars from `ci_low` to `ci_high`; on a fixed scale no bar of a point below it."""
     x = np.asarray(x, dtype=float)
     shown = np.isfinite(table["value"].to_numpy(float)) & np.isfinite(x)
     value, low, high = scale * table.loc[:, ["value", "ci_low", "ci_high"]].to_numpy(float)[shown].T
-    bars = np.nan_to_num(np.stack([value - low, high - value])).clip(min=0) * (value >= ax.get_ylim()[0])
+    bars = np.nan_to_num(np.stack([value - low, high - value])).clip(min=0)
+    if not ax.get_autoscaley_on():
+        bars = bars * (value >= ax.get_ylim()[0])
     color, marker, line = look
     face = "none" if hollow else color
     ax.errorbar(x[shown], value, yerr=bars, label=label, color=color, marker=marker, mfc=face, ls=line, elinewidth=0.9)

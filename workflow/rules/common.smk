@@ -12,7 +12,7 @@ from bayes_sgd.config import load_config
 from bayes_sgd.datasets import check_source, pool_size
 from bayes_sgd.errors import one_line
 from bayes_sgd.evidence_plan import evidence_packs, memory_mb
-from bayes_sgd.gallery import figure_facts
+from bayes_sgd.gallery import figure_facts, figure_tables
 from bayes_sgd.provenance import code_digest
 from bayes_sgd.sweep import check_pool, packs
 from bayes_sgd.tables import check_writable
@@ -92,8 +92,3 @@ def evidence_tables():
 def claims_tables(wildcards):
     """The tables that claims are judged from, where the configuration asks for them."""
     return [f"results/{RUN}/tables/{name}.csv" for name in ("cells", "scaling")] + evidence_tables()
-
-
-def figure_tables(figure):
-    """The tables that a figure is drawn from."""
-    return ["linear"] if figure in ("fig1", "fig2") else ["cells", "optimum", "scaling"]

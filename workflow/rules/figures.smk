@@ -1,7 +1,7 @@
-"""The paper's figures, each with its data beside it: a rule for each figure, because each has a caption of its own.
+"""The paper's figures and ours, each with its data beside it: a rule for each figure, because each has a caption of its own.
 
-REQUIRED INPUTS  results/<run>/tables/cells.csv, linear.csv, optimum.csv, scaling.csv
-OUTPUTS          results/<run>/figures/fig<number>.png, .svg, .csv
+REQUIRED INPUTS  results/<run>/tables/<table>.csv, those that `bayes_sgd.gallery.figure_tables` names
+OUTPUTS          results/<run>/figures/<figure>.png, .svg, .csv
 """
 
 for figure, facts in figure_facts(CONFIG).items():

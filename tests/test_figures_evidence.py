@@ -1,0 +1,214 @@
+"""The figures of evidence, curvature and of Laplace against sampling, on synthetic tables shaped like measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_figures import axes, words
+from test_figures_learning import inside
+
+from bayes_sgd import figures, figures_evidence
+from bayes_sgd.errors import UserError
+
+SIZES = (8, 11, 16, 23, 32, 64, 128, 256, 500)
+L2 = (0.01, 0.1, 1.0, 10.0)
+
+
+def evidence_table(seeds: int = 5, points: tuple[str, ...] = ("sgd", "linearized", "minimum")) -> pd.DataFrame:
+    """Nine batch sizes at N = 500, and fewer networks of other kinds; E rises with B at the SGD point alone."""
+    rng = np.random.default_rng(6)
+    rows = []
+    kinds = [(500, "200", SIZES, ("real", "random")), (1000, "200", (11, 32), ("real",)), (500, "200x200", (16,), ("real",))]
+    offset = rng.normal(0, 0.05, seeds)
+    for n, hidden, sizes, several in kinds:
+        for labels in several:
+            for b in sizes:
+                for seed in range(seeds):
+                    for point in points:
+                        found = []
+                        for l2 in L2:
+                            away = np.log10(l2 / 0.3) ** 2
+                            base = {"sgd": -2.1 + 0.03 * np.log(b / 8), "linearized": -1.2, "minimum": -1.55}[point]
+                            ratio = base + 2.8 * (labels == "random") * (point != "sgd") + 0.3 * away + offset[seed]
+                            ratio += rng.normal(0, 0.01)
+                            cost, occam = n * (ratio + np.log(10)) * 0.6, n * (ratio + np.log(10)) * 0.4
+                            accuracy = 0.87 - 0.005 * np.log(b / 16) ** 2 if labels == "real" else 0.1
+                            found.append(
+                                {
+                                    "labels": labels, "batch_size": b, "learning_rate": 0.1, "seed": seed, "point": point,
+                                    "prior_centre": "zero", "l2": l2, "cost": cost, "occam_factor": occam,
+                                    "log_evidence_ratio": ratio * n, "test_accuracy": accuracy + offset[seed] / 20,
+                                    "test_loss": (0.5 + 0.05 * away) if labels == "real" else 3 + 0.4 * (2 - np.log10(l2)),
+                                    "n_train": n, "hidden_sizes": hidden, "updates": 4000, "weight_norm": 20.0,
+                                    "train_loss": 0.01, "train_accuracy": 1.0, "top_eigenvalue": 300 * b**0.3,
+                                    "trace": 900 * b**0.4 * (1 + 0.05 * seed), "effective_parameters": 200 / l2**0.1,
+                                    "log_permutations": 863.2, "log_evidence_ratio_per_example": ratio,
+                                }
+                            )  # fmt: skip
+                        best = int(np.argmin([row["log_evidence_ratio"] for row in found]))
+                        rows += [row | {"best_l2": k == best} for k, row in enumerate(found)]
+    return pd.DataFrame(rows)
+
+
+def gap_table() -> pd.DataFrame:
+    rows = []
+    for labels in ("real", "random"):
+        for l2 in (0.001, 0.01, 0.1, 1.0, 10.0, 100.0):
+            sampled = -20 * np.exp(-(np.log10(l2) ** 2)) if labels == "real" else 10 / (1 + l2)
+            rows.append(("linear", "minimum", l2, labels, sampled + 0.3, sampled, 0.1, 0.0))
+        for l2 in (1.0, 3.0, 10.0, 30.0):
+            sampled = (-60 if labels == "real" else 5) + 3 * np.log(l2)
+            for point, off in (("sgd", 40.0), ("linearized", 12.0), ("minimum", 5.5)):
+                rows.append(("network", point, l2, labels, sampled + off, sampled, 0.5, float(np.log(120))))
+    names = ["model", "point", "l2", "labels", "log_evidence_ratio", "sampled_ratio", "sampled_error", "log_permutations"]
+    return pd.DataFrame(rows, columns=names).assign(seed=0, n_train=40)
+
+
+DRAWN: dict[str, Callable[[], figures.Drawn]] = {
+    "evidence": lambda: figures_evidence.evidence(evidence_table()),
+    "evidence_l2": lambda: figures_evidence.evidence_l2(evidence_table()),
+    "sharpness": lambda: figures_evidence.sharpness(evidence_table()),
+    "laplace": lambda: figures_evidence.laplace(gap_table()),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, figures.Drawn]:
+    return {name: draw() for name, draw in DRAWN.items()}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_nothing_lies_outside_and_every_panel_says_what_it_shows(name: str, drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn[name]
+    assert inside(figure)
+    assert any(ax.get_xlabel() for ax in figure.axes)
+    assert {"panel", "quantity", "value", "ci_low", "ci_high", "interval"} <= set(data.columns)
+    assert np.isfinite(data["value"]).all()
+
+
+def test_drawn_again_it_has_equal_bytes(tmp_path: Path) -> None:
+    for folder in ("once", "again"):
+        figures.save(*DRAWN["evidence"](), tmp_path / folder / "evidence")
+    for kind in ("png", "svg", "csv"):
+        assert (tmp_path / "once" / f"evidence.{kind}").read_bytes() == (tmp_path / "again" / f"evidence.{kind}").read_bytes()
+
+
+def test_paired_intervals_leave_out_what_a_seed_shares() -> None:
+    shared, own = np.array([0.0, 5.0, 10.0, 15.0]), np.array([[0.1, -0.1, 0.0, 0.2], [0.0, 0.1, -0.2, 0.1]])
+    values = shared + own + np.array([[1.0], [2.0]])
+    rows = pd.DataFrame([{"batch_size": 8 * 4**k, "seed": s, "e": values[k, s]} for k in (0, 1) for s in range(4)])
+    table = figures_evidence.paired(rows, "e")
+    np.testing.assert_allclose(table["value"], values.mean(1))
+    # with two batch sizes it is the paired t-interval of the difference, shared between the two
+    difference = values[1] - values[0]
+    half = 3.182446305284263 * difference.std(ddof=1) / 2 / np.sqrt(2)
+    np.testing.assert_allclose(table["ci_high"] - table["value"], half)
+    holes = pd.concat(
+        [rows[(rows["seed"] != 3) | (rows["batch_size"] == 8)], pd.DataFrame([{"batch_size": 99, "seed": 0, "e": 1.0}])]
+    )
+    table = figures_evidence.paired(holes, "e")
+    assert table["batch_size"].tolist() == [8, 32]
+    assert set(table["seeds"]) == {3}
+    assert figures_evidence.paired(rows[rows["seed"] == 0], "e")[["ci_low", "ci_high"]].isna().all(axis=None)
+
+
+def test_evidence_is_that_at_the_best_lambda_of_the_commonest_networks(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["evidence"]
+    table = evidence_table()
+    own = table[(table["n_train"] == 500) & (table["hidden_sizes"] == "200") & table["best_l2"]]
+    shown = data[data["quantity"] == "log_evidence_ratio_per_example"]
+    expected = own.groupby(["labels", "point", "batch_size"])["log_evidence_ratio_per_example"].mean()
+    np.testing.assert_allclose(shown.set_index(["labels", "point", "batch_size"])["value"].sort_index(), expected)
+    accuracy = data[(data["quantity"] == "test_accuracy") & (data["labels"] == "real")]
+    expected = own[(own["labels"] == "real") & (own["point"] == "sgd")].groupby("batch_size")["test_accuracy"].mean()
+    np.testing.assert_allclose(accuracy["value"], expected)
+    panels = axes(figure)
+    assert set(panels) == {f"{labels} {row}" for labels in ("real", "random") for row in ("top", "middle", "bottom")}
+    assert panels["real bottom"].get_xscale() == "log"
+    lines = panels["real top"].containers[0].lines[0]
+    np.testing.assert_allclose(np.asarray(lines.get_ydata(), float), 100 * expected)
+    text = words(figure)
+    assert "N = 500, hidden layers 200, ε = 0.1, 4000 updates; prior centred at zero" in text
+    assert "0: above it the null model is better" in text
+
+
+def test_bars_are_drawn_where_the_scale_is_free(drawn: dict[str, figures.Drawn]) -> None:
+    ax = axes(drawn["evidence"][0])["real middle"]
+    for container in ax.containers:
+        (segments,) = [bar.get_segments() for bar in container.lines[2]]
+        assert all(segment[1, 1] > segment[0, 1] for segment in segments)
+
+
+def test_evidence_against_lambda_is_at_a_middle_batch_size(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["evidence_l2"]
+    table = evidence_table()
+    own = table[(table["n_train"] == 500) & (table["hidden_sizes"] == "200") & (table["batch_size"] == 32)]
+    for (labels, point, l2, quantity), rows in data.groupby(["labels", "point", "l2", "quantity"]):
+        chosen = (own["labels"] == labels) & (own["point"] == point) & (own["l2"] == l2)
+        assert rows["value"].item() == pytest.approx(own.loc[chosen, str(quantity)].mean())
+    assert set(data["point"]) == {"linearized", "minimum"}
+    assert data.groupby("panel")["labels"].unique().map(list).to_dict() == {"a": ["random"], "b": ["real"]}
+    chance = next(line for line in axes(figure)["real top"].lines if line.get_label() == "chance")
+    assert np.asarray(chance.get_ydata())[0] == pytest.approx(np.log(10))
+    assert "B = 32" in words(figure)
+
+
+def test_sharpness_is_the_geometric_mean(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["sharpness"]
+    table = evidence_table()
+    own = table[(table["n_train"] == 500) & (table["hidden_sizes"] == "200") & table["best_l2"]]
+    shown = data[data["quantity"] == "trace"].set_index(["labels", "point", "batch_size"])["value"].sort_index()
+    expected = np.exp(np.log(own["trace"]).groupby([own["labels"], own["point"], own["batch_size"]]).mean())
+    np.testing.assert_allclose(shown, expected)
+    assert all(ax.get_xscale() == ax.get_yscale() == "log" for ax in figure.axes)
+
+
+def test_laplace_stands_beside_what_was_sampled(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["laplace"]
+    table = gap_table()
+    once = table.drop_duplicates(["model", "labels", "l2"]).set_index(["model", "labels", "l2"]).sort_index()
+    shown = data[data["quantity"] == "sampled_ratio"].set_index(["model", "labels", "l2"]).sort_index()
+    np.testing.assert_allclose(shown["value"], once["sampled_ratio"])
+    np.testing.assert_allclose(shown["ci_high"] - shown["value"], 1.96 * once["sampled_error"])
+    one = data[data["quantity"] == "one_mode"].set_index(["model", "labels", "l2"]).sort_index()
+    np.testing.assert_allclose(one["value"], once["sampled_ratio"] + once["log_permutations"])
+    assert set(axes(figure)) == {f"{model} {labels}" for model in ("linear", "network") for labels in ("real", "random")}
+
+
+def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -> None:
+    table = evidence_table(seeds=1, points=("sgd",))
+    for name in ("evidence", "sharpness"):
+        figures.save(*getattr(figures_evidence, name)(table), tmp_path / name)
+    few = evidence_table(seeds=3)
+    few = few[few["batch_size"] == 16]
+    broken = evidence_table(seeds=3)
+    lost = (broken["batch_size"] == 8) | ((broken["seed"] == 2) & (broken["batch_size"] == 11))
+    broken.loc[lost, ["log_evidence_ratio", "log_evidence_ratio_per_example", "test_accuracy", "trace", "cost"]] = np.nan
+    broken.loc[lost, "best_l2"] = False
+    for name in ("evidence", "evidence_l2", "sharpness"):
+        for number, rows in enumerate((few, broken, few[few["labels"] == "real"])):
+            figures.save(*getattr(figures_evidence, name)(rows), tmp_path / f"{name}{number}")
+    figures.save(*figures_evidence.laplace(gap_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace")
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda t: figures_evidence.evidence(t.drop(columns="best_l2")), "Evidence of .*: the table has no column best_l2"),
+        (lambda t: figures_evidence.evidence(t.assign(best_l2=False)), "Evidence of .*: no row is marked"),
+        (lambda t: figures_evidence.evidence(t.iloc[:0]), "Evidence of .*: the table has no rows with real or random"),
+        (lambda t: figures_evidence.evidence(pd.concat([t, t])), "two networks of one kind with the same batch_size and seed"),
+        (lambda t: figures_evidence.evidence_l2(t[t["point"] == "sgd"]), "Evidence and .*: the table has no rows at a minimum"),
+        (lambda t: figures_evidence.sharpness(t.drop(columns="trace")), "Curvature .*: the table has no column trace"),
+        (lambda t: figures_evidence.laplace(t), "Laplace's .*: the table has no column model"),
+        (lambda t: figures_evidence.laplace(gap_table().iloc[:0]), "Laplace's .*: the table has no rows"),
+    ],
+)
+def test_bad_tables_are_named_in_one_line(draw: Callable[[pd.DataFrame], figures.Drawn], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        draw(evidence_table(seeds=1))
+    assert "\n" not in str(caught.value)
