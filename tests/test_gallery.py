@@ -1,0 +1,117 @@
+"""Which figures a configuration asks for, what they are drawn from, and their captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from test_figures import rendered
+
+from bayes_sgd.config import Config, load_config
+from bayes_sgd.gallery import draw, figure_facts, figure_tables
+from bayes_sgd.sweep import experiment_plans
+
+ROOT = Path(__file__).parents[1]
+TABLES = {
+    "cells", "optimum", "scaling", "laws", "linear", "gradient_noise", "gradients", "prediction", "network_evidence",
+    "laplace_gap",
+}  # fmt: skip
+EVERY = {
+    "run": "every",
+    "seeds": 2,
+    "cooling": 10,
+    "cell": {"n_train": 50, "updates": 20},
+    "experiments": {
+        "batch_size": {"axis": "learning_rate", "grid": [{"batch_size": [4, 8, 16]}]},
+        "learning_rate": {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2, 0.4], "batch_size": [4, 8, 16]}]},
+        "training_set_size": {"axis": "n_train", "grid": [{"n_train": [50, 100], "batch_size": [4, 8]}]},
+        "momentum": {"axis": "momentum", "grid": [{"momentum": [0.5, 0.9], "batch_size": [4, 8]}]},
+        "l2": {"axis": "l2", "record": [1, 10], "grid": [{"l2": [0.0, 0.1, 5.0], "batch_size": [5, 50]}]},
+        "weighed": {"axis": "labels", "keep_weights": True, "grid": [{"labels": ["real", "random"], "batch_size": [4, 8, 50]}]},
+        "deeper": {"axis": "labels", "keep_weights": True, "grid": [{"hidden_sizes": [[9, 9]], "batch_size": [4, 8]}]},
+    },
+    "noise": {"seeds": 2},
+    "network_evidence": {"experiments": ["weighed", "deeper"]},
+}
+PAPER = {f"fig{number}" for number in range(1, 10)}
+OURS = {"noise", "noise_scale", "n_law", "prediction", "evidence", "evidence_l2", "sharpness", "laplace"}
+
+
+def changed(**parts: Any) -> Config:
+    return load_config(EVERY | parts)
+
+
+def cells(config: Config, name: str) -> pd.DataFrame:
+    """Rows for all that an experiment plans, in every phase."""
+    rows = [
+        plan.cell.columns()
+        | {
+            "data": "mnist5k", "seed": seed, "update": update, "phase": phase, "train_loss": 0.1, "test_loss": 0.4 + seed / 100,
+            "train_accuracy": 1.0, "test_accuracy": 0.9 - plan.cell.batch_size / 1e4 + seed / 1e3, "diverged": False,
+            "weight_norm": 1.0, "dead_units": 0.0,
+        }
+        for plan in experiment_plans(config, name)
+        for seed in range(plan.seeds)
+        for update, phase in plan.points
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_run_that_asks_for_everything_gets_every_figure() -> None:
+    facts = figure_facts(changed())
+    assert set(facts) == PAPER | OURS
+    for name in facts:
+        assert figure_tables(name)
+        assert set(figure_tables(name)) <= TABLES
+
+
+def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
+    assert set(figure_facts(load_config({"run": "none", "linear": {"seeds": 0}}))) == set()
+    experiments = EVERY["experiments"]
+    assert isinstance(experiments, dict)
+    no_reading = changed(experiments=experiments | {"l2": {"axis": "l2", "grid": [{"l2": [0.0, 7.0], "batch_size": [5, 50]}]}})
+    assert PAPER - set(figure_facts(no_reading)) == {"fig8"}
+    assert {"fig9", "noise"}.isdisjoint(figure_facts(changed(noise={})))
+    assert {"evidence", "evidence_l2", "sharpness", "laplace"}.isdisjoint(figure_facts(changed(network_evidence={})))
+    at_sgd = changed(network_evidence={"experiments": ["weighed"], "points": ["sgd"]})
+    assert {"evidence", "evidence_l2", "sharpness"} & set(figure_facts(at_sgd)) == {"evidence", "sharpness"}
+
+
+def test_facts_of_the_evidence_are_those_of_the_commonest_networks() -> None:
+    facts = figure_facts(changed())["evidence"]
+    assert facts["hidden_sizes"] == "200"
+    assert facts["batch_size"] == "4, 8, 50"
+    assert facts["labels"] == "random, real"
+    assert facts["seeds"] == "2"
+
+
+@pytest.mark.parametrize("name", sorted(PAPER | OURS))
+def test_captions_have_every_fact_that_they_print(name: str) -> None:
+    facts = figure_facts(changed())[name]
+    html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(facts=facts), config={}))
+    assert facts["data"] in html
+    assert "CSV file beside the figure" in html
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "claims"))
+def test_figures_of_the_configurations_that_we_ship_have_captions(file: str) -> None:
+    for name in figure_facts(load_config(ROOT / "config" / file)):
+        assert (ROOT / "workflow" / "report" / f"{name}.rst").exists()
+
+
+@pytest.mark.parametrize(("name", "experiment"), [("fig3", "l2"), ("fig8", "l2"), ("fig4", "batch_size")])
+def test_it_draws_from_the_rows_of_the_experiment(name: str, experiment: str) -> None:
+    config = changed()
+    _, data = draw(name, config, {"cells": cells(config, experiment)})
+    assert len(data)
+    assert ("cooled" in set(data.get("phase", []))) == (name == "fig4")
+
+
+def test_noise_scale_takes_all_experiments_that_there_are() -> None:
+    config = changed()
+    names = ("learning_rate", "momentum", "training_set_size")
+    table = pd.concat([cells(config, name) for name in names]).drop_duplicates()
+    assert set(draw("noise_scale", config, {"cells": table})[1]["panel"]) == set(names)
