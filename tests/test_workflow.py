@@ -37,6 +37,8 @@ TINY = {
     "statistics": {"replicates": 100},
 }
 
+FIGURES = ("fig1", "fig2", "fig4", "fig5", "noise_scale", "prediction")
+
 pytestmark = pytest.mark.workflow
 
 
@@ -111,9 +113,9 @@ def test_it_makes_tables_figures_and_provenance(finished):
     results = finished / "results" / "tiny"
     cells = pd.read_csv(results / "tables" / "cells.csv")
     assert len(cells) == 2 * (4 * 1 + 2 * 4)
-    assert {"fig1", "fig2", "fig4", "fig5"} == {path.stem for path in results.glob("figures/*.png")}
+    assert set(FIGURES) == {path.stem for path in results.glob("figures/*.png")}
     for suffix in ("png", "svg", "csv"):
-        assert len(list(results.glob(f"figures/*.{suffix}"))) == 4
+        assert len(list(results.glob(f"figures/*.{suffix}"))) == len(FIGURES)
     assert (results / "provenance.json").exists()
     claims = pd.read_csv(results / "tables" / "claims.csv").set_index("claim")
     assert claims.loc["18a", "verdict"] == "not tested"
@@ -206,7 +208,7 @@ def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone)
     training.write_text(text)
     figures = clone / "src" / "bayes_sgd" / "figures.py"
     figures.write_text(figures.read_text() + "\nMORE = 1\n")
-    assert planned(clone) == {"plot_fig1": 1, "plot_fig2": 1, "plot_fig4": 1, "plot_fig5": 1, "all": 1}
+    assert planned(clone) == {f"plot_{name}": 1 for name in FIGURES} | {"all": 1}
 
 
 def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(finished, tmp_path):
