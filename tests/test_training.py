@@ -210,8 +210,8 @@ def bits(stack: Stack, index: int) -> list[bytes]:
     return [layer.numpy().tobytes() for layer in stack.network(index)]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 5, 24])
-@pytest.mark.parametrize("hidden_sizes", [(200,), (33, 17)])
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 8, 20, 24])
+@pytest.mark.parametrize("hidden_sizes", [(200,), (33, 17), (12,), ()])
 def test_a_network_does_not_depend_on_its_stack_bit_for_bit(data, batch_size, hidden_sizes):
     torch.set_num_threads(1)
     cell = replace(CELL, batch_size=batch_size, hidden_sizes=hidden_sizes)

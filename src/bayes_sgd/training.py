@@ -150,7 +150,7 @@ class Stack:
             rows = live_rows.shape[1] if self.layers else self._inputs.shape[1]
             self.layers.append(aligned(len(networks), rows, live_rows.shape[2], live_rows))
             self.layers[-1][:, : live_rows.shape[1]] = live_rows
-            self._steps.append(torch.zeros_like(self.layers[-1]))
+            self._steps.append(aligned(len(networks), rows, live_rows.shape[2], live_rows))  # zeros_like would be dense
         size = (len(networks), cell.batch_size)
         self._images = self._inputs.new_zeros(len(networks) * cell.batch_size, self._inputs.shape[1])
         self._hidden = [aligned(*size, width + 1, like=self._inputs) for width in cell.hidden_sizes]
