@@ -199,6 +199,8 @@ class NetworkEvidenceConfig(_Model):
     """Where the evidence is taken; `minimum` costs most."""
     prior_centres: Annotated[list[Literal["zero", "initial"]], Field(min_length=1)] = ["zero"]
     """Where the prior is centred: at 0, or at the weights before training."""
+    laplace_gap: bool = False
+    """Compare Laplace's approximation with sampling, on the linear model and on a small network (tables/laplace_gap.csv)."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
     """At most so many replicates of each cell; all of them if not given."""
 

@@ -15,10 +15,13 @@ import pandas as pd
 
 from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError, one_line
+from bayes_sgd.findings import findings
 from bayes_sgd.tables import CLAIMS, read_csv, write_text
 
 RESULTS = Path("results")
-README_RUN = "quick"  # the run whose verdicts the README shows
+README_RUN = "extended"  # the run whose verdicts the README shows, and of which docs/findings.md tells
+CALIBRATION = Path("published") / "calibration.csv"
+FINDINGS = Path("docs/findings.md")
 _WIDTH = 118
 _BEGIN, _END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 
@@ -75,10 +78,10 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     for path in wanted:
         if not path.exists():
             raise UserError(f"{path}: no such file; finish the run {run!r} first")
-    tables = sorted([*source.glob("tables/*.csv"), *source.glob("figures/fig*.csv")])
+    tables = sorted([*source.glob("tables/*.csv"), *source.glob("figures/*.csv")])
     for table in tables:
         read_csv(table)
-    wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/fig*.*")})
+    wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
     fresh = target.with_name(f".{run}.part")
     shutil.rmtree(fresh, ignore_errors=True)
     for path in wanted:
@@ -162,6 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             print("\n".join(map(str, publish(given.run, given.results))))
             if given.run == README_RUN and given.results == RESULTS:
                 update_readme(Path("README.md"), RESULTS / "published" / given.run)
+                write_text(FINDINGS, findings(RESULTS / "published" / given.run, RESULTS / CALIBRATION))
         else:
             text, agree = compare(given.run, given.results)
             print(text)

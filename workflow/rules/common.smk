@@ -86,6 +86,7 @@ def evidence_tables():
     """The tables of evidence and of noise, where the configuration asks for them."""
     wanted = {"linear": LINEAR_LABELS, "network_evidence": EVIDENCE_PACKS, "invariance": INVARIANCE_CASE}
     wanted |= {"gradient_noise": CONFIG.noise.seeds, "gradients": CONFIG.noise.seeds}
+    wanted |= {"laplace_gap": CONFIG.network_evidence.laplace_gap}
     return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 
 
