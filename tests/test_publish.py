@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from conftest import ROOT
 
 from bayes_sgd.errors import UserError
-from bayes_sgd.publish import README_RUN, compare, main, publish, show, update_readme
+from bayes_sgd.findings import findings
+from bayes_sgd.publish import CALIBRATION, FINDINGS, README_RUN, compare, main, publish, show, update_readme
 from bayes_sgd.tables import CLAIMS, write_csv, write_json
 
 
@@ -125,6 +129,13 @@ def test_the_readme_shows_the_published_verdicts():
         assert f"| {row['claim']}. {row['statement']} |" in text, f"stale: run `make publish RUN={README_RUN}`"
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {row['claim']}. ")]
         assert line.endswith(f"| {row['verdict']} |"), f"stale: run `make publish RUN={README_RUN}`"
+
+
+def test_the_page_of_findings_is_that_of_the_published_tables():
+    published = Path("results") / "published"
+    text = (ROOT / FINDINGS).read_text(encoding="utf-8")
+    with contextlib.chdir(ROOT):
+        assert text == findings(published / README_RUN, Path("results") / CALIBRATION), f"stale: make publish RUN={README_RUN}"
 
 
 def test_the_readme_is_written_between_its_marks(tmp_path):
