@@ -321,12 +321,12 @@ def test_optima_are_those_of_the_table_with_the_papers_bar(
     optimum, scaling = tables("learning_rate", cells)
     table = optimum[optimum["treatment"] == "imputed"]
     shown = data[(data["quantity"] == "b_opt") & (data["treatment"] == "imputed")]
-    for estimator, low, high in (("argmax", "grid_low", "grid_high"), ("quadratic", "ci_low", "ci_high")):
+    for estimator, low, high in (("argmax", "grid_low", "grid_high"), ("cubic", "ci_low", "ci_high")):
         own, drawn = (part[part["estimator"] == estimator] for part in (table, shown))
         np.testing.assert_array_equal(drawn["value"], own["b_opt"])
         np.testing.assert_array_equal(drawn[["ci_low", "ci_high"]], own[[low, high]])
     exponents = data[data["quantity"] == "exponent"].set_index(["treatment", "estimator"])["value"]
-    scaling = scaling[scaling["estimator"].isin(["argmax", "quadratic"])]
+    scaling = scaling[scaling["estimator"].isin(["argmax", "cubic"])]
     np.testing.assert_array_equal(exponents, scaling.set_index(["treatment", "estimator"])["exponent"])
     line = data[data["quantity"] == "proportional"]
     assert np.polyfit(np.log(line["x"]), np.log(line["value"]), 1)[0] == pytest.approx(1)
@@ -344,7 +344,7 @@ def test_cooled_and_averaged_networks_stand_beside_in_hollow() -> None:
     for phase, name in figures.PHASE_NAMES.items():
         (bar,) = (bar for label, bar in series.items() if label.startswith(f"B, {name}") and "exponent" in label)
         assert bar.lines[0].get_markerfacecolor() == "none"
-        own = optimum[(optimum["phase"] == phase) & (optimum["treatment"] == "imputed") & (optimum["estimator"] == "quadratic")]
+        own = optimum[(optimum["phase"] == phase) & (optimum["treatment"] == "imputed") & (optimum["estimator"] == "cubic")]
         np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"].dropna())
         shown = data[(data["phase"] == phase) & (data["panel"] == "a")].sort_values(["learning_rate", "batch_size"])
         expected = cells[cells["phase"] == phase].groupby(["learning_rate", "batch_size"])["test_accuracy"].mean()
@@ -394,7 +394,7 @@ def test_censored_optima_are_open_triangles_and_no_interior_points() -> None:
     cells = cells[(cells["learning_rate"] != 0.025) | (cells["batch_size"] >= 8)]
     figure, data = draw("learning_rate", cells)
     ax = axes(figure)["b"]
-    for bar, estimator in zip(bars(ax), ("argmax", "quadratic"), strict=True):
+    for bar, estimator in zip(bars(ax), ("argmax", "cubic"), strict=True):
         rows = data[(data["quantity"] == "b_opt") & (data["treatment"] == "imputed") & (data["estimator"] == estimator)]
         assert len(bar.lines[0].get_xdata()) == (rows["edge"] == "").sum() < len(rows) == 5
         assert f"{(rows['edge'] == '').sum()} of 5 inside the grid" in str(bar.get_label())

@@ -93,7 +93,7 @@ def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         slope = 1.0 - 0.6 * share - 0.1 * (phase == "cooled")
         for n in sizes:
             for treatment in ("imputed", "excluded"):
-                for estimator in ("quadratic", "argmax", "cubic", "plateau"):
+                for estimator in ("cubic", "argmax", "quadratic", "plateau"):
                     best = 11 + 10 * (n / 1000) ** slope * 0.5
                     grid = 2.0 ** np.arange(1, 9.1, 0.5)
                     at = int(np.abs(np.log(grid / best)).argmin())
@@ -110,7 +110,7 @@ def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
                             "budget_fraction": share, "phase": phase, "seeds": 4,
                         }
                     )  # fmt: skip
-        for estimator in ("quadratic", "argmax", "collapse"):
+        for estimator in ("cubic", "argmax", "collapse"):
             value = slope + 0.05 * (estimator == "collapse")
             scaling.append(
                 {
@@ -156,7 +156,7 @@ def prediction_rows() -> pd.DataFrame:
                 {
                     "axis": axis, "axis_value": value, "b_opt_measured": best, "b_opt_predicted": best * off,
                     "ci_low": best * off / 1.6, "ci_high": best * off * 1.6, "extrapolated": j in (0, len(along) - 1),
-                    "experiment": name, "estimator": "quadratic", "updates": 4000, "inside": True, "steps": 0.5,
+                    "experiment": name, "estimator": "cubic", "updates": 4000, "inside": True, "steps": 0.5,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -304,7 +304,7 @@ def test_n_law_has_a_line_for_each_budget_and_hollow_ones_for_cooled(drawn: dict
     series = {str(bar.get_label()): bar for bar in bars(panels["a"]) if "updates" in str(bar.get_label())}
     budgets = ["1000", "2000", "5000", "10\u2009000"]
     assert list(series) == [*(f"{n} updates" for n in budgets), "10\u2009500 updates, cooled"]
-    table = optimum[(optimum["treatment"] == "imputed") & (optimum["estimator"] == "quadratic")]
+    table = optimum[(optimum["treatment"] == "imputed") & (optimum["estimator"] == "cubic")]
     for (label, bar), updates in zip(series.items(), (1000, 2000, 5000, 10000, 10500), strict=True):
         own = table[(table["updates"] == updates) & ~table["censored"]]
         np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"])

@@ -23,17 +23,18 @@ from matplotlib.lines import Line2D
 from bayes_sgd import style
 from bayes_sgd.errors import UserError
 from bayes_sgd.intervals import mean_interval
+from bayes_sgd.statistics import HEADLINE
 from bayes_sgd.style import BLACK, BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION, Look, below_scale, number, points, two_scales
 from bayes_sgd.tables import OPTIMUM, SCALING, write_atomically, write_csv
 
 Drawn = tuple[Figure, pd.DataFrame]
 SEEDS_95 = "95 % t-interval over seeds"
 BOOTSTRAP_95 = "95 % bootstrap interval over seeds"
-BARS = {"argmax": "next batch sizes sampled", "quadratic": BOOTSTRAP_95}
-NAMES = {"argmax": "A, highest mean on the grid", "quadratic": "B, vertex of a parabola in ln B"}
-LOOKS = {"argmax": Look(BLUE, "o", ""), "quadratic": Look(VERMILION, "D", "")}
+BARS = {"argmax": "next batch sizes sampled", HEADLINE: BOOTSTRAP_95}
+NAMES = {"argmax": "A, highest mean on the grid", HEADLINE: "B, top of a cubic in ln B"}
+LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
 # estimators and phases stand side by side, so that none hides another
-BESIDE = {"argmax": 0.97, "quadratic": 1.03, "averaged": 0.91, "cooled": 1.09}
+BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "averaged": 0.91, "cooled": 1.09}
 # the phases beside the constant ε
 PHASES = {"averaged": Look(PURPLE, "s", ":"), "cooled": Look(GREEN, "o", ":")}
 PHASE_NAMES = {"averaged": "mean of the last iterates", "cooled": "cooled: ε gone to 0"}
@@ -281,7 +282,7 @@ def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str
     need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
     shown = rows.loc[:, [sweep.axis, "update"]].drop_duplicates().astype(float)
     table = _of_phase(optimum.loc[optimum["experiment"] == sweep.experiment], phase)
-    table = table.loc[table["estimator"].isin(list(NAMES) if phase == "constant" else ["quadratic"])]
+    table = table.loc[table["estimator"].isin(list(NAMES) if phase == "constant" else [HEADLINE])]
     table = table.astype({"axis_value": float, "updates": float}).merge(
         shown, left_on=["axis_value", "updates"], right_on=[sweep.axis, "update"]
     )
@@ -298,7 +299,7 @@ def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str
 def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
     """The line of slope 1 through the interior optima of estimator B (of A if B has none): their geometric mean."""
     inside = optima.loc[(optima["edge"] == "") & (optima["treatment"] == "imputed") & np.isfinite(optima["value"])]
-    for estimator in ("quadratic", "argmax"):
+    for estimator in (HEADLINE, "argmax"):
         rows = inside.loc[inside["estimator"] == estimator]
         if len(rows):
             ends = np.array([optima["x"].min(), optima["x"].max()])
@@ -311,7 +312,7 @@ def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep, phase: 
     need(scaling, [*SCALING, "phase", "budget_fraction"], f"figure {sweep.number}: scaling")
     table = _of_phase(scaling.loc[scaling["experiment"] == sweep.experiment], phase)
     own = (table["updates"] == rows["update"].max()) & table["estimator"].isin(
-        list(NAMES) if phase == "constant" else ["quadratic"]
+        list(NAMES) if phase == "constant" else [HEADLINE]
     )
     names = ["treatment", "estimator", "exponent", "ci_low", "ci_high", "phase"]
     table = table.loc[own, names].rename(columns={"exponent": "value"})
@@ -356,7 +357,7 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
             continue
         inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
         some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
-        label = f"B, {PHASE_NAMES[phase]}{some}\n{_exponent_text(exponents, 'quadratic', phase)}"
+        label = f"B, {PHASE_NAMES[phase]}{some}\n{_exponent_text(exponents, HEADLINE, phase)}"
         points(ax, inside["x"] * BESIDE[phase], inside, look._replace(line=""), label, hollow=True)
         edges(ax, rows, BESIDE[phase], look.color)
 

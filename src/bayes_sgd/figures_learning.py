@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from bayes_sgd import style
 from bayes_sgd.errors import UserError
 from bayes_sgd.figures import BOOTSTRAP_95, EDGES, SEEDS_95, Drawn, band, edges, legend, need, over_seeds, span, two_parts
+from bayes_sgd.statistics import HEADLINE
 from bayes_sgd.style import BLACK, BLUE, GREEN, GREY, LABELS, VERMILION, Look, number, points
 from bayes_sgd.tables import OPTIMUM, SCALING
 
@@ -297,7 +298,7 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
     need(scaling, [*SCALING, "phase", "budget_fraction"], f"{what}: scaling")
     need(laws, ["experiment", "updates", "phase", "treatment", "law", "favoured"], f"{what}: laws")
     optima, exponents, favoured = (_in_n(table) for table in (optimum, scaling, laws))
-    optima = optima.loc[optima["estimator"].isin(["quadratic", "argmax"])]
+    optima = optima.loc[optima["estimator"].isin([HEADLINE, "argmax"])]
     if optima.empty:
         raise UserError(f"{what}: the table of optima has no rows for it")
     optima = optima.assign(panel="a", quantity="b_opt", edge=optima["censored_side"].fillna("").astype(str))
@@ -305,7 +306,7 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
     for end in ("low", "high"):
         optima[f"ci_{end}"] = optima[f"ci_{end}"].mask(optima["estimator"] == "argmax", optima[f"grid_{end}"])
     optima["interval"] = np.where(optima["estimator"] == "argmax", "next batch sizes sampled", BOOTSTRAP_95)
-    exponents = exponents.loc[exponents["estimator"].isin(["quadratic", "collapse"])]
+    exponents = exponents.loc[exponents["estimator"].isin([HEADLINE, "collapse"])]
     exponents = (
         exponents.rename(columns={"exponent": "value"})
         .astype({"value": float})
@@ -364,7 +365,7 @@ def _draw_n(ax: Axes, optima: pd.DataFrame) -> None:
         rows = rows.assign(x=rows["axis_value"]).sort_values("x")
         look = looks[share] if phase == "constant" else Look(VERMILION, "D", ":")
         beside = 1.045 ** (place - (len(budgets) - 1) / 2)
-        main, grid = (rows.loc[rows["estimator"] == name] for name in ("quadratic", "argmax"))
+        main, grid = (rows.loc[rows["estimator"] == name] for name in (HEADLINE, "argmax"))
         inside = main.loc[(main["edge"] == "") & np.isfinite(main["value"])]
         words = f"{span(rows['updates'], 'update')}{', cooled' if phase == 'cooled' else ''}"
         points(ax, inside["x"] * beside, inside, look, words, hollow=phase == "cooled")
@@ -393,7 +394,7 @@ def _draw_exponents(ax: Axes, exponents: pd.DataFrame, favoured: pd.DataFrame) -
         ax.text(0.5, 0.4, "no estimate of the exponent", transform=ax.transAxes, ha="center", color=GREY)
     ax.set_ylim(low, high + 0.6 * (high - low))  # room for the names of the laws
     words = {
-        "quadratic": ("through the optima", Look(VERMILION, "D", "-")),
+        HEADLINE: ("through the optima", Look(VERMILION, "D", "-")),
         "collapse": ("through whole curves", Look(BLUE, "o", "-")),
     }
     for phase in ("constant", "cooled"):
