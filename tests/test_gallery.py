@@ -34,7 +34,7 @@ EVERY = {
         "deeper": {"axis": "labels", "keep_weights": True, "grid": [{"hidden_sizes": [[9, 9]], "batch_size": [4, 8]}]},
     },
     "noise": {"seeds": 2},
-    "network_evidence": {"experiments": ["weighed", "deeper"]},
+    "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_gap": True},
 }
 PAPER = {f"fig{number}" for number in range(1, 10)}
 OURS = {"noise", "noise_scale", "n_law", "prediction", "evidence", "evidence_l2", "sharpness", "laplace"}
@@ -77,7 +77,8 @@ def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
     assert {"fig9", "noise"}.isdisjoint(figure_facts(changed(noise={})))
     assert {"evidence", "evidence_l2", "sharpness", "laplace"}.isdisjoint(figure_facts(changed(network_evidence={})))
     at_sgd = changed(network_evidence={"experiments": ["weighed"], "points": ["sgd"]})
-    assert {"evidence", "evidence_l2", "sharpness"} & set(figure_facts(at_sgd)) == {"evidence", "sharpness"}
+    assert {"evidence", "evidence_l2", "sharpness", "laplace"} & set(figure_facts(at_sgd)) == {"evidence", "sharpness"}
+    assert "laplace" in figure_facts(changed(network_evidence={"laplace_gap": True}))
 
 
 def test_facts_of_the_evidence_are_those_of_the_commonest_networks() -> None:

@@ -122,7 +122,9 @@ def _minimum_facts(config: Config) -> Facts | None:
 
 
 def _laplace_facts(config: Config) -> Facts | None:
-    return {"data": config.data.name, "initialization": config.initialization} if _evidence_facts(config) else None
+    if not config.network_evidence.laplace_gap:
+        return None
+    return {"data": config.data.name, "initialization": config.initialization}
 
 
 @dataclass(frozen=True)
