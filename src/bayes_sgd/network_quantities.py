@@ -24,6 +24,7 @@ from bayes_sgd.noise_scale import effective_learning_rate
 from bayes_sgd.optimum import ResponseCurve, aligned_accuracy, response_curves
 from bayes_sgd.quantities import Labels, Measured, NotMeasured, Tables, experiment_of, measured_as, where
 
+RANKED = 5  # batch sizes that a rank correlation or an optimum over them needs (our choice)
 Phase = Literal["constant", "cooled", "averaged"]
 Size = Literal["smallest", "largest"]
 Point = Literal["sgd", "linearized", "minimum"]
@@ -309,7 +310,7 @@ def evidence_rank(
     batch sizes at which every seed trains, for that networks which do not train are bad needs no evidence.
     """
     columns = [predictor, "sgd_test_accuracy", "weight_norm"]
-    sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train)
+    sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train, RANKED)
     a, b = _rank(x), _rank(accuracy)
     if given == "weight_norm":
         a, b = _residual(a, _rank(norm)), _residual(b, _rank(norm))
@@ -326,7 +327,7 @@ def evidence_rank(
 def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None = None) -> Measured:
     """log2 of the batch size with the lowest mean E over the one with the best mean test accuracy; bootstrap over seeds."""
     columns = ["evidence", "sgd_test_accuracy"]
-    sizes, (evidence, accuracy), size = _evidence(tables, point, "real", columns, trained=False, n_train=n_train)
+    sizes, (evidence, accuracy), size = _evidence(tables, point, "real", columns, False, n_train, RANKED)
     n = evidence.shape[1]
     draws = np.hstack([np.ones((n, 1)), seed_counts(n, tables.n_replicates, tables.rng)])
     best, right = (np.log2(sizes)[(values @ draws).argmax(axis=0)] for values in (evidence, accuracy))
