@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from bayes_sgd.statistics import HEADLINE
 from bayes_sgd.tables import read_csv
 
-Tables = dict[str, pd.DataFrame]
+Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow
 NAMES = (
     "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_gap",
     "invariance",
 )  # fmt: skip
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: Any, digits: int = 3) -> str:
     """A number with so many significant digits; a dash for none."""
     return "-" if pd.isna(value) else f"{value:.{digits}g}"
 
 
-def interval(row: pd.Series | dict, value: str = "value", low: str = "ci_low", high: str = "ci_high") -> str:
+def interval(row: Any, value: str = "value", low: str = "ci_low", high: str = "ci_high") -> str:
     """A value and its interval: 1.02 [0.97, 1.08]."""
     if pd.isna(row[value]):
         return "-"
@@ -40,7 +41,7 @@ def markdown(rows: list[list[str]], header: list[str]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _headline(table: pd.DataFrame, phase: str = "constant") -> pd.DataFrame:
+def _headline(table: Any, phase: str = "constant") -> Any:
     return table[(table["treatment"] == "imputed") & (table["phase"] == phase)]
 
 
@@ -192,7 +193,7 @@ def _laplace(tables: Tables) -> str:
     return markdown(rows, header)
 
 
-def _calibration(table: pd.DataFrame) -> str:
+def _calibration(table: Any) -> str:
     rows = [
         [
             row["axis"],
@@ -248,7 +249,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
 def findings(folder: Path, calibration: Path) -> str:
     """The text of docs/findings.md, from a folder of published tables and the table of the calibration."""
     paths = {name: folder / "tables" / f"{name}.csv" for name in NAMES}
-    tables = {name: read_csv(path) for name, path in paths.items() if path.exists()}
+    tables: Tables = {name: read_csv(path) for name, path in paths.items() if path.exists()}
     parts = [
         f"# What the {folder.name} run found\n\nEvery number here is in a table under {folder}; this page is made from them "
         "by `make publish`.\n"

@@ -11,10 +11,7 @@ rule estimate_optima:
     input:
         cells="results/{run}/tables/cells.csv",
     output:
-        **{
-            name: f"results/{{run}}/tables/{name}.csv"
-            for name in ("optimum", "scaling", "laws", "prediction", "advice")
-        },
+        **{name: f"results/{{run}}/tables/{name}.csv" for name in ("optimum", "scaling", "laws", "prediction", "advice")},
     log:
         "logs/{run}/estimate_optima.log",
     benchmark:
