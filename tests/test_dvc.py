@@ -20,7 +20,13 @@ BIN = Path(sys.executable).parent
 GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [10, 20]}]
 CONFIG = TINY | {
     "data": {"name": "mnist5k"},
-    "experiments": {"learning_rate": {"axis": "learning_rate", "grid": GRID}},
+    "experiments": {
+        "learning_rate": {"axis": "learning_rate", "grid": GRID},
+        "kept": {"axis": "labels", "keep_weights": True, "grid": [{"learning_rate": 0.1, "batch_size": 10}]},
+    },
+    # the stages name their tables, so a run under DVC has to make them
+    "network_evidence": {"experiments": ["kept"], "l2": [1.0], "points": ["sgd"], "seeds": 1},
+    "noise": {"seeds": 1, "updates": [0], "batch_sizes": [1, 10], "draws": 20},
 }
 STAGES = ["data", "train", "evidence", "analysis"]
 NOTHING = [f"Stage '{stage}' didn't change, skipping" for stage in STAGES]
