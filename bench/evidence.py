@@ -94,8 +94,8 @@ def table(found: dict[tuple[str, int, int], list]) -> pd.DataFrame:
             row[name] = of([result[name] for result in good]) if good else math.nan
         bare = [result for result in found.get(("cholesky", hidden, n_train), []) if isinstance(result, dict)]
         if bare:
-            row["time_ratio"] = row["seconds"] / median([result["seconds"] for result in bare])  # type: ignore[operator]
-            row["memory_ratio"] = row["peak_mb"] / (8 * (n_train * (CLASSES - 1)) ** 2 / 2**20)  # type: ignore[operator]
+            row["time_ratio"] = row["seconds"] / median([result["seconds"] for result in bare])
+            row["memory_ratio"] = row["peak_mb"] / (8 * (n_train * (CLASSES - 1)) ** 2 / 2**20)
         rows.append(row)
     machine = environment()
     facts = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}

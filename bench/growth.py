@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "workflow": lambda: workflow_values(1, (1, 20), 2) if quick else workflow_values(3),
     }
     values = []
-    for value in chain.from_iterable(parts[name]() for name in chosen.parts.split(",")):  # type: ignore[misc]
+    for value in chain.from_iterable(parts[name]() for name in chosen.parts.split(",")):
         row = value.row()
         print(
             f"{row['what']}, {row['setting']}: {row['value']:.4g} {row['unit']} [{row['low']:.4g}, {row['high']:.4g}]",

@@ -236,7 +236,7 @@ class Vmap(Method):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         models = [module(problem, index) for index in range(problem.networks)]
-        self.parameters, _ = stack_module_state(models)  # type: ignore[arg-type]
+        self.parameters, _ = stack_module_state(models)
         self.parameters = {name: value.detach() for name, value in self.parameters.items()}
         self.velocities = [torch.zeros_like(value) for value in self.parameters.values()]
         base = models[0]

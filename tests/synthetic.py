@@ -71,4 +71,4 @@ def make_cells(
 
 
 def experiment(axis: str = "learning_rate", **arguments: object) -> Experiment:
-    return {"axis": axis, "rows": make_cells(axis, **arguments)}  # type: ignore[arg-type]
+    return {"axis": axis, "rows": make_cells(axis, **arguments)}

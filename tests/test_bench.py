@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 
+import engine
+import growth_workflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from problem import Problem, digits, shuffled
+from values import Value
 
 BENCH = Path(__file__).parents[1] / "bench"
-sys.path.insert(0, str(BENCH))  # its files import one another, as `python bench/engine.py` does
-
-import engine  # noqa: E402
-import growth_workflow  # noqa: E402
-from problem import Problem, digits, shuffled  # noqa: E402
-from values import Value  # noqa: E402
-
 HAS_JAX = importlib.util.find_spec("jax") is not None
 
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import evidence as bench
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-
-import evidence as bench
 
 
 def trial(seconds: float, peak_mb: float) -> dict[str, float]:

@@ -102,7 +102,7 @@ def test_mnist_damaged(tmp_path: Path, file: str, how: str, gunzipped: Path, off
 
 def test_no_files_and_no_network(tmp_path: Path, offline: None) -> None:
     for name, folder in (("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")):
-        message = fails(DataConfig(name=name, raw=str(tmp_path / "raw")), tmp_path / "out")  # type: ignore[arg-type]
+        message = fails(DataConfig(name=name, raw=str(tmp_path / "raw")), tmp_path / "out")
         assert f"into {tmp_path / 'raw' / folder / 'raw'}" in message
         assert "no route to host" in message
     assert not list(tmp_path.iterdir())

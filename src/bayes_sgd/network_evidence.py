@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -412,7 +413,7 @@ def network_evidence(
     search = search or Search()
     permutations = sum(math.lgamma(layer.shape[1] + 1) for layer in weights[:-1])
     finite = all(bool(torch.isfinite(layer).all()) for layer in weights)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     workspace: Tensor | None = None
     for centre_name in prior_centres:
         centre = [torch.zeros_like(w) for w in weights] if centre_name == "zero" else initial
@@ -420,7 +421,7 @@ def network_evidence(
             workspace = _workspace(len(x), classes, x)
         problem = Problem(weights, centre, x, train_labels, classes) if finite else None
         for name in points:
-            found: list[dict[str, object]] = []
+            found: list[dict[str, Any]] = []
             try:
                 if problem is None or workspace is None:
                     raise np.linalg.LinAlgError("weights are not finite")
@@ -429,9 +430,10 @@ def network_evidence(
                     found.append({"l2": l2} | weighed | measured | _summary(point, weighed, len(x), classes))
             except np.linalg.LinAlgError:
                 found = [{"l2": l2, "converged": False} for l2 in l2_values]
-            best = min(found, key=lambda row: row.get("log_evidence_ratio", math.inf))  # type: ignore[arg-type,return-value]
+            ratios = [float(row.get("log_evidence_ratio", math.inf)) for row in found]
+            best = min(ratios)
             common = {"point": name, "prior_centre": centre_name, "log_permutations": permutations}
-            rows += [common | row | {"best_l2": row is best and "cost" in row} for row in found]
+            rows += [common | row | {"best_l2": ratio == best < math.inf} for row, ratio in zip(found, ratios, strict=True)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

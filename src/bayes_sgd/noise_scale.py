@@ -12,17 +12,34 @@ class HasNoise(Protocol):
     """What the noise scale is a function of: a cell, or a row of the table of cells."""
 
     @property
-    def learning_rate(self) -> float: ...  # noqa: D102  (fields, described in config.py)
+    def learning_rate(self) -> float:
+        """ε, per update of the mean loss."""
+        ...
+
     @property
-    def momentum(self) -> float: ...  # noqa: D102
+    def momentum(self) -> float:
+        """The coefficient m."""
+        ...
+
     @property
-    def dampening(self) -> float: ...  # noqa: D102
+    def dampening(self) -> float:
+        """As a number: 0, or m."""
+        ...
+
     @property
-    def n_train(self) -> int: ...  # noqa: D102
+    def n_train(self) -> int:
+        """N."""
+        ...
+
     @property
-    def batch_size(self) -> int: ...  # noqa: D102
+    def batch_size(self) -> int:
+        """B."""
+        ...
+
     @property
-    def sampling(self) -> str: ...  # noqa: D102
+    def sampling(self) -> str:
+        """independent, replacement or shuffle."""
+        ...
 
 
 def effective_learning_rate(learning_rate: float, momentum: float, dampening: float = 0.0) -> float:
