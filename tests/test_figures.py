@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from bayes_sgd import figures, style
+from bayes_sgd import figure_parts, figures, figures_linear, style
 from bayes_sgd.errors import UserError
 from bayes_sgd.statistics import fit_optima, optimum_table, scaling_table
 from bayes_sgd.tables import CELLS
@@ -155,7 +155,7 @@ def sweeps() -> dict[str, tuple[pd.DataFrame, Figure, pd.DataFrame]]:
 
 def test_over_seeds_is_the_groupby_of_the_input() -> None:
     cells = cells_table("learning_rate", seeds=3)
-    table = figures.over_seeds(cells, ["learning_rate", "batch_size"], ["test_accuracy"])
+    table = figure_parts.over_seeds(cells, ["learning_rate", "batch_size"], ["test_accuracy"])
     expected = cells.groupby(["learning_rate", "batch_size"])["test_accuracy"].agg(["mean", "sem", "count"]).reset_index()
     np.testing.assert_allclose(table["value"], expected["mean"])
     np.testing.assert_array_equal(table["seeds"], expected["count"])
@@ -166,7 +166,7 @@ def test_over_seeds_is_the_groupby_of_the_input() -> None:
 
 def test_over_seeds_leaves_nan_out_and_gives_one_seed_no_interval() -> None:
     rows = pd.DataFrame({"k": [1, 1, 2, 3], "seed": [0, 1, 0, 0], "y": [0.5, np.nan, 0.25, np.nan]})
-    table = figures.over_seeds(rows, ["k"], ["y"])
+    table = figure_parts.over_seeds(rows, ["k"], ["y"])
     np.testing.assert_array_equal(table["value"], [0.5, 0.25, np.nan])
     assert table["seeds"].tolist() == [1, 1, 0]
     assert table[["ci_low", "ci_high"]].isna().all(axis=None)
@@ -179,12 +179,12 @@ def test_over_seeds_leaves_nan_out_and_gives_one_seed_no_interval() -> None:
     ("draw_linear", "quantities", "labels"),
     [
         (
-            figures.fig1,
+            figures_linear.fig1,
             {"train_accuracy", "test_accuracy", "margin"},
             ("accuracy (%)", "mean margin (units of the input)"),
         ),
         (
-            figures.fig2,
+            figures_linear.fig2,
             {"train_loss", "test_loss", "log_evidence_ratio_per_example"},
             ("cross-entropy (nats per example)", "log evidence ratio E / N\n(nats per example)"),
         ),
@@ -210,7 +210,7 @@ def test_linear_figures(draw_linear: Callable[..., figures.Drawn], quantities: s
 
 
 def test_fig1_draws_percent_and_enlarges_the_true_labels() -> None:
-    figure, data = figures.fig1(linear_table())
+    figure, data = figures_linear.fig1(linear_table())
     panels = axes(figure)
     line = next(line for line in panels["a top"].lines if line.get_label() == "test accuracy")
     own = data[(data["panel"] == "a") & (data["quantity"] == "test_accuracy")]
@@ -221,7 +221,7 @@ def test_fig1_draws_percent_and_enlarges_the_true_labels() -> None:
 
 
 def test_fig2_marks_zero_chance_and_the_lowest_points() -> None:
-    figure, data = figures.fig2(linear_table())
+    figure, data = figures_linear.fig2(linear_table())
     panels = axes(figure)
     lines = {str(line.get_label()): line for line in panels["b bottom"].lines}
     assert set(lines["0: above it the null model is better"].get_ydata()) == {0}
@@ -437,7 +437,7 @@ def test_one_seed_and_one_value_of_the_axis(name: str, tmp_path: Path) -> None:
     figure, data = draw(name, cells)
     assert "means over 1 seed;" in words(figure)
     assert data.loc[data["panel"] == "a", "ci_low"].isna().all()
-    figures.save(figure, data, tmp_path / "one")
+    figure_parts.save(figure, data, tmp_path / "one")
 
 
 def test_one_seed_and_nan_in_every_figure(tmp_path: Path) -> None:
@@ -446,11 +446,11 @@ def test_one_seed_and_nan_in_every_figure(tmp_path: Path) -> None:
     cells = cells_table("learning_rate", seeds=3, records=3)
     cells.loc[cells["batch_size"] == 23, "test_accuracy"] = np.nan
     cells.loc[cells["seed"] == 1, "test_accuracy"] = np.nan
-    for number, drawn in enumerate((figures.fig1(linear), figures.fig2(linear), figures.fig4(cells))):
-        figures.save(*drawn, tmp_path / f"{number}")
+    for number, drawn in enumerate((figures_linear.fig1(linear), figures_linear.fig2(linear), figures.fig4(cells))):
+        figure_parts.save(*drawn, tmp_path / f"{number}")
     figure, data = draw("learning_rate", cells)
     assert data.loc[(data["batch_size"] == 23) & (data["treatment"] == "imputed"), "value"].isna().all()
-    figures.save(figure, data, tmp_path / "sweep")
+    figure_parts.save(figure, data, tmp_path / "sweep")
 
 
 def test_nothing_trains() -> None:
@@ -468,9 +468,9 @@ def test_bad_tables_are_named() -> None:
     cells = cells_table("learning_rate", seeds=2)
     optimum, scaling = tables("learning_rate", cells)
     with pytest.raises(UserError, match=r"Figure 1\..*: the table has no column margin"):
-        figures.fig1(linear_table(1, 1).drop(columns="margin"))
+        figures_linear.fig1(linear_table(1, 1).drop(columns="margin"))
     with pytest.raises(UserError, match=r"Figure 2\..*: the table has no rows with real or random labels"):
-        figures.fig2(linear_table(1, 1).assign(labels="random-0.2"))
+        figures_linear.fig2(linear_table(1, 1).assign(labels="random-0.2"))
     with pytest.raises(UserError, match="figure 4: the table has no rows"):
         figures.fig4(cells.iloc[:0])
     with pytest.raises(UserError, match="figure 5: two runs with the same learning_rate, batch_size and seed"):
@@ -491,7 +491,7 @@ def test_bad_tables_are_named() -> None:
 def test_save_is_deterministic_and_writes_the_data(tmp_path: Path) -> None:
     cells = cells_table("momentum", seeds=2)
     for name in ("first", "second"):
-        figures.save(*draw("momentum", cells), tmp_path / name / "fig7")
+        figure_parts.save(*draw("momentum", cells), tmp_path / name / "fig7")
     first, second = tmp_path / "first", tmp_path / "second"
     assert sorted(path.name for path in first.iterdir()) == ["fig7.csv", "fig7.json", "fig7.png", "fig7.svg"]
     for path in (path for path in first.iterdir() if path.suffix != ".json"):  # which holds the date
@@ -506,8 +506,8 @@ def test_save_is_deterministic_and_writes_the_data(tmp_path: Path) -> None:
 
 
 def test_png_has_enough_pixels(tmp_path: Path) -> None:
-    figure, data = figures.fig1(linear_table(2, 1))
-    figures.save(figure, data, tmp_path / "fig1")
+    figure, data = figures_linear.fig1(linear_table(2, 1))
+    figure_parts.save(figure, data, tmp_path / "fig1")
     header = (tmp_path / "fig1.png").read_bytes()[16:24]
     assert int.from_bytes(header[:4]) >= 150 * figure.get_size_inches()[0]
 

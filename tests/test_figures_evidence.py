@@ -11,7 +11,7 @@ import pytest
 from test_figures import axes, words
 from test_figures_learning import inside
 
-from bayes_sgd import figures, figures_evidence
+from bayes_sgd import figure_parts, figures, figures_evidence
 from bayes_sgd.errors import UserError
 
 SIZES = (8, 11, 16, 23, 32, 64, 128, 256, 500)
@@ -92,7 +92,7 @@ def test_nothing_lies_outside_and_every_panel_says_what_it_shows(name: str, draw
 
 def test_drawn_again_it_has_equal_bytes(tmp_path: Path) -> None:
     for folder in ("once", "again"):
-        figures.save(*DRAWN["evidence"](), tmp_path / folder / "evidence")
+        figure_parts.save(*DRAWN["evidence"](), tmp_path / folder / "evidence")
     for kind in ("png", "svg", "csv"):
         assert (tmp_path / "once" / f"evidence.{kind}").read_bytes() == (tmp_path / "again" / f"evidence.{kind}").read_bytes()
 
@@ -182,7 +182,7 @@ def test_laplace_stands_beside_what_was_sampled(drawn: dict[str, figures.Drawn])
 def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -> None:
     table = evidence_table(seeds=1, points=("sgd",))
     for name in ("evidence", "sharpness"):
-        figures.save(*getattr(figures_evidence, name)(table), tmp_path / name)
+        figure_parts.save(*getattr(figures_evidence, name)(table), tmp_path / name)
     few = evidence_table(seeds=3)
     few = few[few["batch_size"] == 16]
     broken = evidence_table(seeds=3)
@@ -191,8 +191,10 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
     broken.loc[lost, "best_l2"] = False
     for name in ("evidence", "evidence_l2", "sharpness"):
         for number, rows in enumerate((few, broken, few[few["labels"] == "real"])):
-            figures.save(*getattr(figures_evidence, name)(rows), tmp_path / f"{name}{number}")
-    figures.save(*figures_evidence.laplace(gap_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace")
+            figure_parts.save(*getattr(figures_evidence, name)(rows), tmp_path / f"{name}{number}")
+    figure_parts.save(
+        *figures_evidence.laplace(gap_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace"
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from test_figures import axes, bars, cells_table, words
 
-from bayes_sgd import figures, figures_learning
+from bayes_sgd import figure_parts, figures, figures_laws, figures_learning, figures_noise
 from bayes_sgd.errors import UserError
 
 RECORDED = (1, 10, 20, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 6000)
@@ -47,7 +47,7 @@ def noise_table(seeds: int = 4, n: int = 1000) -> pd.DataFrame:
     for update in (0, 300):
         for seed in range(seeds):
             total = 50 + seed
-            for sampling in figures_learning.SAMPLERS:
+            for sampling in figures_noise.SAMPLERS:
                 for b in (1, 3, 10, 30, 100, 1000):
                     share = (1 - 1 / n) / b if sampling == "replacement" else 1 / b - 1 / n
                     error, per_epoch = total / b / 60, n // b
@@ -132,7 +132,7 @@ def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 def sweep_cells(seeds: int = 3) -> pd.DataFrame:
     """The three experiments, each with its noise scale."""
     parts = []
-    for name in figures_learning.EXPERIMENTS:
+    for name in figures_laws.EXPERIMENTS:
         cells = cells_table(name, seeds=seeds, records=2)
         rate = cells["learning_rate"] / (1 - cells["momentum"])
         parts.append(cells.assign(experiment=name, noise_scale=rate * (cells["n_train"] / cells["batch_size"] - 1)))
@@ -165,11 +165,11 @@ def prediction_rows() -> pd.DataFrame:
 DRAWN: dict[str, Callable[[], figures.Drawn]] = {
     "fig3": lambda: figures_learning.fig3(l2_table()),
     "fig8": lambda: figures_learning.fig8(l2_table()),
-    "fig9": lambda: figures_learning.fig9(gradients_table(), noise_table()),
-    "noise": lambda: figures_learning.noise(noise_table()),
-    "n_law": lambda: figures_learning.n_law(*law_tables()),
-    "noise_scale": lambda: figures_learning.noise_scale(sweep_cells()),
-    "prediction": lambda: figures_learning.prediction(prediction_rows()),
+    "fig9": lambda: figures_noise.fig9(gradients_table(), noise_table()),
+    "noise": lambda: figures_noise.noise(noise_table()),
+    "n_law": lambda: figures_laws.n_law(*law_tables()),
+    "noise_scale": lambda: figures_laws.noise_scale(sweep_cells()),
+    "prediction": lambda: figures_laws.prediction(prediction_rows()),
 }
 
 
@@ -198,8 +198,8 @@ def test_nothing_lies_outside_and_axes_are_labelled(name: str, drawn: dict[str, 
 
 @pytest.mark.parametrize("name", ["fig3", "n_law"])
 def test_drawn_again_it_has_equal_bytes(name: str, drawn: dict[str, figures.Drawn], tmp_path: Path) -> None:
-    figures.save(*DRAWN[name](), tmp_path / "once" / name)
-    figures.save(*DRAWN[name](), tmp_path / "again" / name)
+    figure_parts.save(*DRAWN[name](), tmp_path / "once" / name)
+    figure_parts.save(*DRAWN[name](), tmp_path / "again" / name)
     for kind in ("png", "svg", "csv"):
         assert (tmp_path / "once" / f"{name}.{kind}").read_bytes() == (tmp_path / "again" / f"{name}.{kind}").read_bytes()
 
@@ -288,10 +288,10 @@ def test_noise_ratio_is_the_tables_and_lag_is_in_units_of_the_prediction(drawn: 
 def test_noise_at_one_update_and_with_one_seed(tmp_path: Path) -> None:
     noise = noise_table(seeds=1)
     noise = noise[noise["update"] == 0]
-    figures.save(*figures_learning.noise(noise), tmp_path / "noise")
-    figure, data = figures_learning.fig9(gradients_table().assign(gradient=0.0), noise.assign(skewness=np.nan))
+    figure_parts.save(*figures_noise.noise(noise), tmp_path / "noise")
+    figure, data = figures_noise.fig9(gradients_table().assign(gradient=0.0), noise.assign(skewness=np.nan))
     assert "skewness" not in set(data["quantity"])
-    figures.save(figure, data, tmp_path / "fig9")
+    figure_parts.save(figure, data, tmp_path / "fig9")
 
 
 # ------------------------------------------------------------------------------------------------ the law in N
@@ -325,11 +325,11 @@ def test_n_law_has_a_line_for_each_budget_and_hollow_ones_for_cooled(drawn: dict
 def test_n_law_without_exponents_or_laws_says_so(tmp_path: Path) -> None:
     optimum, scaling, laws = law_tables()
     for few in (scaling.assign(exponent=np.nan, ci_low=np.nan, ci_high=np.nan), scaling.iloc[:0].astype(object)):
-        figure, data = figures_learning.n_law(optimum, few, laws.iloc[:0].astype(object))
+        figure, data = figures_laws.n_law(optimum, few, laws.iloc[:0].astype(object))
         assert "no estimate of the exponent" in words(figure)
-        figures.save(figure, data, tmp_path / "n_law")
+        figure_parts.save(figure, data, tmp_path / "n_law")
     censored = optimum.assign(b_opt=np.nan, ci_low=np.nan, ci_high=np.nan, censored=True, censored_side="below")
-    figures.save(*figures_learning.n_law(censored, scaling, laws), tmp_path / "censored")
+    figure_parts.save(*figures_laws.n_law(censored, scaling, laws), tmp_path / "censored")
 
 
 # ------------------------------------------------------------------------------------------------ noise scale, prediction
@@ -339,8 +339,8 @@ def test_noise_scale_draws_what_trains_at_the_end_against_g(drawn: dict[str, fig
     figure, data = drawn["noise_scale"]
     cells = sweep_cells()
     panels = axes(figure)
-    assert set(panels) == set(figures_learning.EXPERIMENTS)
-    for name, axis in figures_learning.EXPERIMENTS.items():
+    assert set(panels) == set(figures_laws.EXPERIMENTS)
+    for name, axis in figures_laws.EXPERIMENTS.items():
         own = cells[(cells["experiment"] == name) & (cells["update"] == 4000)]
         failed = own["diverged"] | (own["train_accuracy"] < 0.5)
         trains = ~failed.groupby([own[axis], own["batch_size"]]).transform("any") & (own["noise_scale"] > 0)
@@ -353,7 +353,7 @@ def test_noise_scale_draws_what_trains_at_the_end_against_g(drawn: dict[str, fig
 
 
 def test_noise_scale_where_nothing_trains_says_so() -> None:
-    figure, data = figures_learning.noise_scale(sweep_cells(1).assign(diverged=True))
+    figure, data = figures_laws.noise_scale(sweep_cells(1).assign(diverged=True))
     assert "no batch size at which every network trains" in words(figure)
     assert data.empty
 
@@ -373,7 +373,7 @@ def test_prediction_stands_beside_the_identity(drawn: dict[str, figures.Drawn]) 
     text = words(figure)
     assert "90 % prediction intervals; 15 of 15 intervals hold" in text
     assert "N = 60\u2009000" in text
-    empty, data = figures_learning.prediction(table.iloc[:0].astype(object))
+    empty, data = figures_laws.prediction(table.iloc[:0].astype(object))
     assert "nothing to predict" in words(empty)
     assert data.empty
 
@@ -393,27 +393,27 @@ def test_prediction_stands_beside_the_identity(drawn: dict[str, figures.Drawn]) 
             r"Figure 3\..*: rows of more than one n_train",
         ),
         (
-            lambda: figures_learning.fig9(gradients_table().iloc[:0], noise_table(1)),
+            lambda: figures_noise.fig9(gradients_table().iloc[:0], noise_table(1)),
             r"Figure 9\..*: the table has no rows for it",
         ),
         (
-            lambda: figures_learning.fig9(gradients_table(), noise_table(1).drop(columns="skewness")),
+            lambda: figures_noise.fig9(gradients_table(), noise_table(1).drop(columns="skewness")),
             r"Figure 9\..*: gradient_noise: the table has no column skewness",
         ),
-        (lambda: figures_learning.noise(noise_table(1).iloc[:0]), "Noise of .*: the table has no rows"),
-        (lambda: figures_learning.noise(noise_table(1).drop(columns="ratio")), "Noise of .* has no column ratio"),
-        (lambda: figures_learning.n_law(law_tables()[0].iloc[:0], *law_tables()[1:]), "How the .*: the table of optima"),
+        (lambda: figures_noise.noise(noise_table(1).iloc[:0]), "Noise of .*: the table has no rows"),
+        (lambda: figures_noise.noise(noise_table(1).drop(columns="ratio")), "Noise of .* has no column ratio"),
+        (lambda: figures_laws.n_law(law_tables()[0].iloc[:0], *law_tables()[1:]), "How the .*: the table of optima"),
         (
-            lambda: figures_learning.n_law(*law_tables()[:2], law_tables()[2].drop(columns="favoured")),
+            lambda: figures_laws.n_law(*law_tables()[:2], law_tables()[2].drop(columns="favoured")),
             "How the .*: laws: the table has no column favoured",
         ),
         (
-            lambda: figures_learning.noise_scale(sweep_cells(1).assign(experiment="other")),
+            lambda: figures_laws.noise_scale(sweep_cells(1).assign(experiment="other")),
             "Test accuracy .*: the table has no rows for it",
         ),
         (lambda: figures_learning.fig3(pd.concat([l2_table(1), l2_table(1)])), r"Figure 3\..*: two runs with the same l2"),
-        (lambda: figures_learning.noise_scale(cells_table("momentum", 1)), "Test accuracy .* has no column experiment"),
-        (lambda: figures_learning.prediction(prediction_rows().drop(columns="inside")), "Optimal .* has no column inside"),
+        (lambda: figures_laws.noise_scale(cells_table("momentum", 1)), "Test accuracy .* has no column experiment"),
+        (lambda: figures_laws.prediction(prediction_rows().drop(columns="inside")), "Optimal .* has no column inside"),
     ],
 )
 def test_bad_tables_are_named_in_one_line(draw: Callable[[], figures.Drawn], message: str) -> None:

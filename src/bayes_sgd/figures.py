@@ -1,4 +1,4 @@
-"""Figures 1, 2 and 4-7 of the paper: takes tables (linear, cells, optimum, scaling), gives a figure and the data in it.
+"""Figures 4-7 of the paper: takes the tables cells, optimum and scaling, gives a figure and the data in it.
 
 Nothing is estimated here: a figure shows means over seeds with 95 % t-intervals, and optima and exponents as the tables
 give them. Figures 4-7 are of networks trained at a constant ε; hollow markers beside them show the same networks after ε has
@@ -9,27 +9,34 @@ is, and in figures 4-7 `phase`. Accuracies are in [0, 1] in the data and in % on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.lines import Line2D
 
 from bayes_sgd import style
 from bayes_sgd.errors import UserError
-from bayes_sgd.intervals import mean_interval
+from bayes_sgd.figure_parts import (
+    BOOTSTRAP_95,
+    EDGES,
+    SEEDS_95,
+    TEST,
+    TRAIN,
+    Drawn,
+    edges,
+    legend,
+    need,
+    over_seeds,
+    span,
+    two_parts,
+)
 from bayes_sgd.statistics import HEADLINE
-from bayes_sgd.style import BLACK, BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION, Look, below_scale, number, points, two_scales
-from bayes_sgd.tables import OPTIMUM, SCALING, write_atomically, write_csv
+from bayes_sgd.style import BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION, Look, below_scale, number, points, two_scales
+from bayes_sgd.tables import OPTIMUM, SCALING
 
-Drawn = tuple[Figure, pd.DataFrame]
-SEEDS_95 = "95 % t-interval over seeds"
-BOOTSTRAP_95 = "95 % bootstrap interval over seeds"
 BARS = {"argmax": "next batch sizes sampled", HEADLINE: BOOTSTRAP_95}
 NAMES = {"argmax": "A, highest mean on the grid", HEADLINE: "B, top of a cubic in ln B"}
 LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
@@ -38,8 +45,6 @@ BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "averaged": 0.91, "cooled": 1.09}
 # the phases beside the constant ε
 PHASES = {"averaged": Look(PURPLE, "s", ":"), "cooled": Look(GREEN, "o", ":")}
 PHASE_NAMES = {"averaged": "mean of the last iterates", "cooled": "cooled: ε gone to 0"}
-EDGES = {"above": ("^", "censored: this B or above"), "below": ("v", "censored: this B or below")}
-TRAIN, TEST, ONLY = Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"), Look(BLACK, "^", "-")
 
 
 class _Sweep(NamedTuple):
@@ -49,110 +54,6 @@ class _Sweep(NamedTuple):
     experiment: str
     axis: str
     symbol: str
-
-
-def need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    """Refuse a table that lacks a column, in one line that begins with `what`."""
-    for name in columns:
-        if name not in frame.columns:
-            raise UserError(f"{what}: the table has no column {name}")
-
-
-def over_seeds(rows: pd.DataFrame, keys: list[str], quantities: list[str]) -> pd.DataFrame:
-    """Means over seeds, a row for each combination of `keys` and each of `quantities`; NaN is left out.
-
-    Returns:
-        The keys, `quantity`, `value` (the mean), `ci_low`, `ci_high` (95 % t-interval, NaN with a single seed), `seeds`
-        (how many values are not NaN), `interval`.
-    """
-    long = rows.melt(id_vars=keys, value_vars=quantities, var_name="quantity", value_name="value")
-    groups = long.groupby([*keys, "quantity"], sort=True)["value"]
-    means = [(*cast(tuple, key), *mean_interval(values.to_numpy(float))) for key, values in groups]
-    table = pd.DataFrame(means, columns=[*keys, "quantity", "value", "ci_low", "ci_high", "seeds"])
-    return table.assign(interval=SEEDS_95)
-
-
-def span(values: Any, noun: str) -> str:
-    """How many, in words: "6 seeds", "2000 to 4000 updates"."""
-    low, high = int(values.min()), int(values.max())
-    return f"{number(low)} to {number(high)} {noun}s" if low != high else f"{number(high)} {noun}{'s' * (high != 1)}"
-
-
-def band(
-    ax: Axes, table: pd.DataFrame, quantity: str, look: Look, label: str, scale: float = 1.0, x: str = "l2"
-) -> pd.DataFrame:
-    """Draw a quantity against the column `x`, its interval as a band: bars would hide one another on a dense grid."""
-    rows = table.loc[table["quantity"] == quantity]
-    color, marker, line = look
-    ax.plot(rows[x], scale * rows["value"], color=color, ls=line, marker=marker, ms=3, label=label)
-    ax.fill_between(rows[x], scale * rows["ci_low"], scale * rows["ci_high"], color=color, alpha=0.2, lw=0)
-    return rows
-
-
-def _linear(linear: pd.DataFrame, title: str, quantities: list[str], labels: list[str]) -> tuple[Figure, pd.DataFrame, list]:
-    """The means, and two rows of panels, each pair with its part of the means: (a) random labels, (b) true ones."""
-    need(linear, ["labels", "l2", "seed", *quantities], title)
-    data = over_seeds(linear.loc[linear["labels"].isin(["random", "real"])], ["labels", "l2"], quantities)
-    if data.empty:
-        raise UserError(f"{title}: the table has no rows with real or random labels")
-    data = data.assign(panel=np.where(data["labels"] == "random", "a", "b"))
-    figure = Figure(figsize=(8.6, 5.6), layout="constrained")
-    figure.suptitle(f"{title}\nlines: means over {span(data['seeds'], 'seed')}; bands: {SEEDS_95}", x=0.01, ha="left")
-    axes = figure.subplots(2, 2, sharex=True, sharey="row")
-    panels = []
-    for column, (panel, words) in enumerate([("a", "random labels"), ("b", "informative (true) labels")]):
-        top, bottom = axes[:, column]
-        top.set(xscale="log", title=f"({panel}) {words}", label=f"{panel} top")
-        bottom.set(xlabel=LABELS["l2"], label=f"{panel} bottom")
-        axes[column, 0].set_ylabel(labels[column])
-        panels.append((top, bottom, data.loc[data["panel"] == panel]))
-    return figure, data, panels
-
-
-def fig1(linear: pd.DataFrame) -> Drawn:
-    """Accuracies and mean margin of the linear model against λ: (a) random, (b) informative labels."""
-    title, quantities = "Figure 1. Linear model: accuracy and margin", ["train_accuracy", "test_accuracy", "margin"]
-    with rc_context(style.RC):
-        figure, data, panels = _linear(linear, title, quantities, [LABELS["accuracy"], LABELS["margin"]])
-        top, bottom, table = panels[1]
-        inset = top.inset_axes((0.14, 0.14, 0.84, 0.6), xscale="log", title="the same, enlarged", label="b enlarged")
-        for ax, own in ((panels[0][0], panels[0][2]), (top, table), (inset, table)):
-            band(ax, own, "train_accuracy", TRAIN, "training accuracy", 100)
-            band(ax, own, "test_accuracy", TEST, "test accuracy", 100)
-        for _, ax, own in panels:
-            band(ax, own, "margin", ONLY, "mean margin, training set")
-        bottom.set_yscale("log")  # the margins of random labels are far smaller
-        style.plain_log(bottom.yaxis)
-        panels[0][0].legend()
-        bottom.legend(loc="lower right")
-    return figure, data
-
-
-def fig2(linear: pd.DataFrame) -> Drawn:
-    """Cross-entropies and log evidence ratio of the linear model against λ: (a) random, (b) informative labels."""
-    title, evidence = "Figure 2. Linear model: cross-entropy and log evidence ratio", "log_evidence_ratio_per_example"
-    with rc_context(style.RC):
-        labels = [LABELS["loss"], LABELS[evidence]]
-        figure, data, panels = _linear(linear, title, ["train_loss", "test_loss", evidence], labels)
-        for top, bottom, table in panels:
-            band(top, table, "train_loss", TRAIN, "training")
-            tested = band(top, table, "test_loss", TEST, "test")
-            weighed = band(bottom, table, evidence, ONLY, "E / N")
-            top.axhline(np.log(2), color=GREY, ls=":", lw=1.2, label="ln 2: chance")
-            bottom.axhline(0, color=BLACK, lw=0.9, label="0: above it the null model is better")
-            bottom.axhline(-np.log(2), color=GREY, ls=":", lw=1.2, label="−ln 2: the lowest possible")
-            for ax, rows in ((top, tested), (bottom, weighed)):
-                star = rows.nsmallest(1, "value")
-                ax.plot(star["l2"], star["value"], "*", ms=13, mfc="none", mec=BLACK, label="lowest mean")
-        top, bottom, table = panels[1]
-        inset = bottom.inset_axes((0.2, 0.5, 0.78, 0.36), xscale="log", title="enlarged", label="b enlarged")
-        best = table.loc[table["quantity"] == evidence].nsmallest(1, "value")["l2"].max()
-        band(inset, table.loc[table["l2"] <= 10 * best], evidence, ONLY, "")
-        lowest = data.loc[(data["quantity"] == "test_loss") & (data["value"] > 0), "value"].min()
-        top.set(yscale="log", ylim=(lowest / 3 if lowest > 0 else None, None))  # training loss goes to 0, out of view
-        top.legend(loc="upper left")
-        panels[0][1].legend(loc="upper right")
-    return figure, data
 
 
 def _of_phase(table: pd.DataFrame, phase: str) -> pd.DataFrame:
@@ -185,21 +86,6 @@ def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
         return 0.0, 100.0
     low, high = 100 * min(values.min() for values in right), 100 * best
     return max(0.0, low - 0.25 * (high - low) - 0.3), min(100.5, high + 0.2 * (high - low) + 0.3)
-
-
-def legend(part: FigureBase, ax: Axes, columns: int, more: Iterable[Any] = ()) -> None:
-    """One legend below a part of the figure, of what is drawn in `ax` and `more`, each label once."""
-    handles = sorted([*ax.get_legend_handles_labels()[0], *more], key=lambda handle: isinstance(handle, Line2D))
-    unique = {str(handle.get_label()): handle for handle in handles}
-    part.legend(handles=list(unique.values()), loc="outside lower left", ncols=columns, columnspacing=1.2)
-
-
-def two_parts(title: str, means: str, ratios: tuple[float, float], height: float = 5.6) -> tuple[Figure, SubFigure, SubFigure]:
-    """A figure with a title and a line on its means and bars, in two parts side by side; `height` in inches."""
-    figure = Figure(figsize=(10.4, height), layout="constrained")
-    figure.suptitle(f"{title}\n{means}", x=0.01, ha="left")
-    grid = figure.add_gridspec(1, 2, width_ratios=ratios)
-    return figure, figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
 
 
 def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
@@ -327,13 +213,6 @@ def _exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = "consta
     return "exponent: no estimate"
 
 
-def edges(ax: Axes, rows: pd.DataFrame, beside: float, color: str) -> None:
-    """Draw censored optima, whose column `edge` is not empty, as open triangles at the best batch size sampled."""
-    for edge, (marker, _) in EDGES.items():
-        at = rows.loc[rows["edge"] == edge]
-        ax.plot(at["x"] * beside, at["value"], marker, mfc="none", mec=color, ms=8, label=f"_{edge}")
-
-
 def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> None:
     low, high = ax.get_ylim()  # an end of 0 or inf, where the data sets no bound, is drawn to the edge
     optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
@@ -423,17 +302,3 @@ def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd
             upper.tick_params(which="minor", top=False)
             upper.set_xlabel("momentum coefficient m")
     return figure, data
-
-
-def save(figure: Figure, data: pd.DataFrame, stem: Path, made_by: Mapping[str, Any] | None = None) -> None:
-    """Write `stem`.png, .svg and .csv, each whole or not at all; the same drawing gives the same bytes.
-
-    Beside the .csv goes a .json that says what made it (`made_by`), and when.
-    """
-    with rc_context(style.RC):
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-            write_atomically(
-                stem.with_name(f"{stem.name}.{kind}"),
-                lambda file, kind=kind, metadata=metadata: figure.savefig(file, format=kind, metadata=metadata),
-            )
-    write_csv(stem.with_name(f"{stem.name}.csv"), data, ("panel",), made_by)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from bayes_sgd import style
 from bayes_sgd.errors import UserError
-from bayes_sgd.figures import SEEDS_95, Drawn, band, legend, need, over_seeds, span
+from bayes_sgd.figure_parts import SEEDS_95, Drawn, band, legend, need, over_seeds, span
 from bayes_sgd.intervals import mean_interval
 from bayes_sgd.style import BLACK, BLUE, GREEN, GREY, LABELS, ORANGE, PURPLE, VERMILION, Look, number, points
 

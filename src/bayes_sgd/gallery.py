@@ -147,19 +147,19 @@ def _sweep(experiment: str) -> _Figure:
 
 _SWEPT = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}
 _FIGURES = {
-    "fig1": _Figure("figures", ("linear",), _linear_facts),
-    "fig2": _Figure("figures", ("linear",), _linear_facts),
+    "fig1": _Figure("figures_linear", ("linear",), _linear_facts),
+    "fig2": _Figure("figures_linear", ("linear",), _linear_facts),
     "fig3": _Figure("figures_learning", ("cells",), _l2_facts(lambda n: [0.0]), ("l2",)),
     "fig4": _Figure("figures", ("cells",), _of("batch_size"), ("batch_size",)),
     "fig5": _sweep("learning_rate"),
     "fig6": _sweep("training_set_size"),
     "fig7": _sweep("momentum"),
     "fig8": _Figure("figures_learning", ("cells",), _l2_facts(lambda n: [0.1, 0.1 * n]), ("l2",)),
-    "fig9": _Figure("figures_learning", ("gradients", "gradient_noise"), _noise_facts),
-    "noise": _Figure("figures_learning", ("gradient_noise",), _noise_facts),
-    "noise_scale": _Figure("figures_learning", ("cells",), _along(**_SWEPT), tuple(_SWEPT), failures=True),
-    "n_law": _Figure("figures_learning", ("optimum", "scaling", "laws"), _along(training_set_size="n_train")),
-    "prediction": _Figure("figures_learning", ("prediction",), _along(**_SWEPT)),
+    "fig9": _Figure("figures_noise", ("gradients", "gradient_noise"), _noise_facts),
+    "noise": _Figure("figures_noise", ("gradient_noise",), _noise_facts),
+    "noise_scale": _Figure("figures_laws", ("cells",), _along(**_SWEPT), tuple(_SWEPT), failures=True),
+    "n_law": _Figure("figures_laws", ("optimum", "scaling", "laws"), _along(training_set_size="n_train")),
+    "prediction": _Figure("figures_laws", ("prediction",), _along(**_SWEPT)),
     "evidence": _Figure("figures_evidence", ("network_evidence",), _evidence_facts),
     "evidence_l2": _Figure("figures_evidence", ("network_evidence",), _minimum_facts),
     "sharpness": _Figure("figures_evidence", ("network_evidence",), _evidence_facts),
@@ -185,10 +185,11 @@ def _listed(values: Iterable[Any]) -> str:
 def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """Draw one figure of `figure_facts`, from the tables that `figure_tables` names."""
     # here, for the workflow asks for facts whenever it plans, and matplotlib takes a second
-    from bayes_sgd import figures, figures_evidence, figures_learning
+    from bayes_sgd import figures, figures_evidence, figures_laws, figures_learning, figures_linear, figures_noise
 
     figure = _FIGURES[name]
-    modules = {"figures": figures, "figures_learning": figures_learning, "figures_evidence": figures_evidence}
+    drawers = (figures, figures_evidence, figures_laws, figures_learning, figures_linear, figures_noise)
+    modules = {module.__name__.rpartition(".")[2]: module for module in drawers}
     given = []
     for table in figure.tables:
         if table != "cells":
