@@ -14,8 +14,9 @@ import warnings
 from pathlib import Path
 
 import torch
+from modules import as_module
 from problem import Problem, digits
-from torch import Tensor, nn
+from torch import nn
 
 from bayes_sgd.curvature import Factor
 from bayes_sgd.network_evidence import network_evidence
@@ -41,18 +42,6 @@ def forget_peak() -> None:
         peak.write_text("5", encoding="ascii")
 
 
-def sequential(layers: list[Tensor]) -> nn.Sequential:
-    """The network as a module, for the rivals."""
-    modules: list[nn.Module] = []
-    for layer in layers:
-        linear = nn.Linear(layer.shape[0] - 1, layer.shape[1], dtype=torch.float64)
-        with torch.no_grad():
-            linear.weight.copy_(layer[:-1].T)
-            linear.bias.copy_(layer[-1])
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
-
-
 method, hidden, n_train = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 data = digits(1)
 problem = Problem(data, (hidden,), min(32, n_train), 1, n_train=n_train, rate=0.05)
@@ -61,7 +50,7 @@ layers = [layer.double() for layer in trained]
 chosen = data.subsets[0, :n_train]
 x, y = data.train_inputs[chosen].double(), data.train_labels[0, chosen]
 x_test, y_test = data.test_inputs.double(), data.test_labels[0]
-model = sequential(layers)
+model = as_module(layers)
 log_determinant = math.nan
 if method == "laplace":
     with warnings.catch_warnings():

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import ClassVar
 
 import torch
+from modules import as_module
 from problem import Problem, shuffled
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
@@ -77,16 +78,6 @@ class Ours(Method):
         return stack.network(place)
 
 
-def module(problem: Problem, index: int) -> nn.Sequential:
-    """A network as most people write it, with the problem's initial weights."""
-    parts: list[nn.Module] = []
-    for layer in problem.layers(index):
-        linear = nn.Linear(layer.shape[0] - 1, layer.shape[1])
-        linear.load_state_dict({"weight": layer[:-1].T, "bias": layer[-1]})
-        parts += [linear, nn.ReLU()]
-    return nn.Sequential(*parts[:-1])
-
-
 def joined(layers: Layers) -> list[Tensor]:
     """Weights and biases as the product keeps them."""
     return [torch.cat([weight.T, bias[None]]).detach() for weight, bias in layers]
@@ -125,7 +116,7 @@ class Indexed(_OneByOne):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self.models = [module(problem, index) for index in range(problem.networks)]
+        self.models = [as_module(problem.layers(index)) for index in range(problem.networks)]
         self.optimizers = [
             torch.optim.SGD(model.parameters(), lr=problem.rate, momentum=problem.momentum, fused=True) for model in self.models
         ]
@@ -235,7 +226,7 @@ class Vmap(Method):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        models = [module(problem, index) for index in range(problem.networks)]
+        models = [as_module(problem.layers(index)) for index in range(problem.networks)]
         self.parameters, _ = stack_module_state(models)
         self.parameters = {name: value.detach() for name, value in self.parameters.items()}
         self.velocities = [torch.zeros_like(value) for value in self.parameters.values()]

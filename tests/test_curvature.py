@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from modules import as_module
 from torch import Tensor, nn
 
 from bayes_sgd import curvature
@@ -55,17 +56,6 @@ def dense_ggn(layers: list[Tensor], inputs: Tensor) -> Tensor:
 
 def whole(lower: Tensor) -> Tensor:
     return lower.tril() + lower.tril(-1).T
-
-
-def sequential(layers: list[Tensor]) -> nn.Sequential:
-    modules: list[nn.Module] = []
-    for layer in layers:
-        linear = nn.Linear(layer.shape[0] - 1, layer.shape[1], dtype=torch.float64)
-        with torch.no_grad():
-            linear.weight.copy_(layer[:-1].T)
-            linear.bias.copy_(layer[-1])
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0, 300.0])
@@ -164,7 +154,7 @@ def test_laplace_torch_finds_the_same_evidence(hidden: tuple[int, ...]) -> None:
         layers, inputs, labels = network(hidden)
         l2 = 0.4
         loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs[:, :-1], labels), batch_size=N)
-        witness = FullLaplace(sequential(layers), "classification", prior_precision=torch.tensor([l2], dtype=torch.float64))
+        witness = FullLaplace(as_module(layers), "classification", prior_precision=torch.tensor([l2], dtype=torch.float64))
         witness.fit(loader)
         theirs = -float(witness.log_marginal_likelihood())
     at = Linearization(layers, inputs)
@@ -179,7 +169,7 @@ def test_curvlinops_finds_the_same_matrix(hidden: tuple[int, ...]) -> None:
     from curvlinops import GGNLinearOperator
 
     layers, inputs, labels = network(hidden)
-    model = sequential(layers)
+    model = as_module(layers)
     operator = GGNLinearOperator(
         model, nn.CrossEntropyLoss(reduction="sum"), list(model.parameters()), [(inputs[:, :-1], labels)]
     )

@@ -13,11 +13,11 @@ from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig, NetworkEvidenceConfig, load_config
 from bayes_sgd.errors import UserError
 from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb
-from bayes_sgd.evidence_store import NETWORK, check_invariance, collect_evidence, partial_file, weigh_pack
+from bayes_sgd.evidence_store import NETWORK, check_invariance, weigh_pack
 from bayes_sgd.network_evidence import COLUMNS
 from bayes_sgd.reparameterization import INVARIANCE
 from bayes_sgd.store import Setup, train_pack
-from bayes_sgd.tables import about_csv, read_csv
+from bayes_sgd.tables import about_csv, collect, forget_partial, partial_file, read_csv
 
 CELL = Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 30)
 PLANS = [Plan(replace(CELL, learning_rate=rate), 2, (30,), keep_weights=True) for rate in (0.05, 0.1)]
@@ -53,7 +53,8 @@ def test_a_pack_is_weighed_once_and_only_what_is_new_again(prepared: Path, weigh
     weigh(prepared, weights, whole)
     assert whole.read_bytes() == table.read_bytes()
     assert about_csv(table)["threads"] == "1"
-    collect_evidence([table], tmp_path / "network_evidence.csv", {"run": "tiny"})
+    collect([table], tmp_path / "network_evidence.csv", {"run": "tiny"})
+    forget_partial([table])
     assert not partial_file(table).exists()
     pd.testing.assert_frame_equal(read_csv(tmp_path / "network_evidence.csv"), frame)
     assert weigh(prepared, weights, table) == []

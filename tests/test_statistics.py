@@ -10,15 +10,28 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from synthetic import GRID, broad, cliff, experiment, make_cells
 
 from bayes_sgd.errors import UserError
 from bayes_sgd.optimum import (
     Experiment,
     counted_runs,
+    plateau_optimum,
     response_curves,
 )
-from bayes_sgd.statistics import Optima, fit_optima, log_slope, optimum_table, scaling_exponent, scaling_table
+from bayes_sgd.statistics import (
+    Optima,
+    fit_optima,
+    log_slope,
+    optimum_table,
+    p_value,
+    scaling_exponent,
+    scaling_table,
+    slope_replicates,
+    with_holm,
+)
 
 FEW = settings(max_examples=15, deadline=None)
 
@@ -259,3 +272,42 @@ def test_the_tables_of_a_run_take_seconds() -> None:
     start = time.perf_counter()
     fit_optima({"x": experiment()}, n_replicates=2000)
     assert time.perf_counter() - start < 10
+
+
+@given(p=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6))
+@FEW
+def test_holm_is_that_of_statsmodels(p: list[float]) -> None:
+    shared = {"axis": "momentum", "treatment": "imputed", "estimator": "cubic", "phase": "constant", "budget_fraction": 1.0}
+    table = pd.DataFrame([shared | {"p_proportional": value} for value in p])
+    other = table.assign(phase="cooled", p_proportional=np.nan)
+    found = with_holm(pd.concat([table, other], ignore_index=True))["p_holm"].to_numpy()
+    assert found[: len(p)] == pytest.approx(multipletests(p, method="holm")[1])
+    assert np.isnan(found[len(p) :]).all()
+
+
+def test_scatter_of_the_points_widens_the_interval_and_an_exact_line_does_not() -> None:
+    x = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    seeds = np.random.default_rng(0).normal(0, 0.01, 4000)
+    exact, bent = np.log(x), np.log(x) + np.array([0.1, -0.1, 0.0, 0.1, -0.1])
+    shared = np.broadcast_to(seeds, (5, 4000))  # paired seeds move all points together: the slope does not move
+    assert slope_replicates(x, exact, exact[:, None] + shared, 8).std() == pytest.approx(0.0, abs=1e-9)
+    left = bent - np.polyval(np.polyfit(np.log(x), bent, 1), np.log(x))
+    variance = (left**2).sum() / 3 - 8 / 7 * seeds.var()
+    spread = np.sqrt(variance / ((np.log(x) - np.log(x).mean()) ** 2).sum())
+    assert slope_replicates(x, bent, bent[:, None] + shared, 8).std() == pytest.approx(spread, rel=1e-3)
+
+
+def test_p_of_an_exponent_is_students() -> None:
+    draws = np.random.default_rng(1).normal(1.0, 0.1, 5000)
+    error = draws.std(ddof=1) * np.sqrt(8 / 7)
+    assert p_value(1.2, 1.0, draws, 8) == pytest.approx(2 * stats.t.sf(0.2 / error, 7))
+    assert p_value(1.0, 1.0, draws, 8) == pytest.approx(1.0)
+    assert np.isnan(p_value(1.0, 1.0, draws, 1))
+
+
+def test_a_plateau_is_as_wide_as_one_standard_error() -> None:
+    log_b = np.log(np.array([1.0, 2.0, 4.0, 8.0, 16.0]))
+    mean = np.array([0.5, 0.89, 0.9, 0.895, 0.6])[:, None]
+    for error, middle in ((0.001, 4.0), (0.006, np.sqrt(32.0)), (0.011, 4.0)):
+        assert np.exp(plateau_optimum(log_b, mean, np.full_like(mean, error)))[0] == pytest.approx(middle)
+    assert plateau_optimum(log_b, mean, np.full_like(mean, 0.35))[0] == np.inf

@@ -14,7 +14,7 @@ from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig
 from bayes_sgd.errors import UserError
 from bayes_sgd.store import Setup, train_pack, weights_key
-from bayes_sgd.tables import CELLS, read_parquet
+from bayes_sgd.tables import CELLS, forget_partial, read_parquet
 
 SETUP = Setup(DataConfig(), device="cpu")
 
@@ -102,7 +102,7 @@ def test_interrupted_equals_uninterrupted_byte_for_byte(whole, prepared, tmp_pat
     assert len(said) == 2, "three stacks, of which the first was kept"
     assert table.read_bytes() == whole[0].read_bytes()
     assert weights.read_bytes() == whole[1].read_bytes()
-    store.forget_partial([table, weights])
+    forget_partial([table, weights])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pack.parquet", "pack.safetensors"]
 
 

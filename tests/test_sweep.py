@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import load_config
@@ -144,3 +145,18 @@ def test_cooled_phases_are_planned_where_the_run_asks_for_them():
     config = load_config(CONFIG | {"cooling": 30, "experiments": apart})
     assert {phase for plan in plans(config) for _, phase in plan.points} == {"constant"}
     assert experiment_rows(config, "learning_rate", table, "cooled").empty
+
+
+def test_the_cost_of_the_papers_sizes_is_the_one_that_its_file_states():
+    text = (ROOT / "config" / "paper.yaml").read_text(encoding="utf-8")
+    config = load_config(ROOT / "config" / "paper.yaml")
+    weights = 717 * 800 + 801 * 10  # 717 pixels of MNIST are lit in some training image
+    total = 0.0
+    for name in config.experiments:
+        cost = sum(
+            4 * p.cell.batch_size * weights * p.seeds * (p.cell.updates + p.cooling) for p in experiment_plans(config, name)
+        )
+        total += cost
+        if name != "random_labels":
+            assert f"{name} {cost / 1e15:.1f}" in text, name
+    assert f"in all {total / 1e15:.0f}:" in text

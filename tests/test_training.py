@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from modules import as_module
 from torch import Tensor, nn
 
 from bayes_sgd.cell import Cell
@@ -45,19 +46,6 @@ def data() -> LabelledData:
     )
 
 
-def torch_network(cell: Cell, data: LabelledData, seed: int, initialization: str) -> nn.Sequential:
-    widths = [data.train_inputs.shape[1] - 1, *cell.hidden_sizes, data.classes]
-    modules: list[nn.Module] = []
-    weights = initial_weights(widths[0], cell.hidden_sizes, data.classes, initialization, seed)
-    for layer, fan_in, fan_out in zip(weights, widths, widths[1:], strict=False):
-        linear = nn.Linear(fan_in, fan_out, dtype=torch.float64)
-        with torch.no_grad():
-            linear.weight.copy_(layer[:-1].T)
-            linear.bias.copy_(layer[-1])
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
-
-
 def torch_trained(
     cell: Cell, data: LabelledData, seed: int, initialization: str, cooling: int = 0, mean_from: int | None = None
 ) -> list[Tensor]:
@@ -65,7 +53,8 @@ def torch_trained(
 
     `cooling`: and after so many more, ε falling to 0 in 16 steps; `mean_from`: the mean of every 16th iterate after it instead.
     """
-    network = torch_network(cell, data, seed, initialization)
+    pixels = data.train_inputs.shape[1] - 1
+    network = as_module(initial_weights(pixels, cell.hidden_sizes, data.classes, initialization, seed))
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=cell.learning_rate,

@@ -22,7 +22,7 @@ from bayes_sgd.statistics import Optima, abscissa, p_value, replicate_means
 
 DEGREE = 4  # of f: a cubic cannot lean and flatten at once, a sextic follows noise
 FLOOR = 0.004  # of the standard errors, as in `optimum.polynomial_optimum`
-FALL = 0.02  # farther below its top a curve shows where training fails; chosen by simulation: unbiased, and 95 % cover 95 %
+FALL = 0.02  # farther below its top a curve shows where training fails; chosen by simulation for the least bias
 EXPONENTS = np.round(np.arange(-1.0, 3.0001, 0.02), 2)
 SCALES = np.exp(np.linspace(-7.0, 7.0, 141))  # of g and N₀, relative to the middle of the axis
 

@@ -28,7 +28,7 @@ from bayes_sgd.network_evidence import COLUMNS, network_evidence
 from bayes_sgd.provenance import code_digest, digest
 from bayes_sgd.reparameterization import INVARIANCE, invariance_table
 from bayes_sgd.store import Setup, load_labelled, weights_key
-from bayes_sgd.tables import about_csv, collect, read_csv, read_parquet, read_tensors, write_csv, write_parquet
+from bayes_sgd.tables import about_csv, partial_file, read_csv, read_parquet, read_tensors, write_csv, write_parquet
 from bayes_sgd.training import LabelledData
 
 NETWORK = (
@@ -98,18 +98,6 @@ def weigh_pack(
                 )
             rows.append(done[seal])
     write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, origin)
-
-
-def partial_file(table: Path) -> Path:
-    """The file beside a pack's table that holds what is weighed so far."""
-    return table.with_name(f"{table.stem}.partial.parquet")
-
-
-def collect_evidence(parts: Sequence[Path], path: Path, made_by: Mapping[str, Any] | None = None) -> None:
-    """Join the tables of all packs, and then remove their partial files: a job killed at its end may need them until now."""
-    collect(parts, path, made_by)
-    for part in parts:
-        partial_file(part).unlink(missing_ok=True)
 
 
 def check_invariance(

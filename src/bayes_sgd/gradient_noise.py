@@ -25,7 +25,7 @@ from torch import Tensor
 
 from bayes_sgd.cell import Cell
 from bayes_sgd.config import Config
-from bayes_sgd.models import forward, with_ones
+from bayes_sgd.curvature import Linearization
 from bayes_sgd.sampling import Batches
 from bayes_sgd.store import load_labelled
 from bayes_sgd.sweep import make_cell
@@ -40,14 +40,9 @@ def factors(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor) -> list[tu
 
     The gradient of example i for a layer (fan_in + 1, fan_out) is A_i D_iᵀ. Inputs (N, d + 1) hold their ones; labels (N,).
     """
-    logits, hidden = forward(layers, inputs)
-    delta = torch.softmax(logits, 1) - torch.nn.functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
-    activations = [inputs, *map(with_ones, hidden)]
-    found = [(activations[-1], delta)]
-    for number in range(len(hidden), 0, -1):
-        delta = (delta @ layers[number][:-1].T) * (hidden[number - 1] > 0)
-        found.append((activations[number - 1], delta))
-    return found[::-1]
+    there = Linearization(layers, inputs)
+    delta = torch.softmax(there.logits, 1) - torch.nn.functional.one_hot(labels, there.logits.shape[1])
+    return [(below, back[0]) for below, back in zip(there.below, there.back(delta[:, :, None]), strict=True)]
 
 
 def gradient_gram(parts: Iterable[tuple[Tensor, Tensor]]) -> Tensor:

@@ -1,7 +1,7 @@
 """L-BFGS with SciPy's strong-Wolfe line search, for costs whose gradient jumps: takes a function, gives what it reaches.
 
-SciPy's own L-BFGS-B takes the same steps, at 8 ms of bookkeeping each for 100 000 weights; this takes less than half, and ends
-where the cost no longer falls, for at a kink the gradient does not vanish (our choice).
+SciPy's own L-BFGS-B takes the same steps with more bookkeeping, which a network's gradient does not hide; this also ends where
+the cost no longer falls, for at a kink the gradient does not vanish (our choice).
 """
 
 from __future__ import annotations

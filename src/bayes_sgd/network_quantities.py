@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from bayes_sgd.intervals import (
     Floats,
@@ -285,10 +286,6 @@ def _evidence(
     return np.asarray(grids[0].index, float), values, int(rows["n_train"].iloc[0])
 
 
-def _rank(values: Floats) -> Floats:
-    return pd.DataFrame(values).rank(axis=0).to_numpy(np.float64)
-
-
 def _residual(values: Floats, given: Floats) -> Floats:
     """What is left of `values` (K, S) after a straight line in `given` (K, S), within each seed."""
     x, y = given - given.mean(0), values - values.mean(0)
@@ -311,9 +308,9 @@ def evidence_rank(
     """
     columns = [predictor, "sgd_test_accuracy", "weight_norm"]
     sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train, RANKED)
-    a, b = _rank(x), _rank(accuracy)
+    a, b = rankdata(x, axis=0), rankdata(accuracy, axis=0)
     if given == "weight_norm":
-        a, b = _residual(a, _rank(norm)), _residual(b, _rank(norm))
+        a, b = _residual(a, rankdata(norm, axis=0)), _residual(b, rankdata(norm, axis=0))
     a, b = a - a.mean(0), b - b.mean(0)
     norms = np.sqrt((a**2).sum(0) * (b**2).sum(0))
     rho = np.divide((a * b).sum(0), norms, out=np.zeros(a.shape[1]), where=norms > 1e-12)

@@ -28,7 +28,7 @@ from bayes_sgd.errors import UserError, is_out_of_memory
 from bayes_sgd.labels import load_labels
 from bayes_sgd.models import with_ones
 from bayes_sgd.provenance import code_digest
-from bayes_sgd.tables import CELLS, read_parquet, read_tensors, write_parquet, write_tensors
+from bayes_sgd.tables import CELLS, partial_file, read_parquet, read_tensors, write_parquet, write_tensors
 from bayes_sgd.training import LabelledData, train
 
 
@@ -104,7 +104,7 @@ def train_pack(
         "threads": str(setup.threads),
         "torch": torch.__version__,
     }
-    partial, partial_weights = _partial(table), _partial(weights)
+    partial, partial_weights = partial_file(table), partial_file(weights)
     done = _valid_rows([table, partial], origin)
     kept = _valid_weights([weights, partial_weights], origin)
 
@@ -127,19 +127,6 @@ def train_pack(
     write_parquet(table, rows.reindex(columns=list(CELLS)), origin)
     wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
     write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
-
-
-def forget_partial(files: Iterable[Path]) -> None:
-    """Remove the partial files beside tables and weights of packs, once the run's table holds their rows.
-
-    Not when a job ends: a job that is killed in its last moment loses the files that the workflow takes for its outputs.
-    """
-    for path in files:
-        _partial(path).unlink(missing_ok=True)
 
 
 def weights_key(cell: Cell, seed: int) -> str:

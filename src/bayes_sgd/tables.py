@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -191,6 +191,20 @@ def collect(parts: Sequence[Path], path: Path, made_by: Mapping[str, Any] | None
     of_parts = {key: values[0] if len(values) == 1 else values for key, values in said.items() if values}
     whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CELLS))
     write_csv(path, whole, made_by=dict(made_by or {}) | of_parts)
+
+
+def partial_file(path: Path) -> Path:
+    """Where an unfinished job keeps what it has of `path`: rows (of a CSV too) as Parquet, tensors as they are."""
+    return path.with_name(f"{path.stem}.partial{'.parquet' if path.suffix == '.csv' else path.suffix}")
+
+
+def forget_partial(files: Iterable[Path]) -> None:
+    """Remove what unfinished jobs kept, once the run's table holds their rows.
+
+    Not when a job ends: a job that is killed in its last moment loses the files that the workflow takes for its outputs.
+    """
+    for path in files:
+        partial_file(path).unlink(missing_ok=True)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, origin: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bayes_sgd.config import load_config
 from bayes_sgd.datasets import check_source, pool_size
 from bayes_sgd.errors import one_line
-from bayes_sgd.evidence_plan import evidence_packs, memory_mb
+from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb
 from bayes_sgd.gallery import figure_facts, figure_tables
 from bayes_sgd.provenance import code_digest
 from bayes_sgd.sweep import check_pool, packs
@@ -29,6 +29,7 @@ RUN = CONFIG.run
 DATA = CONFIG.data.prepared_name
 PACKS = packs(CONFIG)
 EVIDENCE_PACKS = evidence_packs(CONFIG)
+INVARIANCE_CASE = invariance_case(CONFIG)
 LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
 # what the table of cells depends on
 CELLS_PART = ("experiments", "cell", "seeds", "record", "cooling", "data")

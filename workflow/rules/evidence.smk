@@ -5,10 +5,6 @@ OUTPUTS          results/<run>/evidence/<pack>.csv (a row for each network, prio
                  then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv, laplace_gap.csv
 """
 
-from bayes_sgd.evidence_plan import invariance_case, invariance_l2
-
-INVARIANCE_CASE = invariance_case(CONFIG)
-
 
 rule weigh_networks:
     input:
@@ -41,7 +37,7 @@ rule weigh_networks:
 
 rule collect_evidence:
     input:
-        expand("results/{{run}}/evidence/{pack}.csv", pack=EVIDENCE_PACKS),
+        packs=expand("results/{{run}}/evidence/{pack}.csv", pack=EVIDENCE_PACKS),
     output:
         table="results/{run}/tables/network_evidence.csv",
     log:
@@ -56,7 +52,7 @@ rule collect_evidence:
         mem_mb=2000,
         runtime=10,
     script:
-        "../scripts/collect_evidence.py"
+        "../scripts/collect_packs.py"
 
 
 rule check_invariance:

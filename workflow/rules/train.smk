@@ -54,4 +54,4 @@ rule collect_cells:
         mem_mb=2000,
         runtime=10,
     script:
-        "../scripts/collect_cells.py"
+        "../scripts/collect_packs.py"

@@ -1,11 +1,10 @@
-"""Join the packs to the table of cells; what was kept for an interrupted job is then not needed any more."""
+"""Join the packs to the run's table; what was kept for an interrupted job is then not needed any more."""
 
 from pathlib import Path
 
 from bayes_sgd.errors import one_line
 from bayes_sgd.provenance import made_by
-from bayes_sgd.store import forget_partial
-from bayes_sgd.tables import collect
+from bayes_sgd.tables import collect, forget_partial
 
 with one_line(snakemake.log[0]):
     marks = made_by(snakemake.config, threads=snakemake.threads)
