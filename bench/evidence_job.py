@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from memory import memory_mb
 from modules import as_module
 from problem import Problem, digits
 from torch import nn
@@ -24,15 +25,6 @@ from bayes_sgd.training import train
 
 torch.set_num_threads(1)
 UPDATES = 500
-
-
-def memory_mb(name: str) -> float:
-    """VmRSS (now) or VmHWM (its peak) of this process, in MB; NaN where the system does not tell."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return math.nan
-    line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith(name))
-    return int(line.split()[1]) / 1024
 
 
 def forget_peak() -> None:

@@ -12,16 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-
-def peak_mb() -> float:
-    """Largest resident memory of this process, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would give the parent's peak if that is larger
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+from memory import memory_mb
 
 
 def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
@@ -49,7 +40,7 @@ def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
         for file in files:
             file.unlink(missing_ok=True)
         train_pack(plans, folder, setup, *files, say=lambda line: None)
-    print(json.dumps(said | {"ended": time.perf_counter() - begun, "peak_mb": peak_mb()}))
+    print(json.dumps(said | {"ended": time.perf_counter() - begun, "peak_mb": memory_mb("VmHWM")}))
 
 
 if __name__ == "__main__":

@@ -95,3 +95,13 @@ def test_too_few_curves_have_no_exponent() -> None:
     assert np.isnan([interval.value, interval.low, interval.high, ratio, p]).all()
     assert curves == 0
     assert law_table(o, of["rows"], counts(o)) == []
+
+
+def test_a_curve_that_is_too_short_counts_as_none() -> None:
+    of = experiment(rng=4, shape=broad)
+    last = of["rows"]["learning_rate"] == 0.4
+    short: Experiment = {"axis": "learning_rate", "rows": of["rows"][~last | (of["rows"]["batch_size"] <= 3)]}
+    without: Experiment = {"axis": "learning_rate", "rows": of["rows"][~last]}
+    a, b = (collapse_exponent(o, counts(o)) for o in (optima(short), optima(without)))
+    assert a[0] == pytest.approx(b[0], abs=1e-9)
+    assert a[1:3] == b[1:3] == (4, 8.0)

@@ -7,7 +7,14 @@ import pytest
 import statsmodels.api as sm
 from scipy.stats import binomtest
 
-from bayes_sgd.intervals import bootstrap_mean, mean_interval, paired_difference, proportion_interval, spearman
+from bayes_sgd.intervals import (
+    bootstrap_mean,
+    chosen_by_others,
+    mean_interval,
+    paired_difference,
+    proportion_interval,
+    spearman,
+)
 
 
 def test_mean_intervals() -> None:
@@ -42,3 +49,8 @@ def test_spearman() -> None:
     assert up[:3] == (1, 1, 1)
     assert down.value == pytest.approx(-1)
     assert np.isnan(spearman(x + noise, np.zeros((10, 5))).value)
+
+
+def test_a_seed_does_not_choose_for_itself() -> None:
+    values = np.array([[9.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+    assert chosen_by_others(values).tolist() == [1, 0, 0], "and of equals the first is chosen"

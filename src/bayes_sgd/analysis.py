@@ -49,6 +49,8 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
     scaling, compared = [], []
     for phase in PHASES:
         for name, experiment in experiments(config, cells, phase).items():
+            if len(set(experiment["rows"]["batch_size"])) < 3:
+                continue  # nothing lies between two batch sizes
             for share in _budgets(experiment):
                 found = fit_optima(
                     {name: experiment},

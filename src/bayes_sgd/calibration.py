@@ -37,7 +37,8 @@ COLUMNS = (
     *(verdict.replace(" ", "_") for verdict in VERDICTS),
 )  # fmt: skip
 EXPONENTS = (1.0, 0.5, 0.0)
-CLAIM = {"learning_rate": "14", "momentum": "18a"}  # whose limit makes the verdict
+# the experiments that are simulated, and the claim whose limit judges each
+CLAIM = {"learning_rate": "14", "momentum": "18a"}
 OUT = Path("results/published/calibration.csv")
 
 
@@ -60,10 +61,10 @@ class Surface:
 
     @classmethod
     def of(cls, experiment: Experiment, failed_below: float = 0.5) -> Surface:
-        """The surface of a measured experiment; its optima (of the cubic, the least biased) say where u is 0."""
+        """The surface of a measured experiment; its optima, by the headline estimator, say where u is 0."""
         axis = experiment["axis"]
         curves = response_curves(experiment["rows"], axis, failed_below=failed_below)
-        (found,) = fit_optima({"x": experiment}, treatments=["imputed"], estimators=["cubic"], n_replicates=100)
+        (found,) = fit_optima({"x": experiment}, treatments=["imputed"], estimators=[HEADLINE], n_replicates=100)
         x = abscissa(axis, found_values := np.array([curve.axis_value for curve in curves]))
         used = np.isfinite(found.log_b)
         if used.sum() < 3:
@@ -100,14 +101,8 @@ class Surface:
                 for seed in range(seeds):
                     rows.append(
                         template
-                        | {
-                            self.axis: value,
-                            "batch_size": batch_size,
-                            "seed": seed,
-                            "update": 1,
-                            "test_accuracy": accuracy[seed],
-                        }
-                        | {"train_accuracy": min(1.0, accuracy[seed] + 0.1), "diverged": False}
+                        | {self.axis: value, "batch_size": batch_size, "seed": seed, "update": 1, "diverged": False}
+                        | {"test_accuracy": accuracy[seed], "train_accuracy": min(1.0, accuracy[seed] + 0.1)}
                     )
         return {"axis": self.axis, "rows": pd.DataFrame(rows)}
 
@@ -143,8 +138,8 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int, n
     """
     limits = {claim.id: claim.limit for claim in load_claims(claims)}
     rows = []
-    for axis, experiment in experiments(config, cells).items():
-        if axis not in CLAIM:
+    for name, experiment in experiments(config, cells).items():
+        if name not in CLAIM:
             continue
         surface = Surface.of(experiment, config.statistics.failed_below)
         seeds = len(set(experiment["rows"]["seed"]))
@@ -152,9 +147,10 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int, n
             rng = np.random.default_rng([round(100 * exponent), len(rows)])
             found: dict[str, list[Interval]] = {}
             for number in range(studies):
-                for name, interval in exponents(surface.study(exponent, seeds, rng), n_replicates, number).items():
-                    found.setdefault(name, []).append(interval)
-            rows += [_row(axis, exponent, name, intervals, limits[CLAIM[axis]]) for name, intervals in found.items()]
+                for estimator, interval in exponents(surface.study(exponent, seeds, rng), n_replicates, number).items():
+                    found.setdefault(estimator, []).append(interval)
+            axis, limit = experiment["axis"], limits[CLAIM[name]]
+            rows += [_row(axis, exponent, estimator, intervals, limit) for estimator, intervals in found.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

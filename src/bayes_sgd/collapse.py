@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.polynomial import legendre
 
 from bayes_sgd.intervals import Floats, Interval, mean_interval, percentile_interval
+from bayes_sgd.noise_scale import effective_learning_rate
 from bayes_sgd.optimum import Bools, ResponseCurve, aligned_accuracy, counted_runs
 from bayes_sgd.statistics import Optima, abscissa, p_value, replicate_means
 
@@ -59,8 +60,8 @@ def laws(axis: str, values: Floats, rows: pd.DataFrame) -> list[Law]:
     found.append(fixed("square root", 0.5))
     if axis in ("learning_rate", "momentum"):
         by_value = rows.groupby(axis)[["learning_rate", "momentum", "dampening", "n_train"]].first().loc[values]
-        rate = (by_value["learning_rate"] * (1 - by_value["dampening"]) / (1 - by_value["momentum"])).to_numpy(float)
-        n = by_value["n_train"].to_numpy(float)
+        epsilon, momentum, dampening, n = by_value.to_numpy(np.float64).T
+        rate = effective_learning_rate(epsilon, momentum, dampening)
         middle = np.exp(np.log(rate).mean())
         found.append(Law("saturating", middle * SCALES, lambda g: np.log(rate * n / (g + rate))))
     return found
@@ -76,13 +77,13 @@ class _Points:
     means: Floats
 
     def design(self, shift: Floats) -> Floats:
-        """√weight times the columns of the model, (P, J + DEGREE): the heights, then f without its constant.
+        """√weight times the columns of the model, (P, J' + DEGREE): the heights, then f without its constant.
 
         The scale of u = ln B − s is that of ln B, whatever the shift: curves pulled apart must still be one polynomial.
         """
         u = self.log_b - shift[self.curve]
         scaled = 2 * (u - u.mean()) / np.ptp(self.log_b)
-        heights = np.eye(len(shift))[self.curve]
+        heights = (self.curve[:, None] == np.unique(self.curve)).astype(np.float64)  # none for a curve without points
         columns = np.hstack([heights, legendre.legvander(scaled, DEGREE)[:, 1:]])
         return columns * np.sqrt(self.weight)[:, None]
 

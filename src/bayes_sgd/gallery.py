@@ -11,7 +11,7 @@ import pandas as pd
 
 from bayes_sgd.config import Config
 from bayes_sgd.evidence_plan import evidence_packs
-from bayes_sgd.sweep import experiment_plans, experiment_rows
+from bayes_sgd.sweep import experiment_plans, experiment_rows, make_cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,18 +78,15 @@ def _l2_facts(wanted: Callable[[int], list[float]]) -> Callable[[Config], Facts 
 def _noise_facts(config: Config) -> Facts | None:
     if not config.noise.seeds:
         return None
-    cell = config.cell
-    return {
+    cell = make_cell(config.cell)
+    columns = cell.columns()
+    shown = ("n_train", "hidden_sizes", "learning_rate", "momentum", "labels")
+    return {key: _listed([columns[key]]) for key in shown} | {
         "data": config.data.name,
         "seeds": str(config.noise.seeds),
         "updates": _listed(config.noise.updates),
         "batch_size": _listed(size for size in config.noise.batch_sizes if size <= cell.n_train),
         "draws": str(config.noise.draws),
-        "n_train": str(cell.n_train),
-        "hidden_sizes": "x".join(map(str, cell.hidden_sizes)) or "none",
-        "learning_rate": f"{cell.learning_rate:g}",
-        "momentum": f"{cell.momentum:g}",
-        "labels": cell.labels,
     }
 
 

@@ -75,6 +75,15 @@ def bootstrap_mean(values: Floats, n_replicates: int = 4000, rng: int = 0) -> In
     return Interval(float(values.mean()), *percentile_interval(draws, n), n)
 
 
+def chosen_by_others(values: Floats) -> NDArray[np.int64]:
+    """For each seed the row of `values` (K, S), S ≥ 2, that is best in the mean over the other seeds; the first of equals.
+
+    What a seed is then measured at was not chosen by its own luck.
+    """
+    seeds = np.arange(values.shape[1])
+    return np.array([values[:, seeds != s].mean(axis=1).argmax() for s in seeds])
+
+
 def spearman(a: Floats, b: Floats, n_replicates: int = 2000, rng: int = 0) -> Interval:
     """Spearman correlation over L settings of the seed means of `a` and `b`, both (L, S); bootstrap over seeds."""
     n = a.shape[1]

@@ -16,6 +16,7 @@ from bayes_sgd.intervals import (
     Floats,
     Interval,
     bootstrap_mean,
+    chosen_by_others,
     mean_interval,
     paired_difference,
     percentile_interval,
@@ -69,7 +70,7 @@ def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0
     values, seeds = losses.to_numpy(np.float64), np.arange(losses.shape[1])
     if len(seeds) < 2 or len(values) < 3:
         raise NotMeasured("a rise needs two seeds and three recorded updates")
-    lowest = np.array([values[:, seeds != s].mean(axis=1).argmin() for s in seeds])
+    lowest = chosen_by_others(-values)
     ratio = values[-1] / values[lowest, seeds]
     detail = (
         f"test cross-entropy at the {batch_size} batch size, λ = {l2:g}, after {losses.index[-1]} updates over that after "
@@ -104,7 +105,7 @@ def _held_out_peak(curve: ResponseCurve) -> tuple[Floats, Floats]:
     accuracy, seeds = curve.accuracy, np.arange(curve.accuracy.shape[1])
     if len(seeds) < 2:
         raise NotMeasured("one seed cannot choose a batch size for another")
-    best = np.array([accuracy[:, seeds != s].mean(axis=1).argmax() for s in seeds])
+    best = chosen_by_others(accuracy)
     return accuracy[best, seeds], curve.batch_sizes[best]
 
 

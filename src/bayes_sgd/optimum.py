@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayes_sgd.errors import UserError
-from bayes_sgd.intervals import Floats, Interval, bootstrap_mean
+from bayes_sgd.intervals import Floats, Interval, bootstrap_mean, chosen_by_others
 
 Bools = NDArray[np.bool_]
 
@@ -183,9 +183,8 @@ def interior_optimum(curve: ResponseCurve, rng: int = 0) -> InteriorOptimum:
         none = Interval(np.nan, np.nan, np.nan, n)
         return InteriorOptimum(none, none, np.full(n, np.nan), np.full(n, np.nan))
     seeds = np.arange(n)
-    best, stable = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    best, stable = chosen_by_others(accuracy), np.zeros(n, dtype=np.int64)
     for s in seeds:
-        best[s] = accuracy[:, seeds != s].mean(axis=1).argmax()
         # Where no batch size is stable the largest stands in: the gain is then over the best hope of stability.
         trains = ~failed[:, seeds != s].any(axis=1)
         stable[s] = trains.argmax() if trains.any() else len(b) - 1

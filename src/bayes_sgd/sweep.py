@@ -69,7 +69,7 @@ def pack_name(cell: Cell, packed: Sequence[str]) -> str:
     """The name of the pack of a cell: its fields but the packed ones, and but `updates` unless nothing is packed."""
     parts = {
         "labels": cell.labels,
-        "hidden_sizes": "h" + ("x".join(map(str, cell.hidden_sizes)) or "none"),
+        "hidden_sizes": f"h{cell.columns()['hidden_sizes']}",
         "n_train": f"n{cell.n_train}",
         "batch_size": f"b{cell.batch_size}",
         "sampling": cell.sampling,

@@ -236,7 +236,7 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
-    if not _is_seal(sealed, _content_digest(frame), origin):
+    if sealed != _seal(_content_digest(frame), origin):
         raise UserError(f"{path}: its rows are not those that were written; {_AGAIN}")
     return frame, origin
 
@@ -247,11 +247,6 @@ def _content_digest(frame: pd.DataFrame) -> str:
 
 def _seal(content: str, origin: Mapping[str, str]) -> str:
     return digest({"content": content, "origin": dict(origin)})
-
-
-def _is_seal(sealed: Any, content: str, origin: Mapping[str, str]) -> bool:
-    # files from before the origin was under the seal have the digest of their content alone
-    return sealed in (_seal(content, origin), content)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Mapping[str, str]) -> None:
@@ -284,6 +279,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
-    if not _is_seal(sealed, hashlib.sha256(save(dict(sorted(tensors.items())))).hexdigest(), origin):
+    if sealed != _seal(hashlib.sha256(save(dict(sorted(tensors.items())))).hexdigest(), origin):
         raise UserError(f"{path}: its tensors are not those that were written; {_AGAIN}")
     return tensors, origin

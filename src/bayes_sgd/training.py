@@ -31,9 +31,7 @@ from bayes_sgd.sampling import Batches
 
 _DRAWN_TOGETHER = 64  # updates whose batches are drawn in one go
 _COOLING_STAGES = 16  # ε falls in so many equal steps: linear, but for one update of the rates in each stage
-_AVERAGED = (
-    16  # every so many updates an iterate enters the mean: neighbours differ little, and each costs a copy of the weights
-)
+_AVERAGED = 16  # every so many updates an iterate enters the mean: neighbours differ little, each costs a copy
 
 
 @dataclass(frozen=True)
@@ -308,18 +306,19 @@ class IterateMean:
 
     def run(self, until: int) -> None:
         """Train the stack on to update `until`, and add the iterates that are wanted on the way."""
-        for update in sorted({*self._wanted, until}):
-            if not self._stack.update < update <= until:
-                continue
-            self._stack.run(update)
-            if update not in self._wanted:
-                continue
-            iterates = [self._stack.network(index) for index in range(len(self._stack.seeds))]
-            self._sums = self._sums or [[torch.zeros_like(layer) for layer in layers] for layers in iterates]
-            for sums, layers in zip(self._sums, iterates, strict=True):
-                for total, layer in zip(sums, layers, strict=True):
-                    total += layer
-            self._count += 1
+        for update in self._wanted:
+            if self._stack.update < update <= until:
+                self._stack.run(update)
+                self._add()
+        self._stack.run(until)
+
+    def _add(self) -> None:
+        iterates = [self._stack.network(index) for index in range(len(self._stack.seeds))]
+        self._sums = self._sums or [[torch.zeros_like(layer) for layer in layers] for layers in iterates]
+        for sums, layers in zip(self._sums, iterates, strict=True):
+            for total, layer in zip(sums, layers, strict=True):
+                total += layer
+        self._count += 1
 
     def network(self, index: int) -> list[Tensor]:
         """The mean of one network's layers; each (fan_in + 1, fan_out)."""
