@@ -108,7 +108,7 @@ def test_every_script_that_writes_a_table_says_what_made_it():
     assert {name: calls for name, source in sources.items() if (calls := unmarked(source))} == {}
     writing = {name for name, source in sources.items() if any(f"{writer}(" in source for writer in WRITERS)}
     wanted = {
-        "collect_cells.py",
+        "collect_packs.py",
         "collect_tables.py",
         "estimate_optima.py",
         "fit_linear.py",
