@@ -15,8 +15,10 @@ from statsmodels.stats.multitest import multipletests
 from synthetic import GRID, broad, cliff, experiment, make_cells
 
 from bayes_sgd.errors import UserError
+from bayes_sgd.intervals import seed_counts
 from bayes_sgd.optimum import (
     Experiment,
+    aligned_accuracy,
     counted_runs,
     plateau_optimum,
     response_curves,
@@ -283,6 +285,19 @@ def test_holm_is_that_of_statsmodels(p: list[float]) -> None:
     found = with_holm(pd.concat([table, other], ignore_index=True))["p_holm"].to_numpy()
     assert found[: len(p)] == pytest.approx(multipletests(p, method="holm")[1])
     assert np.isnan(found[len(p) :]).all()
+
+
+def test_replicates_are_weighted_as_the_sample_is() -> None:
+    o = fit(experiment(shape=cliff, values=(0.05, 0.1, 0.2)), "quadratic", replicates=20)
+    curve, counts = o.curves[1], seed_counts(len(o.curves[1].seeds), 20, 0)
+    accuracy, log_b = aligned_accuracy(curve), np.log(curve.batch_sizes)
+    error = accuracy.std(axis=1, ddof=1) / np.sqrt(accuracy.shape[1])
+    for draw, found in zip(counts.T, o.replicates[1], strict=True):
+        mean = accuracy @ draw / draw.sum()
+        near = np.abs(log_b - log_b[mean.argmax()]) <= np.log(3)
+        weights = 1 / (error[near] ** 2 + 0.004**2)
+        a, b, _ = sm.WLS(mean[near], np.vander(log_b[near], 3), weights=weights).fit().params
+        assert found == pytest.approx(-b / (2 * a))
 
 
 def test_scatter_of_the_points_widens_the_interval_and_an_exact_line_does_not() -> None:

@@ -109,10 +109,10 @@ def polynomial_optimum(
 ) -> Floats:
     """Estimators B, C: ln B at the maximum of a weighted polynomial in ln B near the top; ±inf, its side, if censored.
 
-    `log_b` (K,), `mean` and its standard error `error` (K, R) -> (R,); `degree` 2 or 3. Points: within a factor
-    `window` of the best one, its neighbours always. Weights: 1/(error² + floor²); the error silences the cliff on the
-    left, where some seeds do not train, and the floor stands for the curve's not being a polynomial. Censored: best
-    point at the end of the grid, no maximum, or a maximum outside the points used.
+    `log_b` (K,), `mean` (K, R), its standard error `error` (K, R), or (K, 1) for all alike -> (R,); `degree` 2 or 3. Points:
+    within a factor `window` of the best one, its neighbours always. Weights: 1/(error² + floor²); the error silences the
+    cliff on the left, where some seeds do not train, and the floor stands for the curve's not being a polynomial. Censored:
+    best point at the end of the grid, no maximum, or a maximum outside the points used.
 
     Degree, window and floor are our choice, by simulation of curves of this shape: a cliff on the left, a gentle slope on the
     right. The parabola leans to the gentle side, so its vertex lies right of the top by a nearly constant factor, which is no

@@ -88,7 +88,9 @@ def _optimum_replicates(curve: ResponseCurve, treatment: str, estimator: str, co
     elif estimator == "plateau":
         optimum = plateau_optimum(log_b, mean, error)
     else:
-        optimum = polynomial_optimum(log_b, mean, error, *POLYNOMIALS[estimator])
+        # Weights are those of the sample: a replicate's own, from some four distinct seeds, would make its fit noisier than the
+        # estimate is, and the intervals too wide (`calibration`).
+        optimum = polynomial_optimum(log_b, mean, error[:, :1], *POLYNOMIALS[estimator])
     return np.where(drawn, optimum, np.nan)
 
 
