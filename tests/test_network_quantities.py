@@ -10,13 +10,19 @@ import pytest
 from synthetic import broad, experiment, make_cells
 
 from bayes_sgd.claims import claims_table, load_claims
+from bayes_sgd.evidence_quantities import (
+    EVIDENCE_QUANTITIES,
+    conditional_evidence,
+    conditional_evidence_rank,
+    evidence_optimum_distance,
+    evidence_rank,
+    evidence_sign,
+    training_speed_rank,
+)
 from bayes_sgd.network_quantities import (
     NETWORK_QUANTITIES,
     batch_gap,
     covariance_ratio,
-    evidence_optimum_distance,
-    evidence_rank,
-    evidence_sign,
     failure_threshold,
     gap_ratio,
     gap_trend,
@@ -29,7 +35,9 @@ from bayes_sgd.optimum import Experiment
 from bayes_sgd.quantities import NotMeasured, Tables
 
 CLAIMS = [
-    claim for claim in load_claims(Path(__file__).parents[1] / "config" / "claims.yaml") if claim.quantity in NETWORK_QUANTITIES
+    claim
+    for claim in load_claims(Path(__file__).parents[1] / "config" / "claims.yaml")
+    if claim.quantity in NETWORK_QUANTITIES | EVIDENCE_QUANTITIES
 ]
 UPDATES = (100, 500, 2000, 6000)
 
@@ -70,28 +78,48 @@ def noise_table(ratio: float, power: float) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def evidence_rows(sense: float, real: float, random: float, seeds: int = 5) -> pd.DataFrame:
+def evidence_rows(sense: float, real: float, random: float, seeds: int = 5, n: int = 500) -> pd.DataFrame:
     """E falls (sense > 0) or rises with accuracy, which is best at B = 32; λ has a good and a bad value."""
     generator = np.random.default_rng(2)
     rows = []
     for labels in ("real", "random"):
-        for b in (8, 16, 32, 64, 128, 500):
+        for b in (8, 16, 32, 64, 128, n):
             accuracy = 0.3 if b == 8 else 0.9 - 0.01 * abs(np.log2(b / 32))
             for seed in range(seeds):
                 for point in ("sgd", "linearized", "minimum"):
                     for l2, best in ((0.1, True), (10.0, False)):
                         level = real if labels == "real" else random
-                        e = 500 * level - sense * 5000 * (accuracy - 0.88) * (b > 8) + 900 * (not best) + 400 * (b == 8)
+                        e = n * (level - sense * 10 * (accuracy - 0.88) * (b > 8)) + 900 * (not best) + 400 * (b == 8)
                         rows.append(
                             {
                                 "labels": labels, "batch_size": b, "learning_rate": 0.1, "seed": seed, "point": point,
-                                "prior_centre": "zero", "l2": l2, "best_l2": best, "n_train": 500, "hidden_sizes": "200",
+                                "prior_centre": "zero", "l2": l2, "best_l2": best, "n_train": n, "hidden_sizes": "200",
                                 "updates": 4000, "log_evidence_ratio": e + generator.normal(0, 0.5),
                                 "test_accuracy": accuracy, "train_accuracy": 0.3 if b == 8 else 1.0,
                                 "weight_norm": generator.normal(20, 1), "top_eigenvalue": 10.0 - sense * 20 * (accuracy - 0.88),
                             }
                         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def two_training_sets(sense: float, real: float, random: float) -> pd.DataFrame:
+    sets = [evidence_rows(sense, real, random), evidence_rows(sense, real, random, seeds=4, n=250)]
+    return pd.concat(sets, ignore_index=True)
+
+
+def training_losses(sense: float, seeds: int = 4) -> Experiment:
+    """Networks that test better have the smaller (sense > 0) or the larger sum of the training loss; B = 4 does not train."""
+    rows = [
+        {
+            "learning_rate": 0.1, "batch_size": b, "seed": seed, "update": update, "updates": 500, "diverged": False,
+            "train_accuracy": 0.1 if b == 4 else 1.0, "test_accuracy": (0.95 if b == 4 else 0.9 - 0.01 * k) + 0.001 * seed,
+            "train_loss": (1 + sense * 0.1 * k) * 100 / update,
+        }
+        for k, b in enumerate((4, 8, 16, 32, 64, 128))
+        for seed in range(seeds)
+        for update in (100, 200, 300, 400, 500)
+    ]  # fmt: skip
+    return {"axis": "learning_rate", "rows": pd.DataFrame(rows)}
 
 
 def invariance_table(change: float) -> pd.DataFrame:
@@ -143,10 +171,11 @@ def world(confirm: bool) -> pd.DataFrame:
             "momentum": momentum,
             "l2": l2_rows(gap, 0.2 * gap if confirm else gap, 1.3 if confirm else 0.9, 1.01 if confirm else 1.3),
             "dampening": thresholds(11, 11) if confirm else thresholds(64, 64),
+            "batch_size": training_losses(sign),
         },
         phases={"cooled": {"linear_softmax": linear}},
         noise=noise_table(1.0 if confirm else 1.1, 1.0 if confirm else 0.3),
-        evidence=evidence_rows(sign, -1.0 if confirm else 1.0, 1.0 if confirm else -1.0),
+        evidence=two_training_sets(sign, -1.0 if confirm else 1.0, 1.0 if confirm else -1.0),
         invariance=invariance_table(1e-9 if confirm else 1.0),
         n_replicates=300,
     ).set_index("claim")
@@ -191,6 +220,35 @@ def test_evidence_is_ranked_within_seeds_and_where_networks_train() -> None:
     assert evidence_sign(tables, "minimum", "real", 500).value < 0 < evidence_sign(tables, "minimum", "random", 500).value
     with pytest.raises(NotMeasured, match="N = 1000"):
         evidence_rank(tables, "sgd", 1000)
+
+
+def test_conditional_evidence_is_a_difference_of_two_at_one_prior() -> None:
+    rows = two_training_sets(1.0, -1.0, 1.0)
+    tables = Tables(None, None, {}, evidence=rows, n_replicates=200)
+    found = conditional_evidence(tables, "minimum")
+    whole, first = (n * (-1 - 10 * (0.02 - 0.01 * np.log2(n / 32))) for n in (500, 250))  # full batches
+    assert found.value == pytest.approx((whole - first) / 250, abs=0.01)
+    assert found.seeds == 4
+    assert "250 to 500" in found.detail
+    assert "of 5 batch sizes" in found.detail, "B = 8 does not train"
+    # with the other λ on N = 250 alone, the best there, the difference would be off by what the priors differ in
+    other = (rows["n_train"] == 250) & (rows["l2"] == 10.0)
+    moved = rows.assign(log_evidence_ratio=rows["log_evidence_ratio"] - 2000 * other)
+    assert conditional_evidence(Tables(None, None, {}, evidence=moved), "minimum").value == pytest.approx(found.value)
+    assert conditional_evidence_rank(tables, "sgd").value > 0.9
+    with pytest.raises(NotMeasured, match="two sizes of training set"):
+        conditional_evidence(Tables(None, None, {}, evidence=evidence_rows(1.0, -1.0, 1.0)), "minimum")
+
+
+def test_training_speed_is_the_area_under_the_training_loss() -> None:
+    for sense in (1.0, -1.0):
+        found = training_speed_rank(Tables(None, None, {"batch_size": training_losses(sense)}), "batch_size")
+        assert found.value == pytest.approx(sense)
+        assert "over 5 batch sizes, 8 to 128" in found.detail
+    rows = training_losses(1.0)["rows"]
+    short = Experiment(axis="learning_rate", rows=rows[rows["update"] > 200])
+    with pytest.raises(NotMeasured, match="recorded updates"):
+        training_speed_rank(Tables(None, None, {"batch_size": short}), "batch_size")
 
 
 def test_accuracy_as_a_function_of_the_noise_scale_alone_has_no_spread() -> None:

@@ -1,7 +1,7 @@
 """Takes config/claims.yaml and the tables of a run; gives one row per claim of the paper: its value, ours, the verdict.
 
 The limits are fixed in the file before the run that they judge. Each claim names a measured quantity of
-`quantities` or `network_quantities`; how an interval and a limit make a verdict is in `verdicts`.
+`quantities`, `network_quantities` or `evidence_quantities`; how an interval and a limit make a verdict is in `verdicts`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from bayes_sgd.errors import UserError
+from bayes_sgd.evidence_quantities import EVIDENCE_QUANTITIES
 from bayes_sgd.network_quantities import NETWORK_QUANTITIES
 from bayes_sgd.optimum import Experiment
 from bayes_sgd.quantities import QUANTITIES as OPTIMUM_QUANTITIES
 from bayes_sgd.quantities import Measured, NotMeasured, Quantity, Tables
 from bayes_sgd.verdicts import Limit, Predicate, Verdict, judge
 
-QUANTITIES: dict[str, Quantity] = OPTIMUM_QUANTITIES | NETWORK_QUANTITIES
+QUANTITIES: dict[str, Quantity] = OPTIMUM_QUANTITIES | NETWORK_QUANTITIES | EVIDENCE_QUANTITIES
 Text = Annotated[str, Field(min_length=1)]
 
 

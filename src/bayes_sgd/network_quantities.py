@@ -1,7 +1,7 @@
 """Takes the tables of a run; gives the measured quantity behind each claim about training itself, with its 95 % interval.
 
-Sections 4 and 5 of the paper and its appendices B and C (figures 3, 5a, 6a, 8, 9), and the evidence of the trained networks,
-which the paper argues for and does not compute. Accuracies in [0, 1], cross-entropies and evidence in nats.
+Sections 4 and 5 of the paper and its appendices B and C (figures 3, 5a, 6a, 8, 9). Accuracies in [0, 1], cross-entropies in
+nats.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from bayes_sgd.intervals import (
     Floats,
     Interval,
-    bootstrap_mean,
     chosen_by_others,
     mean_interval,
     paired_difference,
@@ -24,12 +22,10 @@ from bayes_sgd.intervals import (
 )
 from bayes_sgd.noise_scale import effective_learning_rate
 from bayes_sgd.optimum import ResponseCurve, aligned_accuracy, response_curves
-from bayes_sgd.quantities import Labels, Measured, NotMeasured, Tables, experiment_of, measured_as, where
+from bayes_sgd.quantities import Measured, NotMeasured, Tables, experiment_of, measured_as, where
 
-RANKED = 5  # batch sizes that a rank correlation or an optimum over them needs (our choice)
 Phase = Literal["constant", "cooled", "averaged"]
 Size = Literal["smallest", "largest"]
-Point = Literal["sgd", "linearized", "minimum"]
 
 
 # --- figures 3 and 8: small batch and full batch, with and without L2 --------------------------------------------------------
@@ -249,118 +245,6 @@ def noise_shape_slope(tables: Tables, column: Literal["skewness", "excess_kurtos
     return measured_as(mean_interval(slopes), f"slope of ln {column} over ln B at initialization ({at.mean():.3g} at B = 30)")
 
 
-# --- evidence of the trained networks ----------------------------------------------------------------------------------------
-
-
-def _evidence(
-    tables: Tables, point: Point, labels: Labels, columns: list[str], trained: bool, n_train: int | None, at_least: int = 3
-) -> tuple[Floats, list[Floats], int]:
-    """Batch sizes (K,), each column (K, S) and N: best λ, prior at 0, the setting that most networks share.
-
-    `n_train`: which N; the most frequent if not given.
-    """
-    if tables.evidence is None or tables.evidence.empty:
-        raise NotMeasured("the run has no evidence of networks")
-    identity = ["labels", "batch_size", "learning_rate", "seed", "n_train", "hidden_sizes", "updates"]
-    names = {"train_accuracy": "sgd_train_accuracy", "test_accuracy": "sgd_test_accuracy"}
-    of_sgd = tables.evidence.loc[tables.evidence["point"] == "sgd", [*identity, *names]].drop_duplicates(identity)
-    rows = tables.evidence.merge(of_sgd.rename(columns=names), on=identity, validate="many_to_one")
-    chosen = (rows["point"] == point) & (rows["prior_centre"] == "zero") & rows["best_l2"].astype(bool)
-    rows = where(rows, np.asarray(chosen & (rows["labels"] == labels)))
-    shared = ["n_train"] if n_train is None else []
-    rows = rows if n_train is None else where(rows, np.asarray(rows["n_train"] == n_train))
-    if rows.empty:
-        n = "" if n_train is None else f" with N = {n_train}"
-        raise NotMeasured(f"no evidence of networks on {labels} labels at the {point} point{n}")
-    for name in [*shared, "hidden_sizes", "learning_rate", "updates"]:
-        rows = where(rows, np.asarray(rows[name] == rows[name].mode().iloc[0]))
-    if trained:
-        accuracy = rows.groupby("batch_size")["sgd_train_accuracy"].transform("min")
-        rows = where(rows, np.asarray(accuracy, dtype=np.float64) >= tables.failed_below)
-    rows = rows.assign(evidence=-rows["log_evidence_ratio"], sharpness=-rows["top_eigenvalue"])
-    sizes = len(set(rows["batch_size"]))
-    rows = where(rows, np.asarray(rows.groupby("seed")["batch_size"].transform("size")) == sizes)
-    if sizes < at_least or rows.empty:
-        raise NotMeasured(f"{at_least} batch sizes that train are wanted, {sizes} are there")
-    grids = [rows.pivot(index="batch_size", columns="seed", values=name) for name in columns]
-    values = [grid.to_numpy(np.float64) for grid in grids]
-    return np.asarray(grids[0].index, float), values, int(rows["n_train"].iloc[0])
-
-
-def _residual(values: Floats, given: Floats) -> Floats:
-    """What is left of `values` (K, S) after a straight line in `given` (K, S), within each seed."""
-    x, y = given - given.mean(0), values - values.mean(0)
-    return y - x * np.divide((x * y).sum(0), (x**2).sum(0), out=np.zeros(x.shape[1]), where=(x**2).sum(0) > 0)
-
-
-def evidence_rank(
-    tables: Tables,
-    point: Point,
-    n_train: int | None = None,
-    predictor: Literal["evidence", "sharpness", "weight_norm"] = "evidence",
-    given: Literal["nothing", "weight_norm"] = "nothing",
-    trained: bool = True,
-) -> Measured:
-    """Rank correlation over batch sizes of a predictor with the SGD network's test accuracy, within seeds, mean over seeds.
-
-    `evidence` is −E at the empirical-Bayes λ, `sharpness` minus the largest eigenvalue: each predicts better where it is
-    larger. `given`: partial rank correlation, so that the norm of the weights does not pass for the evidence. `trained`: only
-    batch sizes at which every seed trains, for that networks which do not train are bad needs no evidence.
-    """
-    columns = [predictor, "sgd_test_accuracy", "weight_norm"]
-    sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train, RANKED)
-    a, b = rankdata(x, axis=0), rankdata(accuracy, axis=0)
-    if given == "weight_norm":
-        a, b = _residual(a, rankdata(norm, axis=0)), _residual(b, rankdata(norm, axis=0))
-    a, b = a - a.mean(0), b - b.mean(0)
-    norms = np.sqrt((a**2).sum(0) * (b**2).sum(0))
-    rho = np.divide((a * b).sum(0), norms, out=np.zeros(a.shape[1]), where=norms > 1e-12)
-    detail = (
-        f"rank correlation with test accuracy of {predictor} at the {point} point over {len(sizes)} batch sizes, "
-        f"{sizes[0]:g} to {sizes[-1]:g}, N = {n}{', given the norm of the weights' if given == 'weight_norm' else ''}"
-    )
-    return measured_as(bootstrap_mean(rho, rng=tables.rng), detail)
-
-
-def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None = None) -> Measured:
-    """log2 of the batch size with the lowest mean E over the one with the best mean test accuracy; bootstrap over seeds."""
-    columns = ["evidence", "sgd_test_accuracy"]
-    sizes, (evidence, accuracy), size = _evidence(tables, point, "real", columns, False, n_train, RANKED)
-    n = evidence.shape[1]
-    draws = np.hstack([np.ones((n, 1)), seed_counts(n, tables.n_replicates, tables.rng)])
-    best, right = (np.log2(sizes)[(values @ draws).argmax(axis=0)] for values in (evidence, accuracy))
-    apart = best - right
-    detail = (
-        f"log2 of B with the lowest E ({2 ** best[0]:g}) over B with the best test accuracy ({2 ** right[0]:g}), "
-        f"{point} point, N = {size}"
-    )
-    return measured_as(Interval(float(apart[0]), *percentile_interval(apart[1:], n), n), detail)
-
-
-def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int | None = None) -> Measured:
-    """E per example at the batch size that most contradicts the paper: highest for real, lowest for random labels."""
-    sizes, (evidence,), n = _evidence(tables, point, labels, ["evidence"], trained=True, n_train=n_train, at_least=1)
-    ratio = -evidence / n
-    mean = ratio.mean(axis=1)
-    at = int(mean.argmax() if labels == "real" else mean.argmin())
-    detail = f"E / N in nats at the {point} point on {labels} labels, B = {sizes[at]:g}, the worst of {len(sizes)}, N = {n}"
-    return measured_as(mean_interval(ratio[at]), detail)
-
-
-def invariance(tables: Tables, column: Literal["mapped", "held"]) -> Measured:
-    """Largest change of E in nats under rescalings of the layers and the inputs, the prior mapped along or held."""
-    if tables.invariance is None or tables.invariance.empty:
-        raise NotMeasured("the run has not checked invariance")
-    rows = tables.invariance
-    worst = float(np.abs(rows[f"evidence_change_{column}"].to_numpy(np.float64)).max())
-    curvature = float(np.exp(np.abs(np.log(rows["eigenvalue_ratio"])).max()))
-    detail = (
-        f"largest |ΔE| in nats over {len(rows)} reparameterizations, the prior {column}; the top eigenvalue changes by a "
-        f"factor of up to {curvature:.3g}"
-    )
-    return Measured(worst, worst, worst, len(set(rows["seed"])), detail)
-
-
 NETWORK_QUANTITIES = {
     function.__name__: function
     for function in (
@@ -373,9 +257,5 @@ NETWORK_QUANTITIES = {
         noise_scale_collapse,
         covariance_ratio,
         noise_shape_slope,
-        evidence_rank,
-        evidence_optimum_distance,
-        evidence_sign,
-        invariance,
     )
 }
