@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from bayes_sgd.intervals import proportion_interval
 from bayes_sgd.statistics import HEADLINE
 from bayes_sgd.tables import read_csv
 
@@ -209,6 +210,11 @@ def _calibration(table: Any) -> str:
         for row in table.to_dict("records")
         if row["estimator"] in (HEADLINE, "collapse")
     ]
+    headline = table[table["estimator"] == HEADLINE]
+    studies = int(headline["studies"].sum())
+    covered = proportion_interval(round(float((headline["coverage"] * headline["studies"]).sum())), studies)
+    pooled = {"coverage": covered.value, "low": covered.low, "high": covered.high}
+    rows.append(["both", "all", HEADLINE, f"{studies}", interval(pooled, "coverage", "low", "high"), *[""] * 4])
     header = ["axis", "true exponent", "estimator", "studies", "coverage of 95 % intervals", "bias", "width"]
     return markdown(rows, [*header, "share `reproduced`", "share `not reproduced`"])
 
