@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from scipy.special import expit
 
 from bayes_sgd.evidence import (
+    LogLikelihood,
     annealed_importance_sampling,
     data_span,
     log_evidence_ratio,
@@ -93,25 +95,109 @@ def test_the_hessian_is_that_of_automatic_differentiation() -> None:
     np.testing.assert_allclose(hessian(features.numpy(), (features @ w).numpy(), 0.7), witness, rtol=1e-12)
 
 
-def test_sampling_agrees_with_the_closed_form_of_a_gaussian_model() -> None:
-    rng = np.random.default_rng(1)
-    x, y, noise = rng.normal(size=(15, 4)), rng.normal(size=15), 0.5
-    l2 = np.array([0.1, 1.0, 10.0])
-    exact = [scipy.stats.multivariate_normal.logpdf(y, cov=noise**2 * np.eye(15) + x @ x.T / a) for a in l2]
-    features, target = torch.from_numpy(x), torch.from_numpy(y)
+class GaussianModel:
+    """y = X θ + noise, 15 examples, 4 weights: its evidence and its posterior are known."""
 
-    def log_likelihood_and_grad(theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        residual = (target - theta @ features.T) / noise
-        value = -0.5 * residual.square().sum(-1) - 15 * math.log(noise * math.sqrt(2 * math.pi))
-        return value, residual @ features / noise
+    def __init__(self) -> None:
+        rng = np.random.default_rng(1)
+        self.x, self.y, self.noise = rng.normal(size=(15, 4)), rng.normal(size=15), 0.5
+        self.features, self.target = torch.from_numpy(self.x), torch.from_numpy(self.y)
+        self.curvature = torch.linalg.eigvalsh(self.features.T @ self.features)[-1] / self.noise**2
 
-    curvature = torch.linalg.eigvalsh(features.T @ features)[-1] / noise**2
+    def log_evidence(self, l2: float) -> float:
+        cov = self.noise**2 * np.eye(15) + self.x @ self.x.T / l2
+        return float(scipy.stats.multivariate_normal.logpdf(self.y, cov=cov))
+
+    def posterior(self, l2: float, shape: tuple[int, ...]) -> torch.Tensor:
+        cov = np.linalg.inv(self.x.T @ self.x / self.noise**2 + l2 * np.eye(4))
+        mean = cov @ self.x.T @ self.y / self.noise**2
+        return torch.from_numpy(np.random.default_rng(2).multivariate_normal(mean, cov, shape))
+
+    def __call__(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        residual = (self.target - theta @ self.features.T) / self.noise
+        value = -0.5 * residual.square().sum(-1) - 15 * math.log(self.noise * math.sqrt(2 * math.pi))
+        return value, residual @ self.features / self.noise
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_sampling_agrees_with_the_closed_form_of_a_gaussian_model(backward: bool) -> None:
+    model, l2 = GaussianModel(), [0.1, 1.0, 10.0]
     found = annealed_importance_sampling(
-        log_likelihood_and_grad, torch.from_numpy(l2), 4, seed=0, chains=128, temperatures=500, curvature=curvature
+        model,
+        torch.tensor(l2, dtype=torch.float64),
+        4,
+        seed=0,
+        chains=128,
+        temperatures=500,
+        curvature=model.curvature,
+        exact=torch.stack([model.posterior(a, (128,)) for a in l2]) if backward else None,
     )
+    exact = torch.tensor([model.log_evidence(a) for a in l2])
     assert (found.standard_error < 0.1).all()
     assert (found.acceptance > 0.8).all()
-    assert ((found.log_evidence - torch.tensor(exact)).abs() < 4 * found.standard_error).all()
+    assert ((found.log_evidence - exact).abs() < 4 * found.standard_error).all()
+
+
+def both_ways(
+    target: LogLikelihood, l2: torch.Tensor, exact: torch.Tensor, temperatures: int, **more: Any
+) -> list[torch.Tensor]:
+    """The log evidence forward and backward, 8 chains for each problem."""
+    return [
+        annealed_importance_sampling(
+            target, l2, exact.shape[-1], seed=5, chains=8, temperatures=temperatures, exact=start, **more
+        ).log_evidence
+        for start in (None, exact)
+    ]
+
+
+def z_score(values: torch.Tensor) -> float:
+    """The mean in units of its standard error."""
+    return float(values.mean() / values.std() * math.sqrt(len(values)))
+
+
+def test_forward_errs_low_and_backward_high_less_so_with_more_temperatures() -> None:
+    model, replicates = GaussianModel(), 200
+    l2, starts = torch.ones(replicates, dtype=torch.float64), model.posterior(1.0, (replicates, 1))
+    truth, widths = model.log_evidence(1.0), []
+    for temperatures in (15, 100, 500):
+        low, high = both_ways(model, l2, starts, temperatures, curvature=model.curvature)
+        assert z_score(low - truth) < 3
+        assert z_score(high - truth) > -3
+        if temperatures == 15:
+            assert z_score(low - truth) < -3
+            assert z_score(high - truth) > 3
+        widths.append(float((high - low).mean()))
+    assert widths[0] > 1 > widths[1]
+    assert abs(widths[2]) < 0.05
+
+
+def test_labels_from_the_model_bound_the_evidence_that_quadrature_gives() -> None:
+    """E[w] = Z and E[1/w] = 1/Z over labels and samples, although all chains of a problem start at its one sample."""
+    n, replicates, l2 = 8, 3000, 0.05
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=n)
+    theta = rng.normal(size=replicates) / math.sqrt(l2)
+    signs = np.where(rng.uniform(size=(replicates, n)) < expit(np.outer(theta, x)), 1.0, -1.0)
+    grid = np.linspace(-9, 9, 4001) / math.sqrt(l2)
+    density = scipy.stats.norm.pdf(grid, scale=1 / math.sqrt(l2))
+    labelings, which = np.unique(signs, axis=0, return_inverse=True)
+    evidence = [scipy.integrate.trapezoid(expit(t[:, None] * x[:, None] * grid).prod(0) * density, grid) for t in labelings]
+    truth = torch.from_numpy(np.log(evidence)[which])
+
+    features, curvature = data_span(torch.from_numpy(x[:, None]))
+    logits = torch.from_numpy(np.outer(theta, x))
+    starts = (logits @ features / (4 * curvature))[:, None]
+    low, high = both_ways(
+        logistic_log_likelihood(features, torch.from_numpy(signs)),
+        torch.full((replicates,), l2, dtype=torch.float64),
+        starts,
+        temperatures=4,
+        curvature=curvature,
+    )
+    assert abs(z_score((low - truth).exp() - 1)) < 3
+    assert abs(z_score((truth - high).exp() - 1)) < 3
+    assert z_score(low - truth) < -3
+    assert z_score(high - truth) > 3
 
 
 def test_sampling_agrees_with_quadrature_of_a_logistic_model() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from test_figures import axes, words
 from test_figures_learning import inside
 
@@ -68,11 +69,28 @@ def gap_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names).assign(seed=0, n_train=40)
 
 
+def bracketed_table() -> pd.DataFrame:
+    """The same with labels drawn from the model; at λ = 100 the bounds of one seed have crossed."""
+    table = gap_table()
+    own = table[(table["model"] == "linear") & (table["labels"] == "real")].assign(labels="simulated")
+    low = own["sampled_ratio"] - 0.2
+    seeds = [
+        own.assign(
+            seed=seed,
+            sampled_low=low + seed,
+            sampled_high=(low + seed + 0.1).where(own["l2"] < 100, low + seed - 0.05 * (seed == 1)),
+        )
+        for seed in (0, 1)
+    ]
+    return pd.concat([table, *seeds], ignore_index=True)
+
+
 DRAWN: dict[str, Callable[[], figures.Drawn]] = {
     "evidence": lambda: figures_evidence.evidence(evidence_table()),
     "evidence_l2": lambda: figures_evidence.evidence_l2(evidence_table()),
     "sharpness": lambda: figures_evidence.sharpness(evidence_table()),
     "laplace": lambda: figures_evidence.laplace(gap_table()),
+    "laplace_bracketed": lambda: figures_evidence.laplace(bracketed_table()),
 }
 
 
@@ -179,6 +197,29 @@ def test_laplace_stands_beside_what_was_sampled(drawn: dict[str, figures.Drawn])
     assert set(axes(figure)) == {f"{model} {labels}" for model in ("linear", "network") for labels in ("real", "random")}
 
 
+def test_labels_drawn_from_the_model_have_a_panel_with_the_bracket(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["laplace_bracketed"]
+    without, shown = drawn["laplace"][1], data[data["labels"] != "simulated"]
+    pd.testing.assert_frame_equal(shown.reset_index(drop=True), without.reset_index(drop=True), check_dtype=False)
+    simulated = bracketed_table().query("labels == 'simulated'")
+    ends = simulated.groupby("l2")[["sampled_low", "sampled_high"]].mean()
+    bracket = data[data["quantity"] == "bracket"].set_index("l2").sort_index()
+    np.testing.assert_allclose(bracket["ci_low"], ends.min(axis=1))
+    np.testing.assert_allclose(bracket["ci_high"], ends.max(axis=1))
+    np.testing.assert_allclose(bracket["value"], ends.mean(axis=1))
+    assert (bracket["seeds"] == 2).all()
+    laplace = data[(data["labels"] == "simulated") & (data["quantity"] == "log_evidence_ratio")]
+    assert laplace[["ci_low", "ci_high"]].isna().all(axis=None)
+    panels = axes(figure)
+    assert set(panels) == {*axes(drawn["laplace"][0]), "linear simulated"}
+    bars = next(
+        c for c in panels["linear simulated"].collections if isinstance(c, LineCollection) and len(c.get_segments()) == 6
+    )
+    np.testing.assert_allclose([line[:, 1] for line in bars.get_segments()], bracket[["ci_low", "ci_high"]])
+    assert "from both ends" in words(figure)
+    assert "from both ends" not in words(drawn["laplace"][0])
+
+
 def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -> None:
     table = evidence_table(seeds=1, points=("sgd",))
     for name in ("evidence", "sharpness"):
@@ -208,6 +249,10 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
         (lambda t: figures_evidence.sharpness(t.drop(columns="trace")), "Curvature .*: the table has no column trace"),
         (lambda t: figures_evidence.laplace(t), "Laplace's .*: the table has no column model"),
         (lambda t: figures_evidence.laplace(gap_table().iloc[:0]), "Laplace's .*: the table has no rows"),
+        (
+            lambda t: figures_evidence.laplace(bracketed_table().drop(columns="sampled_low")),
+            "Laplace's .* no column sampled_low",
+        ),
     ],
 )
 def test_bad_tables_are_named_in_one_line(draw: Callable[[pd.DataFrame], figures.Drawn], message: str) -> None:

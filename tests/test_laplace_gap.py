@@ -7,9 +7,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 from bayes_sgd.evidence import annealed_importance_sampling, null_cost
-from bayes_sgd.laplace_gap import GAP, linear_gap, network_gap, network_log_likelihood
+from bayes_sgd.laplace_gap import (
+    BRACKET,
+    GAP,
+    bidirectional_gap,
+    linear_gap,
+    network_gap,
+    network_log_likelihood,
+    simulate_labels,
+)
 from bayes_sgd.models import forward, layer_shapes, with_ones
 
 
@@ -68,6 +77,59 @@ def test_laplace_is_best_where_the_prior_is_narrow() -> None:
     assert table["gap"].abs().iloc[1] < 3 * table["sampled_error"].iloc[1] + 1e-3
     assert table["gap"].abs().iloc[0] > table["gap"].abs().iloc[1]
     assert (table["sampled_ratio"] > -null_cost(20, 2)).all()
+
+
+def test_simulated_labels_follow_the_weights_that_follow_the_prior() -> None:
+    x, _ = data(12, 3, 2)
+    l2 = [0.01, 1.0, 1e6]
+    draws = [simulate_labels(x.numpy(), l2, seed) for seed in range(400)]
+    labels, weights = np.stack([one for one, _ in draws]), np.stack([one for _, one in draws])
+    assert labels.shape == (400, 3, 12)
+    np.testing.assert_allclose(weights.std(axis=(0, 2)) * np.sqrt(l2), 1, atol=0.06)
+    chance = torch.sigmoid(torch.from_numpy(weights) @ with_ones(x).T).numpy()
+    apart = (labels - chance).mean(axis=(0, 2)) / np.sqrt((chance * (1 - chance)).sum(axis=(0, 2))) * 400 * 12
+    assert (np.abs(apart) < 3).all()
+    assert labels[:, 2].mean() == pytest.approx(0.5, abs=0.03)
+    again, _ = simulate_labels(x.numpy(), l2, 7)
+    np.testing.assert_array_equal(again, labels[7])
+
+
+def test_the_bracket_holds_e_in_order_and_laplace_where_the_prior_is_narrow() -> None:
+    x, _ = data(8, 20, 2, seed=2)  # more weights than examples: sampling goes on in the span of the data
+    l2 = [0.01, 1.0, 1e4]
+    table = bidirectional_gap(x.numpy(), l2, seeds=6, chains=16, temperatures=40, leapfrog_steps=4)
+    assert tuple(table.columns) == ("seed", *GAP, *BRACKET)
+    assert table.groupby("l2")["seed"].nunique().tolist() == [6, 6, 6]
+    means = table.groupby("l2").mean(numeric_only=True)
+    assert (means["sampled_high"] > means["sampled_low"])[:2].all()
+    for _, rows in table.groupby("l2"):
+        middle = rows[list(BRACKET)].mean(axis=1)
+        width = float(np.abs(rows["sampled_high"] - rows["sampled_low"]).mean())
+        error = np.hypot(rows["sampled_error"], width)
+        assert (np.abs(rows["sampled_ratio"] - middle) < 4 * error).all()
+    assert means["log_evidence_ratio"].loc[0.01] > means["sampled_high"].loc[0.01]
+    narrow = table[table["l2"] == 1e4]
+    np.testing.assert_allclose(narrow["sampled_low"], narrow["log_evidence_ratio"], atol=0.01)
+    np.testing.assert_allclose(narrow["sampled_high"], narrow["log_evidence_ratio"], atol=0.01)
+
+
+def test_sampled_longer_the_bracket_closes_on_what_quadrature_gives() -> None:
+    x, _ = data(6, 1, 2, seed=3)
+    # five equal columns of a fifth of the variance are one: the span has two of the six coordinates
+    inputs, l2, seeds = np.repeat(x.numpy() / math.sqrt(5), 5, axis=1), 0.05, 8
+    table = bidirectional_gap(inputs, [l2], seeds, chains=32, temperatures=150, leapfrog_steps=4)
+    line = np.linspace(-7, 7, 401) / math.sqrt(l2)
+    logits = line[:, None, None] * x.numpy()[:, 0] + line[None, :, None]
+    prior = np.exp(-l2 * (line[:, None] ** 2 + line**2) / 2) * l2 / (2 * math.pi) * (line[1] - line[0]) ** 2
+    truth = []
+    for seed in range(seeds):
+        labels, _ = simulate_labels(inputs, [l2], seed)
+        truth.append(-math.log((expit((2 * labels[0] - 1) * logits).prod(-1) * prior).sum()) - null_cost(6, 2))
+    assert np.ptp(truth) > 0.5
+    for name in BRACKET:
+        apart = table[name] - np.array(truth)
+        assert abs(apart.mean()) < 0.05
+        assert apart.abs().max() < 0.5
 
 
 def test_a_small_network_has_a_row_for_each_point_and_l2() -> None:

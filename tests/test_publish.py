@@ -138,6 +138,21 @@ def test_the_page_of_findings_is_that_of_the_published_tables():
         assert text == findings(published / README_RUN, Path("results") / CALIBRATION), f"stale: make publish RUN={README_RUN}"
 
 
+def test_findings_tell_labels_drawn_from_the_model_apart(tmp_path):
+    row = {
+        "labels": "real", "seed": 0, "model": "linear", "point": "minimum", "l2": 0.1, "log_evidence_ratio": -17.0,
+        "sampled_ratio": -19.0, "sampled_error": 0.2, "gap": 2.0, "log_permutations": 0.0, "effective_chains": 15.0,
+    }  # fmt: skip
+    drawn = row | {"labels": "simulated", "seed": 2, "l2": 0.3, "sampled_low": -5.25, "sampled_high": -5.0}
+    texts = []
+    for name, rows in (("before", [row]), ("now", [row, drawn])):
+        write_csv(tmp_path / name / "tables" / "laplace_gap.csv", pd.DataFrame(rows))
+        texts.append(findings(tmp_path / name, tmp_path / "none.csv").split("##")[1])
+    assert texts[1].startswith(texts[0])
+    assert "from both ends" not in texts[0]
+    assert texts[1].splitlines()[-1] == "| 0.3 | 2 | -17 | -5.25 to -5 |"
+
+
 def test_the_readme_is_written_between_its_marks(tmp_path):
     run(tmp_path, claims())
     readme = tmp_path / "README.md"

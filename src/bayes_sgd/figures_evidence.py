@@ -31,6 +31,7 @@ POINT_NAMES = {
     "minimum": "minimum reached from there",
 }
 WORDS = {"real": "true labels", "random": "random labels"}
+GAP_WORDS = WORDS | {"simulated": "labels drawn from it"}
 PAIRED_95 = "95 % t-interval over paired seeds"
 KIND = ["n_train", "hidden_sizes", "learning_rate", "updates"]
 EVIDENCE = "log_evidence_ratio_per_example"
@@ -215,16 +216,24 @@ def _plain_if_short(ax: Axes) -> None:
 
 
 def laplace(laplace_gap: pd.DataFrame) -> Drawn:
-    """Laplace's approximation of E and sampled E against λ: linear model and small network, true and random labels."""
+    """Laplace's approximation of E and sampled E against λ: linear model and small network, true and random labels.
+
+    Where the table has labels drawn from the model, a panel for them shows between what E lies as well.
+    """
     what = "Laplace's approximation against annealed importance sampling"
     columns = ["labels", "seed", "model", "point", "l2", "n_train", "log_evidence_ratio", "sampled_ratio", "sampled_error"]
     need(laplace_gap, [*columns, "log_permutations"], what)
-    table = laplace_gap.loc[laplace_gap["labels"].isin(list(WORDS))]
+    table = laplace_gap.loc[laplace_gap["labels"].isin(list(GAP_WORDS))]
     if table.empty:
-        raise UserError(f"{what}: the table has no rows with real or random labels")
+        raise UserError(f"{what}: the table has no rows with real, random or simulated labels")
+    simulated = table.loc[table["labels"] == "simulated"]
+    if len(simulated):
+        need(simulated, ["sampled_low", "sampled_high"], what)
     table = table.assign(one_mode=table["sampled_ratio"] + table["log_permutations"])
     keys = ["model", "labels", "l2"]
     approximate = over_seeds(table, [*keys, "point"], ["log_evidence_ratio"])
+    # labels drawn anew differ in E by more than the methods do: an interval over them would say nothing of these
+    approximate.loc[approximate["labels"] == "simulated", ["ci_low", "ci_high", "interval"]] = [np.nan, np.nan, ""]
     once = table.drop_duplicates([*keys, "seed"])
     sampled = over_seeds(once, keys, ["sampled_ratio", "one_mode"]).assign(point="sampled")
     # the error of the sampling itself: with one seed there is no other
@@ -234,12 +243,13 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
         ci_low=sampled["value"] - 1.96 * sampled["error"], ci_high=sampled["value"] + 1.96 * sampled["error"]
     )
     sampled["interval"] = "95 % interval of the sampling"
-    data = pd.concat([approximate, sampled.drop(columns="error")]).assign(quantity=lambda t: t["quantity"])
+    brackets = [_bracket(simulated, keys)] if len(simulated) else []
+    data = pd.concat([approximate, sampled.drop(columns="error"), *brackets])
     models = [name for name in ("linear", "network") if name in set(data["model"])]
-    labels = [name for name in WORDS if name in set(data["labels"])]
+    labels = [name for name in GAP_WORDS if name in set(data["labels"])]
     data["panel"] = data["model"] + " " + data["labels"]
     with rc_context(style.RC):
-        figure = Figure(figsize=(10, 3.2 + 2.4 * len(models)), layout="constrained")
+        figure = Figure(figsize=(max(10, 4.4 * len(labels)), 3.2 + 2.4 * len(models)), layout="constrained")
         sizes = f"N = {span(table['n_train'], 'example')}"
         means = f"{sizes}; means over {span(data['seeds'], 'seed')}; bars: two standard errors of the sampling"
         figure.suptitle(f"{what}\n{means}", x=0.01, ha="left")
@@ -249,7 +259,10 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
             for column, name in enumerate(labels):
                 ax = axes[row, column]
                 own = data.loc[(data["model"] == model) & (data["labels"] == name)]
-                ax.set(xscale="log", title=f"{'linear model' if model == 'linear' else 'network'}, {WORDS[name]}")
+                if own.empty:
+                    ax.remove()
+                    continue
+                ax.set(xscale="log", title=f"{'linear model' if model == 'linear' else 'network'}, {GAP_WORDS[name]}")
                 ax.set(xlabel=LABELS["l2"], ylabel="log evidence ratio E (nats)", label=f"{model} {name}")
                 _draw_gap(ax, own, model)
                 seen |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
@@ -257,7 +270,23 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
     return figure, data
 
 
+def _bracket(simulated: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The mean bracket of E at each λ, its middle as the value."""
+    ends = over_seeds(simulated, keys, ["sampled_low", "sampled_high"])
+    ends = ends.pivot(index=[*keys, "seeds"], columns="quantity", values="value")[["sampled_low", "sampled_high"]]
+    # within the error of the sampling the two may cross
+    table = pd.DataFrame({"value": ends.mean(axis=1), "ci_low": ends.min(axis=1), "ci_high": ends.max(axis=1)})
+    named = {"quantity": "bracket", "point": "sampled", "interval": "from backward to forward sampling"}
+    return table.reset_index().assign(**named)
+
+
 def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
+    rows = own.loc[own["quantity"] == "bracket"].sort_values("l2")
+    if len(rows):
+        ends = rows[["ci_low", "ci_high"]].to_numpy().T
+        ax.vlines(rows["l2"], *ends, color=GREEN, lw=7, capstyle="butt", zorder=1.5)
+        label = "sampled from both ends: E lies between"
+        ax.plot(rows["l2"], rows["value"], "_", color=GREEN, ms=15, mew=2, zorder=1.5, label=label)
     for point, look in POINTS.items():
         rows = own.loc[(own["point"] == point) & (own["quantity"] == "log_evidence_ratio")].sort_values("l2")
         name = "Laplace, minimum" if model == "linear" else f"Laplace, {POINT_NAMES[point]}"

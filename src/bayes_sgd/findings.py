@@ -179,6 +179,7 @@ def _evidence(tables: Tables) -> str:
 def _laplace(tables: Tables) -> str:
     rows = [
         [
+            row["labels"],
             row["model"],
             row["point"],
             number(row["l2"]),
@@ -188,10 +189,26 @@ def _laplace(tables: Tables) -> str:
             number(row["log_permutations"]),
             number(row["effective_chains"]),
         ]
-        for row in tables["laplace_gap"].to_dict("records")
+        for row in tables["laplace_gap"].query("labels != 'simulated'").to_dict("records")
     ]
-    header = ["model", "point", "λ", "E, Laplace", "E, sampled", "gap, nats", "ln H!", "chains that count"]
-    return markdown(rows, header)
+    header = ["labels", "model", "point", "λ", "E, Laplace", "E, sampled", "gap, nats", "ln H!", "chains that count"]
+    return markdown(rows, header) + _brackets(tables["laplace_gap"].query("labels == 'simulated'"))
+
+
+def _brackets(simulated: Any) -> str:
+    if simulated.empty:
+        return ""
+    rows = [
+        [
+            number(row["l2"]),
+            f"{row['seed']}",
+            number(row["log_evidence_ratio"], 4),
+            f"{number(row['sampled_low'], 4)} to {number(row['sampled_high'], 4)}",
+        ]
+        for row in simulated.sort_values(["l2", "seed"]).to_dict("records")
+    ]
+    words = "Labels drawn from the linear model: chains from both ends bound E, up to the error of the sampling."
+    return f"\n{words}\n\n{markdown(rows, ['λ', 'seed', 'E, Laplace', 'E, bounds'])}"
 
 
 def _calibration(table: Any) -> str:

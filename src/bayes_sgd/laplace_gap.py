@@ -3,6 +3,9 @@
 Takes data and values of λ; gives tables of both and of their difference, for the linear model of section 3 and for a network so
 small that sampling can follow it. A network's evidence, sampled, is that of all its modes together, among them the H! that
 differ in the order of the hidden units; Laplace's is that of one. ln H! stands beside, and is in neither.
+
+How far sampling itself can be trusted shows where the labels are drawn from the linear model: the weights that they were drawn
+with are a sample of the posterior, so sampling runs from both ends, and E lies between the two (Grosse, Ancha and Roy 2016).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from bayes_sgd.cell import Cell
@@ -30,14 +34,17 @@ from bayes_sgd.logistic import fit_map
 from bayes_sgd.models import with_ones
 from bayes_sgd.network_evidence import POINTS, network_evidence
 from bayes_sgd.store import load_labelled
-from bayes_sgd.training import train
+from bayes_sgd.streams import generator
+from bayes_sgd.training import LabelledData, train
 
 GAP = (
     "model", "point", "l2", "n_train", "log_evidence_ratio", "sampled_ratio", "sampled_error", "gap", "log_permutations",
     "effective_chains", "chains", "acceptance",
 )  # fmt: skip
+BRACKET = ("sampled_low", "sampled_high")
 
 EXAMPLES, UNITS, UPDATES, TEMPERATURES = 40, 5, 2000, 500
+SIMULATED = 3  # sets of labels drawn from the model at each λ
 LINEAR_L2 = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 NETWORK_L2 = (1.0, 3.0, 10.0, 30.0)  # below, sampling has too few chains that matter
 
@@ -74,21 +81,30 @@ def network_log_likelihood(inputs: Tensor, labels: Tensor, shapes: Sequence[tupl
 
 
 def linear_gap(
-    inputs: np.ndarray, labels: np.ndarray, l2_values: Sequence[float], seed: int = 0, chains: int = 64, temperatures: int = 200
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    l2_values: Sequence[float],
+    seed: int = 0,
+    chains: int = 64,
+    temperatures: int = 1000,
+    leapfrog_steps: int = 12,
 ) -> pd.DataFrame:
     """Laplace against sampling for logistic regression: a row for each λ, columns `GAP`.
 
+    Temperatures and steps are those with which the bounds of `bidirectional_gap` meet (our choice).
+
     Args:
         inputs: (n, d), without the ones.
-        labels: 0 or 1, (n,).
+        labels: 0 or 1, (n,), or (number of λ, n) for labels that differ from λ to λ.
         l2_values: λ > 0.
         seed: of the sampling.
         chains: as in `annealed_importance_sampling`.
         temperatures: likewise.
+        leapfrog_steps: likewise.
     """
     n = len(inputs)
-    features, curvature = data_span(with_ones(torch.from_numpy(np.asarray(inputs, dtype=np.float64))))
-    signs = torch.from_numpy(2.0 * labels - 1.0)[None]
+    features, curvature = data_span(_with_ones(inputs))
+    signs = torch.from_numpy(2.0 * np.atleast_2d(labels) - 1.0)
     grid = torch.tensor(list(l2_values), dtype=torch.float64)
     sampled = annealed_importance_sampling(
         logistic_log_likelihood(features, signs),
@@ -97,9 +113,11 @@ def linear_gap(
         seed,
         chains=chains,
         temperatures=temperatures,
+        leapfrog_steps=leapfrog_steps,
         curvature=curvature,
     )
-    fits = [fit_map(inputs, labels, l2) for l2 in l2_values]
+    by_l2 = np.broadcast_to(labels, (len(l2_values), n))
+    fits = [fit_map(inputs, own, l2) for own, l2 in zip(by_l2, l2_values, strict=True)]
     laplace = pd.DataFrame(
         {
             "model": "linear",
@@ -110,6 +128,76 @@ def linear_gap(
         }
     )
     return _gap(laplace, list(l2_values), sampled, n, 2, chains)
+
+
+def simulate_labels(inputs: np.ndarray, l2_values: Sequence[float], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw weights from the prior N(0, I/λ), then labels from the likelihood of logistic regression (section 3).
+
+    All λ share the seed's random numbers, so that from row to row λ alone differs. The weights are a draw from the posterior of
+    their labels, since weights and labels together are one from the joint distribution.
+
+    Args:
+        inputs: (n, d), without the ones.
+        l2_values: λ > 0.
+        seed: of the draws.
+
+    Returns:
+        Labels 0 or 1, (number of λ, n), and the weights, (number of λ, d + 1), the bias last.
+    """
+    features, random = _with_ones(inputs).numpy(), generator(seed, "labels from the model")
+    normal, uniform = random.standard_normal(features.shape[1]), random.random(len(features))
+    weights = normal / np.sqrt(np.asarray(l2_values, dtype=np.float64))[:, None]
+    return (uniform < expit(weights @ features.T)).astype(np.int64), weights
+
+
+def bidirectional_gap(
+    inputs: np.ndarray,
+    l2_values: Sequence[float],
+    seeds: int,
+    chains: int = 64,
+    temperatures: int = 1000,
+    leapfrog_steps: int = 12,
+) -> pd.DataFrame:
+    """What `linear_gap` says of labels drawn from the model, and the bounds between which E lies there.
+
+    E = −ln Z − N ln 2, so `sampled_high` is `sampled_ratio`, of the forward chains, which err low in ln Z, and `sampled_low` is
+    of the backward ones. As means over draws they are in this order; one draw may have them crossed by the error of the
+    sampling, and each is on the wrong side by more than b nats with a probability below e^−b.
+
+    Args:
+        inputs: (n, d), without the ones.
+        l2_values: λ > 0.
+        seeds: sets of labels for each λ.
+        chains: as in `annealed_importance_sampling`. The backward ones of a set all start at its weights.
+        temperatures: likewise.
+        leapfrog_steps: likewise.
+
+    Returns:
+        A row for each seed and λ: columns `seed`, `GAP`, `BRACKET`.
+    """
+    full = _with_ones(inputs)
+    features, curvature = data_span(full)
+    grid = torch.tensor(list(l2_values), dtype=torch.float64)
+    tables = []
+    for seed in range(seeds):
+        labels, weights = simulate_labels(inputs, l2_values, seed)
+        # the weights in the coordinates of the span: those with the same logits
+        exact = torch.linalg.lstsq(features, full @ torch.from_numpy(weights).T).solution.T[:, None]
+        backward = annealed_importance_sampling(
+            logistic_log_likelihood(features, torch.from_numpy(2.0 * labels - 1.0)),
+            grid,
+            features.shape[1],
+            seed,
+            chains=chains,
+            temperatures=temperatures,
+            leapfrog_steps=leapfrog_steps,
+            curvature=curvature,
+            exact=exact,
+        )
+        rows = linear_gap(inputs, labels, l2_values, seed, chains, temperatures, leapfrog_steps)
+        low = -backward.log_evidence.numpy() - null_cost(len(inputs), 2)
+        tables.append(rows.assign(seed=seed, sampled_low=low, sampled_high=rows["sampled_ratio"]))
+    return pd.concat(tables, ignore_index=True).reindex(columns=["seed", *GAP, *BRACKET])
 
 
 def network_gap(
@@ -159,10 +247,11 @@ def network_gap(
 
 
 def gap_table(prepared: Path, data: DataConfig, initialization: str, seeds: int = 1) -> pd.DataFrame:
-    """The gap for real and for random labels on few images: columns `labels`, `seed`, then `GAP`.
+    """The gap for real and for random labels on few images: columns `labels`, `seed`, then `GAP` and `BRACKET`.
 
     The linear model has the digits 0 and 1 (the first two classes); the network, 5 hidden units, has all classes and is trained
-    by SGD. N = 40 in both.
+    by SGD. N = 40 in both. Rows with the labels `simulated` are of `bidirectional_gap` on the images that the linear model has
+    under real labels with seed 0; `BRACKET` is empty in the others.
 
     Args:
         prepared: folder of the prepared data and labels.
@@ -179,12 +268,24 @@ def gap_table(prepared: Path, data: DataConfig, initialization: str, seeds: int 
             chosen = order[:EXAMPLES]
             images, labels = labelled.train_inputs[chosen], labelled.train_labels[seed, chosen]
             network = network_gap(layers, images, labels, labelled.classes, NETWORK_L2, seed, temperatures=TEMPERATURES)
-            two = order[labelled.train_labels[seed, order] < 2][:EXAMPLES]
-            digits = labelled.train_inputs[two, :-1].double().numpy(), labelled.train_labels[seed, two].numpy()
-            both = pd.concat([linear_gap(*digits, LINEAR_L2, seed), network], ignore_index=True)
+            both = pd.concat([linear_gap(*_two_digits(labelled, seed), LINEAR_L2, seed), network], ignore_index=True)
             tables.append(both.assign(labels=how, seed=seed))
+        if how == "real":
+            images, _ = _two_digits(labelled, 0)
+            tables.append(bidirectional_gap(images, LINEAR_L2, SIMULATED).assign(labels="simulated"))
     whole = pd.concat(tables, ignore_index=True)
-    return whole.reindex(columns=["labels", "seed", *GAP])
+    return whole.reindex(columns=["labels", "seed", *GAP, *BRACKET])
+
+
+def _with_ones(inputs: np.ndarray) -> Tensor:
+    return with_ones(torch.from_numpy(np.asarray(inputs, dtype=np.float64)))
+
+
+def _two_digits(labelled: LabelledData, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a seed's order that are labelled 0 or 1, (n, d) without the ones, and these labels."""
+    order = labelled.subsets[seed]
+    two = order[labelled.train_labels[seed, order] < 2][:EXAMPLES]
+    return labelled.train_inputs[two, :-1].double().numpy(), labelled.train_labels[seed, two].numpy()
 
 
 def _gap(
