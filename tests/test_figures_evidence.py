@@ -85,10 +85,26 @@ def bracketed_table() -> pd.DataFrame:
     return pd.concat([table, *seeds], ignore_index=True)
 
 
+def spectra_table() -> pd.DataFrame:
+    """Two hundred eigenvalues that fall as a power of their rank, the last ones below what float64 resolves."""
+    rank = np.arange(1, 201)
+    parts = []
+    for labels in ("real", "random"):
+        for b in (16, 64, 500):
+            falling = np.where(rank > 190, 0.0, b * rank**-1.5)
+            matrices = {"gauss_newton": (rank, falling), "hessian": ([1, 2, 3, -1], [1.1 * b, 0.4 * b, 0.2 * b, -0.1 * b])}
+            for matrix, (index, values) in matrices.items():
+                own = pd.DataFrame({"labels": labels, "batch_size": b, "matrix": matrix, "index": index, "eigenvalue": values})
+                parts.append(own)
+    kind = {"n_train": 50, "hidden_sizes": "200", "learning_rate": 0.1, "updates": 4000, "seed": 0, "train_accuracy": 1.0}
+    return pd.concat(parts, ignore_index=True).assign(**kind)
+
+
 DRAWN: dict[str, Callable[[], figures.Drawn]] = {
     "evidence": lambda: figures_evidence.evidence(evidence_table()),
     "evidence_l2": lambda: figures_evidence.evidence_l2(evidence_table()),
     "sharpness": lambda: figures_evidence.sharpness(evidence_table()),
+    "spectra": lambda: figures_evidence.spectra(spectra_table()),
     "laplace": lambda: figures_evidence.laplace(gap_table()),
     "laplace_bracketed": lambda: figures_evidence.laplace(bracketed_table()),
 }
@@ -220,6 +236,27 @@ def test_labels_drawn_from_the_model_have_a_panel_with_the_bracket(drawn: dict[s
     assert "from both ends" not in words(drawn["laplace"][0])
 
 
+def test_spectra_are_drawn_against_rank_as_far_as_they_are_resolved(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["spectra"]
+    panels = axes(figure)
+    assert set(panels) == {"a", "b"}
+    table = spectra_table().set_index(["labels", "batch_size", "matrix", "index"])["eigenvalue"]
+    shown = data.set_index(["labels", "batch_size", "matrix", "index"])["value"]
+    np.testing.assert_array_equal(shown, table[shown.index])
+    ggn = data[data["matrix"] == "gauss_newton"]
+    assert ggn["index"].max() <= 190
+    assert ggn.groupby(["labels", "batch_size"])["index"].min().tolist() == 6 * [1]
+    for ax in panels.values():
+        assert ax.get_xscale() == ax.get_yscale() == "log"
+        assert [line.get_label() for line in ax.lines] == [
+            f"{matrix}, B = {b}" for b in (16, 64, 500) for matrix in ("GGN", "Hessian")
+        ]
+        hollow = ax.lines[1]
+        assert hollow.get_markerfacecolor() == "none"
+        assert np.asarray(hollow.get_xdata()).tolist() == [1, 2, 3]
+        assert "B = 16: -1.6 (training accuracy 100 %)" in ax.texts[0].get_text()
+
+
 def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -> None:
     table = evidence_table(seeds=1, points=("sgd",))
     for name in ("evidence", "sharpness"):
@@ -233,6 +270,8 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
     for name in ("evidence", "evidence_l2", "sharpness"):
         for number, rows in enumerate((few, broken, few[few["labels"] == "real"])):
             figure_parts.save(*getattr(figures_evidence, name)(rows), tmp_path / f"{name}{number}")
+    one = spectra_table().query("labels == 'random' and batch_size == 64 and index > 0")
+    figure_parts.save(*figures_evidence.spectra(one), tmp_path / "spectra")
     figure_parts.save(
         *figures_evidence.laplace(gap_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace"
     )
@@ -247,6 +286,12 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
         (lambda t: figures_evidence.evidence(pd.concat([t, t])), "two networks of one kind with the same batch_size and seed"),
         (lambda t: figures_evidence.evidence_l2(t[t["point"] == "sgd"]), "Evidence and .*: the table has no rows at a minimum"),
         (lambda t: figures_evidence.sharpness(t.drop(columns="trace")), "Curvature .*: the table has no column trace"),
+        (lambda t: figures_evidence.spectra(t), "Eigenvalues .*: the table has no column matrix"),
+        (lambda t: figures_evidence.spectra(spectra_table().iloc[:0]), "Eigenvalues .*: the table has no rows"),
+        (
+            lambda t: figures_evidence.spectra(pd.concat([spectra_table(), spectra_table().assign(seed=1)])),
+            "Eigenvalues .*: the table has networks of several kinds or seeds",
+        ),
         (lambda t: figures_evidence.laplace(t), "Laplace's .*: the table has no column model"),
         (lambda t: figures_evidence.laplace(gap_table().iloc[:0]), "Laplace's .*: the table has no rows"),
         (

@@ -17,7 +17,7 @@ from bayes_sgd.sweep import experiment_plans
 ROOT = Path(__file__).parents[1]
 TABLES = {
     "cells", "optimum", "scaling", "laws", "linear", "gradient_noise", "gradients", "prediction", "network_evidence",
-    "laplace_gap",
+    "laplace_gap", "spectra",
 }  # fmt: skip
 EVERY = {
     "run": "every",
@@ -34,10 +34,10 @@ EVERY = {
         "deeper": {"axis": "labels", "keep_weights": True, "grid": [{"hidden_sizes": [[9, 9]], "batch_size": [4, 8]}]},
     },
     "noise": {"seeds": 2},
-    "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_gap": True},
+    "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_gap": True, "spectra": True},
 }
 PAPER = {f"fig{number}" for number in range(1, 10)}
-OURS = {"noise", "noise_scale", "n_law", "prediction", "evidence", "evidence_l2", "sharpness", "laplace"}
+OURS = {"noise", "noise_scale", "n_law", "prediction", "evidence", "evidence_l2", "sharpness", "laplace", "spectra"}
 
 
 def changed(**parts: Any) -> Config:
@@ -75,10 +75,15 @@ def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
     no_reading = changed(experiments=experiments | {"l2": {"axis": "l2", "grid": [{"l2": [0.0, 7.0], "batch_size": [5, 50]}]}})
     assert PAPER - set(figure_facts(no_reading)) == {"fig8"}
     assert {"fig9", "noise"}.isdisjoint(figure_facts(changed(noise={})))
-    assert {"evidence", "evidence_l2", "sharpness", "laplace"}.isdisjoint(figure_facts(changed(network_evidence={})))
+    assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"}.isdisjoint(figure_facts(changed(network_evidence={})))
     at_sgd = changed(network_evidence={"experiments": ["weighed"], "points": ["sgd"]})
-    assert {"evidence", "evidence_l2", "sharpness", "laplace"} & set(figure_facts(at_sgd)) == {"evidence", "sharpness"}
+    assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"} & set(figure_facts(at_sgd)) == {
+        "evidence",
+        "sharpness",
+    }
     assert "laplace" in figure_facts(changed(network_evidence={"laplace_gap": True}))
+    assert "spectra" not in figure_facts(changed(network_evidence={"spectra": True}))
+    assert "spectra" in figure_facts(changed(network_evidence={"experiments": ["weighed"], "spectra": True}))
 
 
 def test_facts_of_the_evidence_are_those_of_the_commonest_networks() -> None:

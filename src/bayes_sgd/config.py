@@ -201,6 +201,9 @@ class NetworkEvidenceConfig(_Model):
     """Where the prior is centred: at 0, or at the weights before training."""
     laplace_gap: bool = False
     """Compare Laplace's approximation with sampling, on the linear model and on a small network (tables/laplace_gap.csv)."""
+    spectra: bool = False
+    """Eigenvalues of the GGN and of the Hessian of the commonest kind of these networks, at a small, a middle and the largest
+    batch size (tables/spectra.csv)."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
     """At most so many replicates of each cell; all of them if not given."""
 

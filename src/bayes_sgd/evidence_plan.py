@@ -5,13 +5,16 @@ Nothing here imports torch: the workflow calls it while it plans.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import Config
 from bayes_sgd.sweep import experiment_plans, pack_name
 
+KIND = ("n_train", "hidden_sizes", "learning_rate", "updates")  # what networks of one figure agree in
 _CLASSES = 10  # of the published sets; a job for a set of your own with more is started again with more memory
 
 
@@ -27,6 +30,30 @@ def evidence_packs(config: Config) -> dict[str, list[Plan]]:
     for cell in sorted(merged):
         result.setdefault(pack_name(cell, config.pack), []).append(merged[cell])
     return result
+
+
+def commonest_packs(config: Config) -> dict[str, list[Plan]]:
+    """Of `evidence_packs` the kind of network (`KIND`) of which most have real or random labels: what the figures show."""
+    packs = {
+        name: [plan for plan in plans if plan.cell.labels in ("real", "random")]
+        for name, plans in evidence_packs(config).items()
+    }
+    kinds: Counter[tuple[Any, ...]] = Counter()
+    for plan in (plan for plans in packs.values() for plan in plans):
+        kinds[_kind(plan.cell)] += plan.seeds
+    most = min(kinds, key=lambda kind: (-kinds[kind], kind), default=None)  # of equally many the first, as in the figures
+    chosen = {name: [plan for plan in plans if _kind(plan.cell) == most] for name, plans in packs.items()}
+    return {name: plans for name, plans in chosen.items() if plans}
+
+
+def _kind(cell: Cell) -> tuple[Any, ...]:
+    columns = cell.columns()
+    return tuple(columns[name] for name in KIND)
+
+
+def spectra_packs(config: Config) -> dict[str, list[Plan]]:
+    """The packs, and in them the cells, of whose networks spectra are taken; none unless the configuration asks for them."""
+    return commonest_packs(config) if config.network_evidence.spectra else {}
 
 
 def memory_mb(plans: Sequence[Plan]) -> int:

@@ -27,6 +27,7 @@ from bayes_sgd.models import initial_weights
 from bayes_sgd.network_evidence import COLUMNS, network_evidence
 from bayes_sgd.provenance import code_digest, digest
 from bayes_sgd.reparameterization import INVARIANCE, invariance_table
+from bayes_sgd.spectra import SPECTRA, Trained, spectra_table
 from bayes_sgd.store import Setup, load_labelled, weights_key
 from bayes_sgd.tables import about_csv, partial_file, read_csv, read_parquet, read_tensors, write_csv, write_parquet
 from bayes_sgd.training import LabelledData
@@ -64,17 +65,15 @@ def weigh_pack(
         UserError: a file is damaged, the weights of a network are missing, or memory would not do.
     """
     torch.set_num_threads(setup.threads)
-    kept, trained_on = read_tensors(weights)
     dataset = load_prepared(prepared, setup.data)
-    if trained_on.get("data") != dataset.digest:
-        raise UserError(f"{weights}: of networks that were trained on other data than {prepared}; delete it and run again")
+    kept = _kept(weights, prepared, dataset.digest)
     data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
     origin = {
         "code_digest": code_digest("network_evidence"),
         "data": dataset.digest,
         "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
         "initialization": setup.initialization,
-        "settings": digest(settings.model_dump(exclude={"experiments", "seeds"})),
+        "settings": digest(settings.model_dump(exclude={"experiments", "seeds", "spectra"})),
         "device": setup.torch_device.type,
         "threads": str(setup.threads),
         "torch": torch.__version__,
@@ -124,6 +123,49 @@ def check_invariance(
             constant = {name: columns[name] for name in ("labels", "hidden_sizes", "batch_size", "learning_rate", "updates")}
             tables.append(rows.assign(**constant, seed=seed))
     write_csv(table, pd.concat(tables, ignore_index=True), ("seed", *INVARIANCE), made_by)
+
+
+def measure_spectra(
+    packs: Sequence[tuple[Sequence[Plan], Path]],
+    prepared: Path,
+    setup: Setup,
+    failed_below: float,
+    table: Path,
+    made_by: Mapping[str, Any],
+) -> None:
+    """Write the spectra of networks of one kind, as `spectra.spectra_table` chooses and measures them.
+
+    Args:
+        packs: cells of each pack, with the number of seeds to look at, and the pack's safetensors file.
+        prepared: folder of the prepared data and labels.
+        setup: as the networks were trained.
+        failed_below: training accuracy below which a network has failed to train.
+        table: the CSV to write.
+        made_by: what it is marked with.
+
+    Raises:
+        UserError: a file is damaged, the weights of a network are missing, or what `spectra_table` refuses.
+    """
+    torch.set_num_threads(setup.threads)
+    trained_on, device, networks = load_prepared(prepared, setup.data).digest, setup.torch_device, []
+    for plans, weights in packs:
+        kept = _kept(weights, prepared, trained_on)
+        data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), device)
+        for plan in plans:
+            for seed in range(plan.seeds):
+                layers = [layer.to(device) for layer in _layers(kept, weights_key(plan.cell, seed), weights).values()]
+                chosen = data.subsets[seed, : plan.cell.n_train]
+                networks.append(Trained(plan.cell, seed, layers, data.train_inputs[chosen], data.train_labels[seed, chosen]))
+    with threadpool_limits(setup.threads):
+        write_csv(table, spectra_table(networks, failed_below), SPECTRA, made_by)
+
+
+def _kept(weights: Path, prepared: Path, data: str) -> dict[str, Tensor]:
+    """The tensors of a pack, refused if they were trained on other data than the digest `data`."""
+    kept, trained_on = read_tensors(weights)
+    if trained_on.get("data") != data:
+        raise UserError(f"{weights}: of networks that were trained on other data than {prepared}; delete it and run again")
+    return kept
 
 
 def _done(table: Path, partial: Path, origin: Mapping[str, str]) -> dict[str, pd.DataFrame]:

@@ -4,13 +4,13 @@ The paper computes no evidence of a network; its figure 2 is of a linear model. 
 (N, hidden layers, ε, updates) are shown, those that there are most of, with the prior centred at 0 if it was. As in `figures`,
 nothing is estimated here but means over seeds. Intervals over batch sizes are paired: each seed's mean over batch sizes is
 taken out, and what is left is widened by √(K/(K − 1)) for K batch sizes (Morey 2008), so that they show differences between
-batch sizes. E in nats.
+batch sizes. Spectra are of one network each, and have no intervals. E in nats.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from bayes_sgd import style
 from bayes_sgd.errors import UserError
+from bayes_sgd.evidence_plan import KIND
 from bayes_sgd.figure_parts import SEEDS_95, Drawn, band, legend, need, over_seeds, span
 from bayes_sgd.intervals import mean_interval
 from bayes_sgd.style import BLACK, BLUE, GREEN, GREY, LABELS, ORANGE, PURPLE, VERMILION, Look, number, points
@@ -33,8 +34,8 @@ POINT_NAMES = {
 WORDS = {"real": "true labels", "random": "random labels"}
 GAP_WORDS = WORDS | {"simulated": "labels drawn from it"}
 PAIRED_95 = "95 % t-interval over paired seeds"
-KIND = ["n_train", "hidden_sizes", "learning_rate", "updates"]
 EVIDENCE = "log_evidence_ratio_per_example"
+RANKS_A_DECADE = 60  # of a spectrum that are drawn
 SHARPNESS = {
     "top_eigenvalue": "largest eigenvalue of the GGN",
     "trace": "trace of the GGN",
@@ -74,7 +75,7 @@ def _chosen(table: pd.DataFrame, columns: Iterable[str], what: str) -> tuple[pd.
     if table.empty:
         raise UserError(f"{what}: the table has no rows with real or random labels")
     networks = table.drop_duplicates([*KIND, "labels", "batch_size", "seed"])
-    counts = Counter(networks.loc[:, KIND].itertuples(index=False, name=None))
+    counts = Counter(networks.loc[:, list(KIND)].itertuples(index=False, name=None))
     kind = min(counts, key=lambda kind: (-counts[kind], kind))
     for name, value in zip(KIND, kind, strict=True):
         table = table.loc[table[name] == value]
@@ -213,6 +214,59 @@ def _plain_if_short(ax: Axes) -> None:
     low, high = ax.get_ylim()
     if low > 0 and high / low < 1e3:
         style.plain_log(ax.yaxis)
+
+
+def spectra(spectra: pd.DataFrame) -> Drawn:
+    """Eigenvalues of GGN and Hessian against rank, a line for each batch size, true and random labels.
+
+    Left out are ranks between those drawn (`RANKS_A_DECADE`), and eigenvalues of the GGN below the resolution of float64.
+    """
+    what = "Eigenvalues of the curvature of trained networks"
+    need(spectra, ["labels", "batch_size", "seed", "matrix", "index", "eigenvalue", "train_accuracy", *KIND], what)
+    table = spectra.loc[spectra["labels"].isin(list(WORDS)) & np.isfinite(spectra["eigenvalue"])]
+    if table.empty:
+        raise UserError(f"{what}: the table has no rows with real or random labels")
+    if len(table.loc[:, [*KIND, "seed"]].drop_duplicates()) > 1:
+        raise UserError(f"{what}: the table has networks of several kinds or seeds")
+    n, hidden, rate, updates, seed = table.loc[:, [*KIND, "seed"]].iloc[0]
+    last = int(table["index"].max())
+    ranks = np.unique(np.geomspace(1, last, 1 + int(RANKS_A_DECADE * np.log10(last))).round())
+    top = table.groupby(["labels", "batch_size", "matrix"])["eigenvalue"].transform("max")
+    resolved = table["eigenvalue"] > top * last * np.finfo(float).eps
+    hessian = table["matrix"] == "hessian"
+    data = table.loc[hessian | (table["index"].isin(ranks) & resolved)].rename(columns={"eigenvalue": "value"})
+    data = data.loc[:, ["labels", "batch_size", "matrix", "index", "value", "train_accuracy"]]
+    data = data.assign(quantity="eigenvalue", ci_low=np.nan, ci_high=np.nan, interval="none: one network")
+    parts = _of_labels(data, ("real", "random"))
+    data = pd.concat([part.assign(panel="ab"[place]) for place, part in enumerate(parts.values())])
+    with rc_context(style.RC):
+        figure = Figure(figsize=(10, 5.2), layout="constrained")
+        words = f"N = {number(n)}, hidden layers {hidden}, ε = {number(rate)}, {number(updates)} updates, seed {seed}"
+        figure.suptitle(f"{what}\n{words}; where SGD stopped, summed cross-entropy, without λ", x=0.01, ha="left")
+        axes = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
+        sizes = sorted(data["batch_size"].unique())
+        looks = dict(zip(sizes, style.ordered(len(sizes)), strict=True))
+        for ax, (labels, part), panel in zip(axes, parts.items(), "ab", strict=False):
+            ax.set(xscale="log", yscale="log", title=f"({panel}) {WORDS[labels]}", xlabel="rank of the eigenvalue", label=panel)
+            _draw_spectra(ax, part, looks)
+        axes[0].set_ylabel("eigenvalue (nats per squared weight)")
+        legend(figure, axes[0], 3)
+    return figure, data
+
+
+def _draw_spectra(ax: Axes, part: pd.DataFrame, looks: Mapping[int, Look]) -> None:
+    lines = ["smallest of the Hessian:"]
+    for size, (color, marker, line) in looks.items():
+        own = part.loc[part["batch_size"] == size]
+        of_ggn = own.loc[own["matrix"] == "gauss_newton"]
+        ax.plot(of_ggn["index"], of_ggn["value"], color=color, ls=line, label=f"GGN, B = {number(size)}")
+        of_hessian = own.loc[(own["matrix"] == "hessian") & (own["index"] > 0) & (own["value"] > 0)]
+        hollow = {"ls": "", "marker": marker, "mfc": "none", "mec": color, "ms": 6}
+        ax.plot(of_hessian["index"], of_hessian["value"], **hollow, label=f"Hessian, B = {number(size)}")
+        for row in own.loc[(own["matrix"] == "hessian") & (own["index"] < 0)].to_dict("records"):
+            lines.append(f"B = {number(size)}: {row['value']:.2g} (training accuracy {100 * row['train_accuracy']:.3g} %)")
+    if len(lines) > 1:
+        ax.text(0.03, 0.03, "\n".join(lines), transform=ax.transAxes, fontsize=8, va="bottom")
 
 
 def laplace(laplace_gap: pd.DataFrame) -> Drawn:

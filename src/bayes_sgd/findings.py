@@ -19,7 +19,7 @@ from bayes_sgd.tables import read_csv
 Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow
 NAMES = (
     "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_gap",
-    "invariance",
+    "invariance", "spectra",
 )  # fmt: skip
 
 
@@ -211,6 +211,19 @@ def _brackets(simulated: Any) -> str:
     return f"\n{words}\n\n{markdown(rows, ['λ', 'seed', 'E, Laplace', 'E, bounds'])}"
 
 
+def _spectra(tables: Tables) -> str:
+    table, rows = tables["spectra"], []
+    for (labels, size), own in table.groupby(["labels", "batch_size"]):
+        ggn = own[own["matrix"] == "gauss_newton"]["eigenvalue"]
+        hessian = own[own["matrix"] == "hessian"].set_index("index")["eigenvalue"]
+        counts = [f"{(ggn > share * ggn.max()).sum()}" for share in (0.1, 0.01)]
+        ends = [number(hessian.get(1)), number(hessian.get(-1))]
+        accuracy = f"{100 * own['train_accuracy'].iloc[0]:.3g}"
+        rows.append([str(labels), f"{size}", accuracy, number(ggn.max()), number(ggn.sum()), *counts, *ends])
+    header = ["labels", "B", "training accuracy, %", "GGN, largest", "GGN, sum", "above 1/10 of the largest", "above 1/100"]
+    return markdown(rows, [*header, "Hessian, largest", "Hessian, smallest"])
+
+
 def _calibration(table: Any) -> str:
     rows = [
         [
@@ -260,6 +273,11 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
         "E per example in nats at the best λ, prior at 0, means over seeds (network_evidence.csv); ln H! is not in E.",
         ("network_evidence",),
         _evidence,
+    ),
+    "Spectra of the trained networks": (
+        "Eigenvalues in nats per squared weight, λ not included, where SGD stopped, one seed (spectra.csv).",
+        ("spectra",),
+        _spectra,
     ),
     "Laplace against sampling": (
         "The same evidence by Laplace's approximation and by annealed importance sampling (laplace_gap.csv).",

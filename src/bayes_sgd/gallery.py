@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bayes_sgd.config import Config
-from bayes_sgd.evidence_plan import evidence_packs
+from bayes_sgd.evidence_plan import commonest_packs
 from bayes_sgd.sweep import experiment_plans, experiment_rows, make_cell
 
 if TYPE_CHECKING:
@@ -92,16 +91,9 @@ def _noise_facts(config: Config) -> Facts | None:
 
 def _evidence_facts(config: Config) -> Facts | None:
     """Facts of the kind of network that the figures show, that of which most are weighed."""
-    plans = [plan for pack in evidence_packs(config).values() for plan in pack]
-    plans = [plan for plan in plans if plan.cell.labels in ("real", "random")]
-    if not plans:
+    own = [plan for plans in commonest_packs(config).values() for plan in plans]
+    if not own:
         return None
-    kinds: Counter[tuple[Any, ...]] = Counter()
-    kind_of = [tuple(p.cell.columns()[key] for key in ("n_train", "hidden_sizes", "learning_rate", "updates")) for p in plans]
-    for kind, plan in zip(kind_of, plans, strict=True):
-        kinds[kind] += plan.seeds
-    most = min(kinds, key=lambda kind: (-kinds[kind], kind))  # of equally many the first, as in the figures
-    own = [plan for kind, plan in zip(kind_of, plans, strict=True) if kind == most]
     columns = [plan.cell.columns() for plan in own]
     chosen = config.network_evidence
     keys = ("n_train", "hidden_sizes", "learning_rate", "momentum", "updates", "batch_size", "labels")
@@ -122,6 +114,10 @@ def _laplace_facts(config: Config) -> Facts | None:
     if not config.network_evidence.laplace_gap:
         return None
     return {"data": config.data.name, "initialization": config.initialization}
+
+
+def _spectra_facts(config: Config) -> Facts | None:
+    return _evidence_facts(config) if config.network_evidence.spectra else None
 
 
 @dataclass(frozen=True)
@@ -160,6 +156,7 @@ _FIGURES = {
     "evidence": _Figure("figures_evidence", ("network_evidence",), _evidence_facts),
     "evidence_l2": _Figure("figures_evidence", ("network_evidence",), _minimum_facts),
     "sharpness": _Figure("figures_evidence", ("network_evidence",), _evidence_facts),
+    "spectra": _Figure("figures_evidence", ("spectra",), _spectra_facts),
     "laplace": _Figure("figures_evidence", ("laplace_gap",), _laplace_facts),
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from bayes_sgd.config import load_config
 from bayes_sgd.datasets import check_source, pool_size
 from bayes_sgd.errors import one_line
-from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb
+from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb, spectra_packs
 from bayes_sgd.gallery import figure_facts, figure_tables
 from bayes_sgd.provenance import code_digest
 from bayes_sgd.sweep import check_pool, packs
@@ -30,6 +30,7 @@ DATA = CONFIG.data.prepared_name
 PACKS = packs(CONFIG)
 EVIDENCE_PACKS = evidence_packs(CONFIG)
 INVARIANCE_CASE = invariance_case(CONFIG)
+SPECTRA_PACKS = spectra_packs(CONFIG)
 LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
 # what the table of cells depends on
 CELLS_PART = ("experiments", "cell", "seeds", "record", "cooling", "data")
@@ -87,7 +88,7 @@ def evidence_tables():
     """The tables of evidence and of noise, where the configuration asks for them."""
     wanted = {"linear": LINEAR_LABELS, "network_evidence": EVIDENCE_PACKS, "invariance": INVARIANCE_CASE}
     wanted |= {"gradient_noise": CONFIG.noise.seeds, "gradients": CONFIG.noise.seeds}
-    wanted |= {"laplace_gap": CONFIG.network_evidence.laplace_gap}
+    wanted |= {"laplace_gap": CONFIG.network_evidence.laplace_gap, "spectra": SPECTRA_PACKS}
     return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 
 

@@ -2,7 +2,8 @@
 
 REQUIRED INPUTS  data/prepared/<data>/data.safetensors, labels_<labels>.safetensors; results/<run>/weights/<pack>.safetensors
 OUTPUTS          results/<run>/evidence/<pack>.csv (a row for each network, prior centre, point and λ),
-                 then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv, laplace_gap.csv
+                 then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv, laplace_gap.csv,
+                 spectra.csv
 """
 
 
@@ -28,7 +29,7 @@ rule weigh_networks:
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=lambda wildcards: [plan.to_dict() for plan in EVIDENCE_PACKS[wildcards.pack]],
-        settings=part("network_evidence")["network_evidence"],
+        settings=CONFIG.network_evidence.model_dump(mode="json", exclude={"spectra"}),
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code_digest("network_evidence"),
     script:
@@ -81,6 +82,38 @@ rule check_invariance:
         code=code_digest("reparameterization"),
     script:
         "../scripts/check_invariance.py"
+
+
+rule measure_spectra:
+    input:
+        data=f"data/prepared/{DATA}/data.safetensors",
+        manifest=f"data/prepared/{DATA}/manifest.json",
+        labels=[
+            f"data/prepared/{DATA}/labels_{labels}.safetensors"
+            for labels in sorted({plans[0].cell.labels for plans in SPECTRA_PACKS.values()})
+        ],
+        weights=expand("results/{{run}}/weights/{pack}.safetensors", pack=SPECTRA_PACKS),
+    output:
+        table="results/{run}/tables/spectra.csv",
+    log:
+        "logs/{run}/measure_spectra.log",
+    benchmark:
+        "benchmarks/{run}/measure_spectra.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
+    threads: CONFIG.threads
+    resources:
+        # twice: eigenvalues are taken of a copy of the kernel
+        mem_mb=grows(2 * max(map(memory_mb, SPECTRA_PACKS.values()), default=0)),
+        runtime=grows(60),
+        gpu=1 if CONFIG.device == "cuda" else 0,
+    params:
+        packs=[[plan.to_dict() for plan in plans] for plans in SPECTRA_PACKS.values()],
+        failed_below=CONFIG.statistics.failed_below,
+        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        code=code_digest("spectra"),
+    script:
+        "../scripts/measure_spectra.py"
 
 
 rule laplace_gap:

@@ -1,0 +1,194 @@
+"""Eigenvalue spectra of trained networks where SGD stopped, at a small, a middle and the largest batch size.
+
+Takes networks of one kind with what they were trained on; gives a table, `spectra.csv`, with a row for each eigenvalue of two
+matrices of the summed cross-entropy H, in nats per squared weight, λ not included:
+
+    gauss_newton  GGN = Σ_i J_iᵀ (diag(p_i) − p_i p_iᵀ) J_i: all N(C − 1) eigenvalues of the kernel K = Lᵀ J Jᵀ L, which are
+                  the nonzero ones of the GGN (`curvature`);
+    hessian       ∇∇H = GGN + Σ_ic (p_ic − y_ic) ∇∇f_ic, exact: the largest few and the smallest, by Lanczos (ARPACK) on
+                  products ∇∇H v.
+
+The paper speaks of broad and of sharp minima (sections 2 and 4) and shows no spectrum. What the two matrices differ in is what
+the GGN leaves out; a negative eigenvalue says that SGD stopped at no minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import Tensor
+
+from bayes_sgd.cell import Cell
+from bayes_sgd.curvature import Linearization, eigenvalues, hessian_product, softmax_factor
+from bayes_sgd.errors import UserError
+from bayes_sgd.models import forward
+from bayes_sgd.streams import generator
+from bayes_sgd.training import loss_and_accuracy
+
+SPECTRA = (
+    "labels", "hidden_sizes", "n_train", "batch_size", "learning_rate", "updates", "seed", "matrix", "index", "eigenvalue",
+    "train_accuracy",
+)  # fmt: skip
+SEED = 0  # one network a batch size: a spectrum has thousands of rows, and seeds differ less than batch sizes do
+LARGEST = 5  # of the Hessian: both ends took 2 to 55 s (N = 500, 784-200-10), the kernel's whole spectrum 7 s
+TOLERANCE = 1e-4  # relative, of Lanczos
+RESTARTS = 500  # of Lanczos, at most
+_DENSE_BELOW = 40  # rows below which the whole matrix is made: Lanczos wants more rows than eigenvalues
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network as SGD left it.
+
+    Attributes:
+        cell: its setting.
+        seed: its replicate.
+        layers: (fan_in + 1, fan_out) each, bias last.
+        inputs: its training set, (N, d + 1) with their ones.
+        labels: int64 (N,).
+    """
+
+    cell: Cell
+    seed: int
+    layers: Sequence[Tensor]
+    inputs: Tensor
+    labels: Tensor
+
+    def train_accuracy(self) -> float:
+        """In [0, 1]; 0 of a network that is not finite."""
+        if not all(bool(torch.isfinite(layer).all()) for layer in self.layers):
+            return 0.0
+        return loss_and_accuracy(forward(self.layers, self.inputs)[0], self.labels)[1]
+
+
+def gauss_newton_eigenvalues(layers: Sequence[Tensor], inputs: Tensor) -> np.ndarray:
+    """All N(C − 1) eigenvalues of the kernel, decreasing: the nonzero ones of the GGN, λ not included; in float64.
+
+    Args:
+        layers: (fan_in + 1, fan_out) each, bias last.
+        inputs: (N, d + 1) with their ones.
+
+    Raises:
+        UserError: memory would not do; nothing is computed then.
+    """
+    at = Linearization([layer.double() for layer in layers], inputs.double())
+    return eigenvalues(at.kernel(softmax_factor(at.logits))).flip(0).cpu().numpy()
+
+
+def hessian_eigenvalues(
+    layers: Sequence[Tensor], inputs: Tensor, labels: Tensor, largest: int = LARGEST, tolerance: float = TOLERANCE
+) -> tuple[np.ndarray, float]:
+    """The largest eigenvalues of ∇∇H (λ not included), decreasing, and the smallest one; in float64.
+
+    The starts are fixed, so that equal networks give equal numbers. An end that has not converged after `RESTARTS` is NaN.
+
+    Args:
+        layers: (fan_in + 1, fan_out) each, bias last.
+        inputs: (N, d + 1) with their ones.
+        labels: int64 (N,).
+        largest: how many; fewer if there are fewer weights.
+        tolerance: relative.
+    """
+    weights, x = [layer.double() for layer in layers], inputs.double()
+    sizes = [layer.numel() for layer in weights]
+    size = sum(sizes)
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        parts = torch.from_numpy(vector.reshape(-1)).to(x).split(sizes)
+        direction = [part.view_as(layer) for part, layer in zip(parts, weights, strict=True)]
+        return torch.cat([part.reshape(-1) for part in hessian_product(weights, x, labels, direction)]).cpu().numpy()
+
+    if size <= max(_DENSE_BELOW, 2 * largest):
+        whole = np.stack([product(unit) for unit in np.eye(size)])
+        found = np.linalg.eigvalsh(0.5 * (whole + whole.T))
+        return found[::-1][:largest].copy(), float(found[0])
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+
+    def lanczos(which: Literal["LA", "SA"], count: int) -> np.ndarray:
+        start = generator(0, "spectra", which).standard_normal(size)
+        try:
+            found = eigsh(operator, k=count, which=which, v0=start, tol=tolerance, maxiter=RESTARTS, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
+        except ArpackNoConvergence:
+            return np.full(count, np.nan)
+        return np.sort(np.asarray(found))
+
+    return lanczos("LA", largest)[::-1].copy(), float(lanczos("SA", 1)[0])
+
+
+def chosen_sizes(accuracies: Mapping[tuple[str, int, int], float], failed_below: float) -> list[int]:
+    """The batch sizes that are shown: of those at which every network trained, the smallest, the middle one, the largest.
+
+    Smaller ones are left out because the spectrum of a network that did not train tells nothing of minima.
+
+    Args:
+        accuracies: training accuracy by labels, batch size and seed.
+        failed_below: training accuracy below which a network has failed to train.
+
+    Raises:
+        UserError: there is no such batch size.
+    """
+    kinds = {labels for labels, _, _ in accuracies}
+    sizes = []
+    for size in sorted({size for _, size, _ in accuracies}):
+        own = {key: accuracy for key, accuracy in accuracies.items() if key[1] == size}
+        if {labels for labels, _, _ in own} == kinds and min(own.values()) >= failed_below:
+            sizes.append(size)
+    if not sizes:
+        raise UserError(
+            f"spectra: at no batch size did every network reach a training accuracy of {failed_below:g}; name other "
+            "experiments under network_evidence.experiments, or set network_evidence.spectra: false"
+        )
+    return sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]})
+
+
+def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFrame:
+    """The spectra of the networks of seed `SEED` at the batch sizes of `chosen_sizes`, a row for each eigenvalue.
+
+    Args:
+        networks: of one kind (N, hidden sizes, ε, updates), at several batch sizes, with real or random labels or both.
+        failed_below: training accuracy below which a network has failed to train.
+
+    Returns:
+        Columns `SPECTRA`; `index` counts from 1 at the largest eigenvalue of its matrix, and is −1 for the smallest of the
+        Hessian. `train_accuracy` is that of the network.
+
+    Raises:
+        UserError: two networks have the same labels, batch size and seed, none trained, or memory would not do.
+    """
+    accuracies: dict[tuple[str, int, int], float] = {}
+    for network in networks:
+        key = network.cell.labels, network.cell.batch_size, network.seed
+        if key in accuracies:
+            raise UserError(
+                f"spectra: two networks of one kind with labels {key[0]}, batch_size {key[1]}, seed {key[2]}; weigh one "
+                "experiment of them"
+            )
+        accuracies[key] = network.train_accuracy()
+    sizes = chosen_sizes(accuracies, failed_below)
+    tables = []
+    for network in networks:
+        if network.seed == SEED and network.cell.batch_size in sizes:
+            columns = network.cell.columns() | {"seed": SEED}
+            columns["train_accuracy"] = accuracies[network.cell.labels, network.cell.batch_size, SEED]
+            constant = {name: columns[name] for name in SPECTRA if name in columns}
+            tables.append(_eigenvalues(network).assign(**constant).reindex(columns=list(SPECTRA)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _eigenvalues(network: Trained) -> pd.DataFrame:
+    own = gauss_newton_eigenvalues(network.layers, network.inputs)
+    largest, smallest = hessian_eigenvalues(network.layers, network.inputs, network.labels)
+    parts = {
+        "gauss_newton": (range(1, len(own) + 1), own),
+        "hessian": ([*range(1, len(largest) + 1), -1], [*largest, smallest]),
+    }
+    return pd.concat(
+        [pd.DataFrame({"matrix": name, "index": list(index), "eigenvalue": list(v)}) for name, (index, v) in parts.items()],
+        ignore_index=True,
+    )

@@ -1,0 +1,23 @@
+"""Measure the eigenvalue spectra of trained networks at a small, a middle and the largest batch size."""
+
+from pathlib import Path
+
+from bayes_sgd.cell import Plan
+from bayes_sgd.config import DataConfig
+from bayes_sgd.errors import one_line
+from bayes_sgd.evidence_store import measure_spectra
+from bayes_sgd.provenance import made_by
+from bayes_sgd.store import Setup
+
+given = snakemake.params
+setup = Setup(**(given.setup | {"data": DataConfig(**given.setup["data"])}))
+with one_line(snakemake.log[0]):
+    packs = [[Plan.from_dict(plan) for plan in plans] for plans in given.packs]
+    measure_spectra(
+        list(zip(packs, map(Path, snakemake.input.weights), strict=True)),
+        Path(snakemake.input.data).parent,
+        setup,
+        given.failed_below,
+        Path(snakemake.output.table),
+        made_by(snakemake.config, given.code, setup.threads, setup.torch_device.type),
+    )
