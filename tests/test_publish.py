@@ -11,8 +11,8 @@ from conftest import ROOT
 
 from bayes_sgd.errors import UserError
 from bayes_sgd.findings import findings
-from bayes_sgd.publish import CALIBRATION, FINDINGS, README_RUN, compare, main, publish, show, update_readme
-from bayes_sgd.tables import CLAIMS, write_csv, write_json
+from bayes_sgd.publish import CALIBRATION, COSTS, FINDINGS, README_RUN, compare, main, publish, show, update_readme
+from bayes_sgd.tables import CLAIMS, read_csv, write_csv, write_json
 
 
 def claims(**changes) -> pd.DataFrame:
@@ -60,6 +60,19 @@ def test_publish_replaces_what_was_there(tmp_path):
     }
     assert not stale.exists()
     assert (tmp_path / "published/quick/tables/claims.csv").read_bytes() == (tmp_path / "quick/tables/claims.csv").read_bytes()
+
+
+def test_what_the_jobs_took_is_published_by_rule(tmp_path):
+    results, benchmarks = tmp_path / "results", tmp_path / "benchmarks" / "quick"
+    run(results, claims())
+    for name, seconds, memory in (("train/a", 1800, 100.0), ("train/b", 3600, "-"), ("judge", 36, 50.0)):
+        path = benchmarks / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t-\t{memory}\t{seconds / 2}\n")
+    assert results / "published" / "quick" / "tables" / "costs.csv" in publish("quick", results)
+    found = read_csv(results / "published" / "quick" / "tables" / "costs.csv", COSTS).set_index("rule")
+    assert found.loc["train"].to_dict() == {"jobs": 2, "hours": 1.5, "cpu_hours": 0.75, "max_rss_mb": 100.0}
+    assert found.loc["judge", "hours"] == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize("name", ["..", "../quick", "/tmp", "quick/../..", "", ".", "published/../quick", "Quick"])

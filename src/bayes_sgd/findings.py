@@ -19,7 +19,7 @@ from bayes_sgd.tables import read_csv
 Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow
 NAMES = (
     "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_gap",
-    "invariance", "spectra",
+    "invariance", "spectra", "costs",
 )  # fmt: skip
 
 
@@ -249,6 +249,16 @@ def _calibration(table: Any) -> str:
     return markdown(rows, [*header, "share `reproduced`", "share `not reproduced`"])
 
 
+def _costs(tables: Tables) -> str:
+    table = tables["costs"].sort_values("cpu_hours", ascending=False)
+    whole = ["all", f"{table['jobs'].sum()}", number(table["hours"].sum()), number(table["cpu_hours"].sum()), ""]
+    rows = [
+        [row["rule"], f"{row['jobs']}", number(row["hours"]), number(row["cpu_hours"]), f"{row['max_rss_mb']:.0f}"]
+        for row in table.head(6).to_dict("records")
+    ]
+    return markdown([whole, *rows], ["rule", "jobs", "hours, sum of the jobs", "CPU hours", "largest memory, MB"])
+
+
 SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
     "Verdicts": ("", ("claims",), _verdicts),
     "Exponents": (
@@ -283,6 +293,11 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
         "The same evidence by Laplace's approximation and by annealed importance sampling (laplace_gap.csv).",
         ("laplace_gap",),
         _laplace,
+    ),
+    "Cost": (
+        "Jobs of one thread each, two at a time on two hardware threads of one core (costs.csv): the six dearest rules.",
+        ("costs",),
+        _costs,
     ),
 }
 

@@ -16,12 +16,13 @@ import pandas as pd
 from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError, one_line
 from bayes_sgd.findings import findings
-from bayes_sgd.tables import CLAIMS, read_csv, write_text
+from bayes_sgd.tables import CLAIMS, read_csv, write_csv, write_text
 
 RESULTS = Path("results")
 README_RUN = "extended"  # the run whose verdicts the README shows, and of which docs/findings.md tells
 CALIBRATION = Path("published") / "calibration.csv"
 FINDINGS = Path("docs/findings.md")
+COSTS = ("rule", "jobs", "hours", "cpu_hours", "max_rss_mb")
 _WIDTH = 118
 _BEGIN, _END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 
@@ -70,6 +71,8 @@ def _interval(row: dict) -> str:
 def publish(run: str, results: Path = RESULTS) -> list[Path]:
     """Copy the tables, figures, verdicts and provenance of a finished run to results/published/<run>/.
 
+    Beside the tables goes `costs.csv`, if the folder benchmarks/ next to `results` has the run's jobs.
+
     Raises:
         UserError: the run is not finished, or a table is damaged; what was published stays.
     """
@@ -88,9 +91,31 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
         copy = fresh / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
+    copied = [path.relative_to(source) for path in wanted]
+    cost = costs(results.parent / "benchmarks" / run)
+    if len(cost):
+        write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run})
+        copied += [Path("tables/costs.csv"), Path("tables/costs.json")]
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
-    return [target / path.relative_to(source) for path in wanted]
+    return [target / path for path in copied]
+
+
+def costs(folder: Path) -> pd.DataFrame:
+    """What the jobs of a run took, a row for each rule: jobs, the sums of their wall and CPU time, the largest memory.
+
+    Takes a folder with a file, or a folder of files, for each rule: tab-separated, one row a job, columns `s`, `cpu_time`
+    (seconds) and `max_rss` (MB). A job that ran again has the times of its last run.
+    """
+    tables = []
+    for path in sorted(folder.rglob("*.tsv")):
+        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        tables.append(table.assign(rule=path.relative_to(folder).parts[0].removesuffix(".tsv")))
+    if not tables:
+        return pd.DataFrame(columns=list(COSTS))
+    rules = pd.concat(tables).groupby("rule")
+    found = rules.agg(jobs=("s", "size"), hours=("s", "sum"), cpu_hours=("cpu_time", "sum"), max_rss_mb=("max_rss", "max"))
+    return found.assign(hours=found["hours"] / 3600, cpu_hours=found["cpu_hours"] / 3600).reset_index()
 
 
 def update_readme(readme: Path, published: Path) -> bool:
