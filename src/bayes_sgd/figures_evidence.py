@@ -318,6 +318,8 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
                     continue
                 ax.set(xscale="log", title=f"{'linear model' if model == 'linear' else 'network'}, {GAP_WORDS[name]}")
                 ax.set(xlabel=LABELS["l2"], ylabel="log evidence ratio E (nats)", label=f"{model} {name}")
+                if model == "network":  # E where SGD stopped is hundreds of times that at a minimum
+                    ax.set_yscale("symlog", linthresh=10)
                 _draw_gap(ax, own, model)
                 seen |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
         legend(figure, axes[0, 0], 3, seen.values())
