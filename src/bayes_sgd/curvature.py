@@ -177,8 +177,8 @@ class Linearization:
         if size <= max(20, 2 * count):
             whole = np.stack([product(unit) for unit in np.eye(size)])
             return np.linalg.eigvalsh(0.5 * (whole + whole.T))[::-1][:count].copy()
-        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-        found = eigsh(operator, k=count, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
+        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  (SciPy stubs)
+        found = eigsh(operator, k=count, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]  (SciPy stubs)
         return np.sort(np.asarray(found))[::-1].copy()
 
 
@@ -349,8 +349,8 @@ def hessian_top_eigenvalue(layers: Sequence[Tensor], inputs: Tensor, labels: Ten
         result = hessian_product(layers, inputs, labels, direction)
         return torch.cat([part.reshape(-1) for part in result]).double().cpu().numpy()
 
-    operator = LinearOperator((sum(sizes), sum(sizes)), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-    found = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
+    operator = LinearOperator((sum(sizes), sum(sizes)), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  (SciPy stubs)
+    found = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]  (SciPy stubs)
     return float(np.asarray(found)[0])
 
 

@@ -108,12 +108,12 @@ def hessian_eigenvalues(
         whole = np.stack([product(unit) for unit in np.eye(size)])
         found = np.linalg.eigvalsh(0.5 * (whole + whole.T))
         return found[::-1][:largest].copy(), float(found[0])
-    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  (SciPy stubs)
 
     def lanczos(which: Literal["LA", "SA"], count: int) -> np.ndarray:
         start = generator(0, "spectra", which).standard_normal(size)
         try:
-            found = eigsh(operator, k=count, which=which, v0=start, tol=tolerance, maxiter=RESTARTS, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
+            found = eigsh(operator, k=count, which=which, v0=start, tol=tolerance, maxiter=RESTARTS, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]  (SciPy stubs)
         except ArpackNoConvergence:
             return np.full(count, np.nan)
         return np.sort(np.asarray(found))
