@@ -338,22 +338,6 @@ def hessian_product(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor, di
         return list(torch.autograd.grad(along, weights))
 
 
-def hessian_top_eigenvalue(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor, tolerance: float = 1e-3) -> float:
-    """The largest eigenvalue of ∇∇H (λ not included), by Lanczos on Hessian-vector products; `tolerance` is relative."""
-    sizes = [layer.numel() for layer in layers]
-    start = generator(0, "hessian").standard_normal(sum(sizes))
-
-    def product(vector: np.ndarray) -> np.ndarray:
-        parts = torch.from_numpy(vector.reshape(-1)).to(layers[0]).split(sizes)
-        direction = [part.view_as(layer) for part, layer in zip(parts, layers, strict=True)]
-        result = hessian_product(layers, inputs, labels, direction)
-        return torch.cat([part.reshape(-1) for part in result]).double().cpu().numpy()
-
-    operator = LinearOperator((sum(sizes), sum(sizes)), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  (SciPy stubs)
-    found = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]  (SciPy stubs)
-    return float(np.asarray(found)[0])
-
-
 def kernel_bytes(n: int, rank: int, element_size: int = 8) -> int:
     """Bytes that `Linearization.kernel` and its factorization hold at most, for N examples and C − 1 = `rank`."""
     return element_size * ((rank * n) ** 2 + 4 * n * n) + 2 * _BLOCK_BYTES
