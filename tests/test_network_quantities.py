@@ -10,6 +10,7 @@ import pytest
 from synthetic import broad, experiment, make_cells
 
 from bayes_sgd.claims import claims_table, load_claims
+from bayes_sgd.errors import UserError
 from bayes_sgd.evidence_quantities import (
     EVIDENCE_QUANTITIES,
     conditional_evidence,
@@ -108,16 +109,22 @@ def two_training_sets(sense: float, real: float, random: float) -> pd.DataFrame:
 
 
 def training_losses(sense: float, seeds: int = 4) -> Experiment:
-    """Networks that test better have the smaller (sense > 0) or the larger sum of the training loss; B = 4 does not train."""
+    """Networks that test better have the smaller (sense > 0) or the larger area under the training loss; B = 4 does not train.
+
+    The order of the losses at the first and at the last update, and of their plain sums, is that of the other sense.
+    """
+    updates = (1, 10, 20, 100, 200, 500)
+    curves = [np.array([2 - 0.1 * k, 2 - 0.1 * k, 1, 0.2, 0.2 + 0.02 * k, 0.1 - 0.005 * k]) for k in range(6)]
+    order = range(6) if sense > 0 else range(5, -1, -1)
     rows = [
         {
             "learning_rate": 0.1, "batch_size": b, "seed": seed, "update": update, "updates": 500, "diverged": False,
             "train_accuracy": 0.1 if b == 4 else 1.0, "test_accuracy": (0.95 if b == 4 else 0.9 - 0.01 * k) + 0.001 * seed,
-            "train_loss": (1 + sense * 0.1 * k) * 100 / update,
+            "train_loss": loss,
         }
-        for k, b in enumerate((4, 8, 16, 32, 64, 128))
+        for k, curve, b in zip(range(6), (curves[i] for i in order), (4, 8, 16, 32, 64, 128), strict=True)
         for seed in range(seeds)
-        for update in (100, 200, 300, 400, 500)
+        for update, loss in zip(updates, curve, strict=True)
     ]  # fmt: skip
     return {"axis": "learning_rate", "rows": pd.DataFrame(rows)}
 
@@ -231,13 +238,37 @@ def test_conditional_evidence_is_a_difference_of_two_at_one_prior() -> None:
     assert found.seeds == 4
     assert "250 to 500" in found.detail
     assert "of 5 batch sizes" in found.detail, "B = 8 does not train"
-    # with the other λ on N = 250 alone, the best there, the difference would be off by what the priors differ in
-    other = (rows["n_train"] == 250) & (rows["l2"] == 10.0)
-    moved = rows.assign(log_evidence_ratio=rows["log_evidence_ratio"] - 2000 * other)
-    assert conditional_evidence(Tables(None, None, {}, evidence=moved), "minimum").value == pytest.approx(found.value)
     assert conditional_evidence_rank(tables, "sgd").value > 0.9
     with pytest.raises(NotMeasured, match="two sizes of training set"):
         conditional_evidence(Tables(None, None, {}, evidence=evidence_rows(1.0, -1.0, 1.0)), "minimum")
+
+
+def test_the_prior_of_a_conditional_evidence_does_not_know_the_new_data() -> None:
+    rows = two_training_sets(1.0, -1.0, 1.0)
+    expected = conditional_evidence(Tables(None, None, {}, evidence=rows), "minimum").value
+    # on N = 500 the other λ is the better one by far: what the first 250 chose is used all the same
+    whole = rows["n_train"] == 500
+    better = whole & (rows["l2"] == 10.0)
+    moved = rows.assign(log_evidence_ratio=rows["log_evidence_ratio"] - 2000 * better)
+    moved.loc[whole, "best_l2"] = moved.loc[whole, "l2"] == 10.0
+    assert conditional_evidence(Tables(None, None, {}, evidence=moved), "minimum").value == pytest.approx(expected)
+
+
+def test_networks_that_failed_or_are_not_finite_do_not_enter_a_conditional_evidence() -> None:
+    rows = two_training_sets(1.0, -1.0, 1.0)
+    at_64 = (rows["n_train"] == 250) & (rows["batch_size"] == 64)
+    failed = rows.assign(train_accuracy=rows["train_accuracy"].where(~at_64, 0.1))
+    assert "of 4 batch sizes" in conditional_evidence(Tables(None, None, {}, evidence=failed), "minimum").detail
+    one = at_64 & (rows["seed"] == 1)
+    empty = rows.assign(log_evidence_ratio=rows["log_evidence_ratio"].where(~one))
+    found = conditional_evidence_rank(Tables(None, None, {}, evidence=empty), "sgd")
+    assert found.seeds == 3
+    assert found.value > 0.9
+    twice = pd.concat([rows, rows.assign(momentum=0.5)], ignore_index=True)
+    with pytest.raises(UserError, match="same batch_size and seed"):
+        conditional_evidence(Tables(None, None, {}, evidence=twice), "minimum")
+    with pytest.raises(NotMeasured, match="sgd point"):
+        evidence_rank(Tables(None, None, {}, evidence=rows[rows["point"] == "minimum"]), "minimum")
 
 
 def test_training_speed_is_the_area_under_the_training_loss() -> None:
@@ -246,9 +277,13 @@ def test_training_speed_is_the_area_under_the_training_loss() -> None:
         assert found.value == pytest.approx(sense)
         assert "over 5 batch sizes, 8 to 128" in found.detail
     rows = training_losses(1.0)["rows"]
-    short = Experiment(axis="learning_rate", rows=rows[rows["update"] > 200])
-    with pytest.raises(NotMeasured, match="recorded updates"):
-        training_speed_rank(Tables(None, None, {"batch_size": short}), "batch_size")
+    late = Experiment(axis="learning_rate", rows=rows[rows["update"] >= 20])
+    with pytest.raises(NotMeasured, match="from 20 to 500"):
+        training_speed_rank(Tables(None, None, {"batch_size": late}), "batch_size")
+    without = rows[(rows["seed"] != 2) | (rows["batch_size"] != 32)]
+    found = training_speed_rank(Tables(None, None, {"batch_size": {"axis": "learning_rate", "rows": without}}), "batch_size")
+    assert found.seeds == 3
+    assert found.value == pytest.approx(1.0)
 
 
 def test_accuracy_as_a_function_of_the_noise_scale_alone_has_no_spread() -> None:

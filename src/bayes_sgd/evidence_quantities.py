@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from bayes_sgd.errors import UserError
 from bayes_sgd.intervals import Floats, Interval, bootstrap_mean, mean_interval, percentile_interval, seed_counts
 from bayes_sgd.quantities import Labels, Measured, NotMeasured, Tables, experiment_of, measured_as, where
 
 RANKED = 5  # batch sizes that a rank correlation or an optimum over them needs (our choice)
+EARLY = 0.02  # share of the budget before which a sum over the training must begin (our choice)
 Point = Literal["sgd", "linearized", "minimum"]
 _NETWORK = ["labels", "batch_size", "learning_rate", "seed", "n_train", "hidden_sizes", "updates"]
 
@@ -40,22 +42,44 @@ def _evidence(
     for name in [*shared, "hidden_sizes", "learning_rate", "updates"]:
         rows = where(rows, np.asarray(rows[name] == rows[name].mode().iloc[0]))
     if trained:
-        accuracy = rows.groupby("batch_size")["sgd_train_accuracy"].transform("min")
-        rows = where(rows, np.asarray(accuracy, dtype=np.float64) >= tables.failed_below)
+        rows = _where_all_train(rows, "batch_size", ["sgd_train_accuracy"], tables.failed_below)
     rows = rows.assign(evidence=-rows["log_evidence_ratio"], sharpness=-rows["top_eigenvalue"])
+    sizes, values = _complete(rows, columns, at_least)
+    return sizes, values, int(rows["n_train"].iloc[0])
+
+
+def _where_all_train(rows: pd.DataFrame, size: str, accuracies: list[str], failed_below: float) -> pd.DataFrame:
+    """The rows of those values of `size` at which no seed has a training accuracy below the threshold, or none at all."""
+    trains = rows[accuracies].min(axis=1, skipna=False) >= failed_below
+    return where(rows, np.asarray(trains.groupby(rows[size]).transform("min"), dtype=bool))
+
+
+def _complete(rows: pd.DataFrame, columns: list[str], at_least: int) -> tuple[Floats, list[Floats]]:
+    """Batch sizes (K,) and each column (K, S), over the seeds that have a finite value at every batch size.
+
+    Raises:
+        NotMeasured: there are fewer batch sizes than `at_least`, or no such seed.
+        UserError: two networks have the same batch size and seed.
+    """
+    rows = where(rows, np.asarray(np.isfinite(rows[columns].to_numpy(np.float64)).all(axis=1)))
+    if rows.duplicated(["batch_size", "seed"]).any():
+        raise UserError("claims: two networks that differ in another field have the same batch_size and seed; keep one of them")
     sizes = len(set(rows["batch_size"]))
     rows = where(rows, np.asarray(rows.groupby("seed")["batch_size"].transform("size")) == sizes)
     if sizes < at_least or rows.empty:
-        raise NotMeasured(f"{at_least} batch sizes that train are wanted, {sizes} are there")
+        raise NotMeasured(
+            f"{at_least} batch sizes that train, with every seed, are wanted, {sizes if len(rows) else 0} are there"
+        )
     grids = [rows.pivot(index="batch_size", columns="seed", values=name) for name in columns]
-    values = [grid.to_numpy(np.float64) for grid in grids]
-    return np.asarray(grids[0].index, float), values, int(rows["n_train"].iloc[0])
+    return np.asarray(grids[0].index, dtype=np.float64), [grid.to_numpy(np.float64) for grid in grids]
 
 
 def _at_point(table: pd.DataFrame, point: Point, labels: Labels) -> pd.DataFrame:
     """The rows of one point and labelling, prior at 0, with the accuracies of the network as SGD left it."""
     names = {"train_accuracy": "sgd_train_accuracy", "test_accuracy": "sgd_test_accuracy"}
     of_sgd = table.loc[table["point"] == "sgd", [*_NETWORK, *names]].drop_duplicates(_NETWORK)
+    if of_sgd.empty:
+        raise NotMeasured("the table has no rows at the sgd point, where the networks' accuracies are")
     rows = table.merge(of_sgd.rename(columns=names), on=_NETWORK, validate="many_to_one")
     chosen = (rows["point"] == point) & (rows["prior_centre"] == "zero") & (rows["labels"] == labels)
     return where(rows, np.asarray(chosen))
@@ -126,11 +150,12 @@ def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int | N
 
 
 def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, Floats, Floats, int, int]:
-    """Evidence of the examples from N₁ to N given those before, for networks trained at the same setting on N₁ and N.
+    """Evidence of the examples from N₁ to N given those before, for networks trained at the same ε, B and updates on N₁ and N.
 
     A seed's subsets are nested, so that ln P(D₂ | D₁) = ln P(D₁, D₂) − ln P(D₁) at one prior (Lotfi et al. 2022 call it the
-    conditional evidence): λ is the best for N, the prior is centred at 0. N is the largest with a partner N₁, and N₁ its
-    largest. Full batches are matched with full batches. Only real labels, and batch sizes at which every seed trains.
+    conditional evidence). That prior must not know D₂: λ is the best for N₁; it is centred at 0. N is the largest with a
+    partner N₁, and N₁ its largest. Full batches are matched with full batches. Only real labels, and batch sizes at which
+    every seed trains on both.
 
     Returns:
         Batch sizes (K,), at N; (E_N − E_N₁)/(N − N₁) (K, S); the test accuracy of the network trained on N (K, S); N₁; N.
@@ -140,27 +165,22 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
     rows = _at_point(tables.evidence, point, "real")
     rows = rows.assign(size=np.where(rows["batch_size"] == rows["n_train"], np.inf, rows["batch_size"]))
     kind = ["hidden_sizes", "learning_rate", "updates"]
-    whole = where(rows, np.asarray(rows["best_l2"].astype(bool)))
-    pairs = whole.merge(rows, on=[*kind, "size", "seed", "l2"], suffixes=("", "_first"))
+    first = where(rows, np.asarray(rows["best_l2"].astype(bool)))
+    pairs = rows.merge(first, on=[*kind, "size", "seed", "l2"], suffixes=("", "_first"))
     pairs = where(pairs, np.asarray(pairs["n_train_first"] < pairs["n_train"]))
+    if pairs.empty:
+        raise NotMeasured("no networks were trained alike on two sizes of training set")
     for name in ("n_train", "n_train_first"):
         pairs = where(pairs, np.asarray(pairs[name] == pairs[name].max()))
     for name in kind:
-        pairs = where(pairs, np.asarray(pairs[name] == pairs[name].mode().iloc[0])) if len(pairs) else pairs
-    lowest = pairs.groupby("size")["sgd_train_accuracy"].transform("min")
-    pairs = where(pairs, np.asarray(lowest, dtype=np.float64) >= tables.failed_below)
-    sizes = len(set(pairs["size"]))
-    pairs = where(pairs, np.asarray(pairs.groupby("seed")["size"].transform("size")) == sizes)
-    if sizes < at_least or pairs.empty:
-        raise NotMeasured(
-            f"networks trained alike on two sizes of training set at {at_least} batch sizes are wanted, {sizes} are there"
-        )
-    new = pairs["n_train"] - pairs["n_train_first"]
-    pairs = pairs.assign(conditional=(pairs["log_evidence_ratio"] - pairs["log_evidence_ratio_first"]) / new)
-    grids = [pairs.pivot(index="batch_size", columns="seed", values=name) for name in ("conditional", "sgd_test_accuracy")]
-    conditional, accuracy = (grid.to_numpy(np.float64) for grid in grids)
-    first, n = (int(pairs[name].iloc[0]) for name in ("n_train_first", "n_train"))
-    return np.asarray(grids[0].index, float), conditional, accuracy, first, n
+        pairs = where(pairs, np.asarray(pairs[name] == pairs[name].mode().iloc[0]))
+    before, n = int(pairs["n_train_first"].iloc[0]), int(pairs["n_train"].iloc[0])
+    change = pairs["log_evidence_ratio"] - pairs["log_evidence_ratio_first"]
+    pairs = pairs.assign(conditional=change / (n - before))
+    trained = ["sgd_train_accuracy", "sgd_train_accuracy_first"]
+    pairs = _where_all_train(pairs, "size", trained, tables.failed_below)
+    sizes, (conditional, accuracy) = _complete(pairs, ["conditional", "sgd_test_accuracy"], at_least)
+    return sizes, conditional, accuracy, before, n
 
 
 def conditional_evidence(tables: Tables, point: Point) -> Measured:
@@ -188,32 +208,35 @@ def conditional_evidence_rank(tables: Tables, point: Point) -> Measured:
 def training_speed_rank(tables: Tables, experiment: str) -> Measured:
     """Rank correlation over batch sizes of training speed with the final test accuracy, within seeds, mean over seeds.
 
-    Training speed is minus the sum over updates of the training loss (Lyle et al. 2020 bound the evidence by such a sum), by
-    the trapezoidal rule over the recorded updates, from the first of them on. Only batch sizes at which every seed trains.
+    Training speed is minus the sum over updates of the training loss, at equal numbers of updates, by the trapezoidal rule over
+    the recorded ones, the first of which must come before `EARLY` of them: most of the sum is there. After Lyle et al. 2020,
+    whose sum is over examples, each scored before it is learned. Only batch sizes at which every seed trains.
     """
     source = experiment_of(tables, experiment)
     rows = source["rows"]
     if len(set(rows[source["axis"]])) > 1:
         raise NotMeasured(f"the experiment {experiment} has more than one {source['axis']}")
-    last = where(rows, np.asarray(rows["update"] == rows["update"].max()))
-    failed = np.asarray(last["diverged"], dtype=bool) | ~(np.asarray(last["train_accuracy"], float) >= tables.failed_below)
-    trains = sorted(set(last["batch_size"]) - set(last.loc[failed, "batch_size"]))
+    if rows.duplicated(["batch_size", "seed", "update"]).any():
+        raise UserError(f"claims: two runs of the experiment {experiment} have the same batch size and seed")
     losses = rows.pivot(index="update", columns=["batch_size", "seed"], values="train_loss")
     updates = losses.index.to_numpy(np.float64)
-    if len(trains) < RANKED or len(updates) < RANKED:
+    if len(updates) < RANKED or updates[0] > EARLY * updates[-1]:
         raise NotMeasured(
-            f"{RANKED} batch sizes that train and recorded updates are wanted, {len(trains)} and {len(updates)} are there"
+            f"the sum of the training loss wants {RANKED} recorded updates, the first within {EARLY:.0%} of the budget; there "
+            f"are {len(updates)}, from {updates[0]:g} to {updates[-1]:g}"
         )
-    sums = (
-        pd.Series(np.trapezoid(losses.to_numpy(np.float64), updates, axis=0), index=losses.columns).unstack("seed").loc[trains]
-    )
-    accuracy = last.pivot(index="batch_size", columns="seed", values="test_accuracy").loc[trains]
-    rho = _correlation(rankdata(-sums.to_numpy(float), axis=0), rankdata(accuracy.to_numpy(float), axis=0))
+    last = where(rows, np.asarray(rows["update"] == updates[-1])).set_index(["batch_size", "seed"])
+    last["speed"] = -pd.Series(np.trapezoid(losses.to_numpy(np.float64), updates, axis=0), index=losses.columns)
+    last["train_accuracy"] = last["train_accuracy"].where(~last["diverged"].astype(bool))
+    trained = _where_all_train(last.reset_index(), "batch_size", ["train_accuracy"], tables.failed_below)
+    sizes, (speed, accuracy) = _complete(trained, ["speed", "test_accuracy"], RANKED)
     detail = (
         f"rank correlation with test accuracy of minus the sum of the training loss from update {updates[0]:g} to "
-        f"{updates[-1]:g}, over {len(trains)} batch sizes, {trains[0]:g} to {trains[-1]:g}"
+        f"{updates[-1]:g}, over {len(sizes)} batch sizes, {sizes[0]:g} to {sizes[-1]:g}"
     )
-    return measured_as(bootstrap_mean(rho, rng=tables.rng), detail)
+    return measured_as(
+        bootstrap_mean(_correlation(rankdata(speed, axis=0), rankdata(accuracy, axis=0)), rng=tables.rng), detail
+    )
 
 
 def invariance(tables: Tables, column: Literal["mapped", "held"]) -> Measured:

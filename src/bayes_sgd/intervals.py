@@ -69,8 +69,13 @@ def seed_counts(n_seeds: int, n_replicates: int, rng: int) -> Floats:
 
 
 def bootstrap_mean(values: Floats, n_replicates: int = 4000, rng: int = 0) -> Interval:
-    """Mean of `values` (S,) with the expanded percentile interval: for skewed differences, where t misleads."""
+    """Mean of `values` (S,) with the expanded percentile interval: for skewed differences, where t misleads.
+
+    Below five values their percentiles are the values themselves, and cover too seldom: Student's interval then.
+    """
     n = len(values)
+    if n < 5:
+        return mean_interval(values)
     draws = values @ seed_counts(n, n_replicates, rng) / n
     return Interval(float(values.mean()), *percentile_interval(draws, n), n)
 
