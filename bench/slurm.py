@@ -1,8 +1,8 @@
-"""What SLURM costs: the training of the quick run through profiles/slurm, against the same without SLURM, on one machine.
+"""What SLURM costs: the quick run until its networks are trained, through profiles/slurm, against the same without SLURM.
 
 Writes results/published/bench/slurm.csv: a row is one way of running, its trials in turn with the other's; `throughput` is the
 median time without SLURM over that with it. Each trial starts in a fresh copy, at the packing of the configuration. Wants a
-SLURM that runs (tests/slurm/start.sh) with as many slots as `--cores`. Run by
+SLURM that runs (tests/slurm/start.sh) with a slot for each CPU of the machine. Run by
 
     python bench/slurm.py
 """

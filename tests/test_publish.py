@@ -73,6 +73,11 @@ def test_what_the_jobs_took_is_published_by_rule(tmp_path):
     found = read_csv(results / "published" / "quick" / "tables" / "costs.csv", COSTS).set_index("rule")
     assert found.loc["train"].to_dict() == {"jobs": 2, "hours": 1.5, "cpu_hours": 0.75, "max_rss_mb": 100.0}
     assert found.loc["judge", "hours"] == pytest.approx(0.01)
+    for damaged in ("", "s\tcpu_time\n1\t2\n", "s\tcpu_time\tmax_rss\nsoon\t2\t3\n"):
+        path.write_text(damaged)
+        with pytest.raises(UserError, match=r"judge\.tsv: not a benchmark of a job"):
+            publish("quick", results)
+    assert sorted(p.name for p in (results / "published").iterdir()) == ["quick"]
 
 
 @pytest.mark.parametrize("name", ["..", "../quick", "/tmp", "quick/../..", "", ".", "published/../quick", "Quick"])

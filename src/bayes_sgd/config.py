@@ -202,8 +202,8 @@ class NetworkEvidenceConfig(_Model):
     laplace_gap: bool = False
     """Compare Laplace's approximation with sampling, on the linear model and on a small network (tables/laplace_gap.csv)."""
     spectra: bool = False
-    """Eigenvalues of the GGN and of the Hessian of the commonest kind of these networks, at a small, a middle and the largest
-    batch size (tables/spectra.csv)."""
+    """Eigenvalues of the GGN and of the Hessian of the commonest kind of these networks, at the smallest, a middle and the
+    largest batch size at which all trained (tables/spectra.csv)."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
     """At most so many replicates of each cell; all of them if not given."""
 
@@ -270,6 +270,8 @@ class Config(_Model):
                 raise ValueError(
                     f"network_evidence.experiments: {name} keeps no weights; set experiments.{name}.keep_weights: true"
                 )
+        if self.network_evidence.spectra and not self.network_evidence.experiments:
+            raise ValueError("network_evidence.spectra: true wants network_evidence.experiments to name some")
         return self
 
     @model_validator(mode="after")

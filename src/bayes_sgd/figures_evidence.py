@@ -229,7 +229,7 @@ def spectra(spectra: pd.DataFrame) -> Drawn:
     if len(table.loc[:, [*KIND, "seed"]].drop_duplicates()) > 1:
         raise UserError(f"{what}: the table has networks of several kinds or seeds")
     n, hidden, rate, updates, seed = table.loc[:, [*KIND, "seed"]].iloc[0]
-    last = int(table["index"].max())
+    last = max(1, int(table["index"].max()))
     ranks = np.unique(np.geomspace(1, last, 1 + int(RANKS_A_DECADE * np.log10(last))).round())
     top = table.groupby(["labels", "batch_size", "matrix"])["eigenvalue"].transform("max")
     resolved = table["eigenvalue"] > top * last * np.finfo(float).eps
@@ -341,7 +341,7 @@ def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
     if len(rows):
         ends = rows[["ci_low", "ci_high"]].to_numpy().T
         ax.vlines(rows["l2"], *ends, color=GREEN, lw=7, capstyle="butt", zorder=1.5)
-        label = "sampled from both ends: E lies between"
+        label = "sampled from both ends: E lies between, in expectation"
         ax.plot(rows["l2"], rows["value"], "_", color=GREEN, ms=15, mew=2, zorder=1.5, label=label)
     for point, look in POINTS.items():
         rows = own.loc[(own["point"] == point) & (own["quantity"] == "log_evidence_ratio")].sort_values("l2")

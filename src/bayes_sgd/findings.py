@@ -207,7 +207,10 @@ def _brackets(simulated: Any) -> str:
         ]
         for row in simulated.sort_values(["l2", "seed"]).to_dict("records")
     ]
-    words = "Labels drawn from the linear model: chains from both ends bound E, up to the error of the sampling."
+    words = (
+        "Labels drawn from the linear model: chains from both ends bound E in expectation; within the error of the sampling "
+        "the bounds may cross."
+    )
     return f"\n{words}\n\n{markdown(rows, ['λ', 'seed', 'E, Laplace', 'E, bounds'])}"
 
 
@@ -253,7 +256,7 @@ def _costs(tables: Tables) -> str:
     table = tables["costs"].sort_values("cpu_hours", ascending=False)
     whole = ["all", f"{table['jobs'].sum()}", number(table["hours"].sum()), number(table["cpu_hours"].sum()), ""]
     rows = [
-        [row["rule"], f"{row['jobs']}", number(row["hours"]), number(row["cpu_hours"]), f"{row['max_rss_mb']:.0f}"]
+        [row["rule"], f"{row['jobs']}", number(row["hours"]), number(row["cpu_hours"]), number(row["max_rss_mb"], 4)]
         for row in table.head(6).to_dict("records")
     ]
     return markdown([whole, *rows], ["rule", "jobs", "hours, sum of the jobs", "CPU hours", "largest memory, MB"])
@@ -295,7 +298,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
         _laplace,
     ),
     "Cost": (
-        "Jobs of one thread each, two at a time on two hardware threads of one core (costs.csv): the six dearest rules.",
+        "Of each job its last run; one that went on from an earlier try counts the rest only (costs.csv). The dearest rules.",
         ("costs",),
         _costs,
     ),

@@ -5,7 +5,8 @@ small that sampling can follow it. A network's evidence, sampled, is that of all
 differ in the order of the hidden units; Laplace's is that of one. ln H! stands beside, and is in neither.
 
 How far sampling itself can be trusted shows where the labels are drawn from the linear model: the weights that they were drawn
-with are a sample of the posterior, so sampling runs from both ends, and E lies between the two (Grosse, Ancha and Roy 2016).
+with are a sample of the posterior, so sampling runs from both ends, and in expectation E lies between the two (Grosse, Ancha
+and Roy 2016).
 """
 
 from __future__ import annotations

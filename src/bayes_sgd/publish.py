@@ -85,6 +85,7 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     for table in tables:
         read_csv(table)
     wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
+    cost = costs(results.parent / "benchmarks" / run)
     fresh = target.with_name(f".{run}.part")
     shutil.rmtree(fresh, ignore_errors=True)
     for path in wanted:
@@ -92,7 +93,6 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
     copied = [path.relative_to(source) for path in wanted]
-    cost = costs(results.parent / "benchmarks" / run)
     if len(cost):
         write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run})
         copied += [Path("tables/costs.csv"), Path("tables/costs.json")]
@@ -105,11 +105,18 @@ def costs(folder: Path) -> pd.DataFrame:
     """What the jobs of a run took, a row for each rule: jobs, the sums of their wall and CPU time, the largest memory.
 
     Takes a folder with a file, or a folder of files, for each rule: tab-separated, one row a job, columns `s`, `cpu_time`
-    (seconds) and `max_rss` (MB). A job that ran again has the times of its last run.
+    (seconds) and `max_rss` (MB). A job that ran again has the times of its last run, which may be of the rest only.
+
+    Raises:
+        UserError: a file is no such table.
     """
     tables = []
     for path in sorted(folder.rglob("*.tsv")):
-        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        try:
+            wanted = {"s": float, "cpu_time": float, "max_rss": float}
+            table = pd.read_csv(path, sep="\t", na_values=["-", "NA"], usecols=list(wanted), dtype=wanted)
+        except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+            raise UserError(f"{path}: not a benchmark of a job: {error}; delete it") from None
         tables.append(table.assign(rule=path.relative_to(folder).parts[0].removesuffix(".tsv")))
     if not tables:
         return pd.DataFrame(columns=list(COSTS))

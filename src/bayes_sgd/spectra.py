@@ -3,13 +3,13 @@
 Takes networks of one kind with what they were trained on; gives a table, `spectra.csv`, with a row for each eigenvalue of two
 matrices of the summed cross-entropy H, in nats per squared weight, λ not included:
 
-    gauss_newton  GGN = Σ_i J_iᵀ (diag(p_i) − p_i p_iᵀ) J_i: all N(C − 1) eigenvalues of the kernel K = Lᵀ J Jᵀ L, which are
-                  the nonzero ones of the GGN (`curvature`);
+    gauss_newton  GGN = Σ_i J_iᵀ (diag(p_i) − p_i p_iᵀ) J_i: all N(C − 1) eigenvalues of the kernel K = Lᵀ J Jᵀ L, among which
+                  are all that the GGN has besides zeros (`curvature`);
     hessian       ∇∇H = GGN + Σ_ic (p_ic − y_ic) ∇∇f_ic, exact: the largest few and the smallest, by Lanczos (ARPACK) on
                   products ∇∇H v.
 
 The paper speaks of broad and of sharp minima (sections 2 and 4) and shows no spectrum. What the two matrices differ in is what
-the GGN leaves out; a negative eigenvalue says that SGD stopped at no minimum.
+the GGN leaves out; an eigenvalue below minus the λ of the training says that SGD stopped at no minimum of its cost.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ SPECTRA = (
     "labels", "hidden_sizes", "n_train", "batch_size", "learning_rate", "updates", "seed", "matrix", "index", "eigenvalue",
     "train_accuracy",
 )  # fmt: skip
-SEED = 0  # one network a batch size: a spectrum has thousands of rows, and seeds differ less than batch sizes do
-LARGEST = 5  # of the Hessian: both ends took 2 to 55 s (N = 500, 784-200-10), the kernel's whole spectrum 7 s
+SEED = 0  # one network a batch size: a spectrum has thousands of rows
+LARGEST = 5  # of the Hessian
 TOLERANCE = 1e-4  # relative, of Lanczos
 RESTARTS = 500  # of Lanczos, at most
 _DENSE_BELOW = 40  # rows below which the whole matrix is made: Lanczos wants more rows than eigenvalues
@@ -68,14 +68,14 @@ class Trained:
 
 
 def gauss_newton_eigenvalues(layers: Sequence[Tensor], inputs: Tensor) -> np.ndarray:
-    """All N(C − 1) eigenvalues of the kernel, decreasing: the nonzero ones of the GGN, λ not included; in float64.
+    """All N(C − 1) eigenvalues of the kernel, decreasing: all that the GGN has besides zeros, λ not included; in float64.
 
     Args:
         layers: (fan_in + 1, fan_out) each, bias last.
         inputs: (N, d + 1) with their ones.
 
     Raises:
-        UserError: memory would not do; nothing is computed then.
+        UserError: memory for the kernel would not do.
     """
     at = Linearization([layer.double() for layer in layers], inputs.double())
     return eigenvalues(at.kernel(softmax_factor(at.logits))).flip(0).cpu().numpy()

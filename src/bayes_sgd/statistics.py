@@ -1,6 +1,6 @@
 """Takes the cells of paired seeds; gives B_opt per axis value and its scaling exponent, with intervals (Figs. 5-7).
 
-The law under test is B_opt ∝ εN/(1−m). `fit_optima` redoes the whole chain in each bootstrap replicate over seeds;
+The law under test is B_opt ∝ εN/(1−m). `fit_optima` redoes the chain in each bootstrap replicate over seeds;
 `optimum_table` and `scaling_table` turn its result into tables. Batch sizes in examples, accuracies in [0, 1].
 """
 
