@@ -113,8 +113,7 @@ def costs(folder: Path) -> pd.DataFrame:
     tables = []
     for path in sorted(folder.rglob("*.tsv")):
         try:
-            wanted = {"s": float, "cpu_time": float, "max_rss": float}
-            table = pd.read_csv(path, sep="\t", na_values=["-", "NA"], usecols=list(wanted), dtype=wanted)
+            table = pd.read_csv(path, sep="\t", na_values=["-", "NA"], usecols=["s", "cpu_time", "max_rss"]).astype(float)
         except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
             raise UserError(f"{path}: not a benchmark of a job: {error}; delete it") from None
         tables.append(table.assign(rule=path.relative_to(folder).parts[0].removesuffix(".tsv")))
