@@ -21,7 +21,7 @@ from growth_workflow import workflow_values
 from values import COLUMNS, Value
 
 from bayes_sgd.provenance import environment
-from bayes_sgd.tables import write_csv
+from bayes_sgd.tables import read_csv, write_csv
 
 
 def table(values: Sequence[Value]) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write the table and the figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes and few trials: does it work?")
-    parser.add_argument("--parts", default="engine,job,workflow", help="a subset, with commas")
+    parser.add_argument("--parts", default="engine,job,workflow", help="a subset, with commas; the rows of others stay")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the table and the figure")
     chosen = parser.parse_args(arguments)
     quick = chosen.quick
@@ -52,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flush=True,
         )
         values.append(value)
-    frame = table(values)
+    frame, before = table(values), chosen.out / "growth.csv"
+    if before.exists():  # what was measured earlier, with its own date
+        old = read_csv(before)
+        frame = pd.concat([old[~old["what"].isin(frame["what"])], frame], ignore_index=True)
+    frame["series"] = frame["series"].fillna("")
     write_csv(chosen.out / "growth.csv", frame, COLUMNS)
     save(growth_figure(frame), chosen.out / "growth")
     print(chosen.out / "growth.csv")

@@ -82,7 +82,6 @@ def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
         "sharpness",
     }
     assert "laplace" in figure_facts(changed(network_evidence={"laplace_gap": True}))
-    assert "spectra" not in figure_facts(changed(network_evidence={"spectra": True}))
     assert "spectra" in figure_facts(changed(network_evidence={"experiments": ["weighed"], "spectra": True}))
 
 

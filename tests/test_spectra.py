@@ -175,4 +175,5 @@ def test_packs_are_those_of_the_commonest_kind_and_only_if_they_are_asked_for() 
     silent = load_config(run | {"network_evidence": {"experiments": ["kept", "other"]}})
     assert spectra_packs(silent) == {}
     assert commonest_packs(silent) == packs
-    assert spectra_packs(load_config(run | {"network_evidence": {"spectra": True}})) == {}
+    with pytest.raises(UserError, match=r"network_evidence\.spectra: true wants"):
+        load_config(run | {"network_evidence": {"spectra": True}})

@@ -22,6 +22,7 @@ from bayes_sgd.statistics import HEADLINE, Optima, fit_optima, optimum_table, sc
 from bayes_sgd.sweep import experiment_rows
 
 PHASES = ("constant", "averaged", "cooled")
+SWEPT = ("learning_rate", "momentum", "n_train")  # axes along which the paper follows the optimum
 
 
 def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") -> dict[str, Experiment]:
@@ -49,7 +50,7 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
     scaling, compared = [], []
     for phase in PHASES:
         for name, experiment in experiments(config, cells, phase).items():
-            if len(set(experiment["rows"]["batch_size"])) < 3:
+            if experiment["axis"] not in SWEPT and len(set(experiment["rows"]["batch_size"])) < 3:
                 continue  # nothing lies between two batch sizes
             for share in _budgets(experiment):
                 found = fit_optima(
@@ -75,7 +76,7 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
         for o in optima
         if (o.estimator, o.treatment, o.phase, o.fraction) == (HEADLINE, "imputed", "constant", 1.0) and len(o.curves) >= 3
     ]
-    reference = {axis: getattr(config.cell, axis) for axis in ("learning_rate", "momentum", "n_train")}
+    reference = {axis: getattr(config.cell, axis) for axis in SWEPT}
     return {
         "optimum": optimum_table(optima),
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True)),

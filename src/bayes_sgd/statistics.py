@@ -26,12 +26,22 @@ from bayes_sgd.optimum import (
     polynomial_optimum,
     response_curves,
 )
+from bayes_sgd.tables import OPTIMUM, SCALING
 
 TREATMENTS = ("imputed", "excluded")
 HEADLINE = "cubic"  # the estimator that verdicts, predictions and advice rest on; see `calibration`
 ESTIMATORS = (HEADLINE, "argmax", "quadratic", "plateau")
 # Degree and window of the polynomials in ln B; see `polynomial_optimum`.
 POLYNOMIALS = {"quadratic": (2, 3.0), "cubic": (3, 4.0)}
+
+
+OPTIMUM_COLUMNS = (
+    *OPTIMUM, "peak_accuracy_se", "argmax", "grid_low", "grid_high", "censored_side", "censored_fraction", "failure_fraction",
+    "failures", "seeds", "abscissa", "budget_fraction", "phase",
+)  # fmt: skip
+SCALING_COLUMNS = (
+    *SCALING, "width", "n_censored", "censored_fraction", "seeds", "budget", "budget_fraction", "phase", "p_proportional",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,7 +197,7 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
                     "phase": o.phase,
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(OPTIMUM_COLUMNS))
 
 
 def slope_replicates(x: Floats, log_b: Floats, replicates: Floats, seeds: int, min_points: int = 3) -> Floats:
@@ -246,7 +256,7 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
         )
         ratio = float(x.max() / x.min()) if used.any() else np.nan
         rows.append(scaling_row(o, o.estimator, interval, int(used.sum()), ratio, p, censored))
-    return with_holm(pd.DataFrame(rows))
+    return with_holm(pd.DataFrame(rows, columns=list(SCALING_COLUMNS)))
 
 
 def scaling_row(
