@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
 
 from bayes_sgd.config import DataConfig
 from bayes_sgd.datasets import prepare
+from bayes_sgd.errors import UserError
 from bayes_sgd.labels import write_labels
 
 ROOT = Path(__file__).parents[1]
+T = TypeVar("T")
+
+
+def attempt(action: Callable[[], T]) -> tuple[T | None, str]:
+    """What an input gives, and the one line that is told of it if it is refused; any other exception is a failure."""
+    try:
+        return action(), ""
+    except UserError as error:
+        told = str(error)
+    assert told, "refused without a word"
+    assert "\n" not in told
+    return None, told
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -33,7 +33,7 @@ from bayes_sgd.network_quantities import (
     peak_change,
 )
 from bayes_sgd.optimum import Experiment
-from bayes_sgd.quantities import NotMeasured, Tables
+from bayes_sgd.quantities import NotMeasuredError, Tables
 
 CLAIMS = [
     claim
@@ -225,7 +225,7 @@ def test_evidence_is_ranked_within_seeds_and_where_networks_train() -> None:
     assert evidence_rank(tables, "sgd", 500, predictor="sharpness").value > 0.9
     assert evidence_optimum_distance(tables, "sgd", 500).value == 0.0
     assert evidence_sign(tables, "minimum", "real", 500).value < 0 < evidence_sign(tables, "minimum", "random", 500).value
-    with pytest.raises(NotMeasured, match="N = 1000"):
+    with pytest.raises(NotMeasuredError, match="N = 1000"):
         evidence_rank(tables, "sgd", 1000)
 
 
@@ -239,7 +239,7 @@ def test_conditional_evidence_is_a_difference_of_two_at_one_prior() -> None:
     assert "250 to 500" in found.detail
     assert "of 5 batch sizes" in found.detail, "B = 8 does not train"
     assert conditional_evidence_rank(tables, "sgd").value > 0.9
-    with pytest.raises(NotMeasured, match="two sizes of training set"):
+    with pytest.raises(NotMeasuredError, match="two sizes of training set"):
         conditional_evidence(Tables(None, None, {}, evidence=evidence_rows(1.0, -1.0, 1.0)), "minimum")
 
 
@@ -267,7 +267,7 @@ def test_networks_that_failed_or_are_not_finite_do_not_enter_a_conditional_evide
     twice = pd.concat([rows, rows.assign(momentum=0.5)], ignore_index=True)
     with pytest.raises(UserError, match="same batch_size and seed"):
         conditional_evidence(Tables(None, None, {}, evidence=twice), "minimum")
-    with pytest.raises(NotMeasured, match="sgd point"):
+    with pytest.raises(NotMeasuredError, match="sgd point"):
         evidence_rank(Tables(None, None, {}, evidence=rows[rows["point"] == "minimum"]), "minimum")
 
 
@@ -278,7 +278,7 @@ def test_training_speed_is_the_area_under_the_training_loss() -> None:
         assert "over 5 batch sizes, 8 to 128" in found.detail
     rows = training_losses(1.0)["rows"]
     late = Experiment(axis="learning_rate", rows=rows[rows["update"] >= 20])
-    with pytest.raises(NotMeasured, match="from 20 to 500"):
+    with pytest.raises(NotMeasuredError, match="from 20 to 500"):
         training_speed_rank(Tables(None, None, {"batch_size": late}), "batch_size")
     without = rows[(rows["seed"] != 2) | (rows["batch_size"] != 32)]
     found = training_speed_rank(Tables(None, None, {"batch_size": {"axis": "learning_rate", "rows": without}}), "batch_size")
@@ -298,11 +298,11 @@ def test_accuracy_as_a_function_of_the_noise_scale_alone_has_no_spread() -> None
 
 def test_peaks_and_trends_need_what_they_compare() -> None:
     tables = Tables(None, None, {"learning_rate": experiment(values=(0.1, 0.2))})
-    with pytest.raises(NotMeasured, match=r"no cell at 0\.8"):
+    with pytest.raises(NotMeasuredError, match=r"no cell at 0\.8"):
         peak_change(tables, "learning_rate", 0.1, 0.8)
-    with pytest.raises(NotMeasured, match="three axis values"):
+    with pytest.raises(NotMeasuredError, match="three axis values"):
         gap_trend(tables, "learning_rate", 2.8)
-    with pytest.raises(NotMeasured, match="no experiment l2, cooled"):
+    with pytest.raises(NotMeasuredError, match="no experiment l2, cooled"):
         batch_gap(tables, "l2", phase="cooled")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import attempt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,10 +218,9 @@ def test_fuzzed_npz(tmp_path_factory: pytest.TempPathFactory, compressed: bool, 
     folder.mkdir()
     path = folder / "mine.npz"
     path.write_bytes(content)
-    try:
-        prepare(config_of(path), folder / "out")
-    except UserError as error:
-        assert "mine.npz" in str(error)  # noqa: PT017  (a reader may also accept; both ends are allowed)
+    _, told = attempt(lambda: prepare(config_of(path), folder / "out"))
+    if told:
+        assert "mine.npz" in told
         assert not (folder / "out").exists()
         return
     data = load_prepared(folder / "out")

@@ -21,7 +21,7 @@ from bayes_sgd.evidence_quantities import EVIDENCE_QUANTITIES
 from bayes_sgd.network_quantities import NETWORK_QUANTITIES
 from bayes_sgd.optimum import Experiment
 from bayes_sgd.quantities import QUANTITIES as OPTIMUM_QUANTITIES
-from bayes_sgd.quantities import Measured, NotMeasured, Quantity, Tables
+from bayes_sgd.quantities import Measured, NotMeasuredError, Quantity, Tables
 from bayes_sgd.verdicts import Limit, Predicate, Verdict, judge
 
 QUANTITIES: dict[str, Quantity] = OPTIMUM_QUANTITIES | NETWORK_QUANTITIES | EVIDENCE_QUANTITIES
@@ -156,7 +156,7 @@ def claims_table(
     for claim in claims:
         try:
             measured = QUANTITIES[claim.quantity](tables, **claim.arguments)
-        except NotMeasured as reason:
+        except NotMeasuredError as reason:
             measured = Measured(np.nan, np.nan, np.nan, 0, str(reason))
         verdict = judge(claim.limit, measured.value, measured.low, measured.high)
         rows.append(

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from bayes_sgd.errors import UserError
 from bayes_sgd.intervals import Floats, Interval, bootstrap_mean, mean_interval, percentile_interval, seed_counts
-from bayes_sgd.quantities import Labels, Measured, NotMeasured, Tables, experiment_of, measured_as, where
+from bayes_sgd.quantities import Labels, Measured, NotMeasuredError, Tables, experiment_of, measured_as, where
 
 RANKED = 5  # batch sizes that a rank correlation or an optimum over them needs (our choice)
 EARLY = 0.02  # share of the budget before which a sum over the training must begin (our choice)
@@ -31,14 +31,14 @@ def _evidence(
     `n_train`: which N; the most frequent if not given.
     """
     if tables.evidence is None or tables.evidence.empty:
-        raise NotMeasured("the run has no evidence of networks")
+        raise NotMeasuredError("the run has no evidence of networks")
     rows = _at_point(tables.evidence, point, labels)
     rows = where(rows, np.asarray(rows["best_l2"].astype(bool)))
     shared = ["n_train"] if n_train is None else []
     rows = rows if n_train is None else where(rows, np.asarray(rows["n_train"] == n_train))
     if rows.empty:
         n = "" if n_train is None else f" with N = {n_train}"
-        raise NotMeasured(f"no evidence of networks on {labels} labels at the {point} point{n}")
+        raise NotMeasuredError(f"no evidence of networks on {labels} labels at the {point} point{n}")
     for name in [*shared, "hidden_sizes", "learning_rate", "updates"]:
         rows = where(rows, np.asarray(rows[name] == rows[name].mode().iloc[0]))
     if trained:
@@ -58,7 +58,7 @@ def _complete(rows: pd.DataFrame, columns: list[str], at_least: int) -> tuple[Fl
     """Batch sizes (K,) and each column (K, S), over the seeds that have a finite value at every batch size.
 
     Raises:
-        NotMeasured: there are fewer batch sizes than `at_least`, or no such seed.
+        NotMeasuredError: there are fewer batch sizes than `at_least`, or no such seed.
         UserError: two networks have the same batch size and seed.
     """
     rows = where(rows, np.asarray(np.isfinite(rows[columns].to_numpy(np.float64)).all(axis=1)))
@@ -67,7 +67,7 @@ def _complete(rows: pd.DataFrame, columns: list[str], at_least: int) -> tuple[Fl
     sizes = len(set(rows["batch_size"]))
     rows = where(rows, np.asarray(rows.groupby("seed")["batch_size"].transform("size")) == sizes)
     if sizes < at_least or rows.empty:
-        raise NotMeasured(
+        raise NotMeasuredError(
             f"{at_least} batch sizes that train, with every seed, are wanted, {sizes if len(rows) else 0} are there"
         )
     grids = [rows.pivot(index="batch_size", columns="seed", values=name) for name in columns]
@@ -79,7 +79,7 @@ def _at_point(table: pd.DataFrame, point: Point, labels: Labels) -> pd.DataFrame
     names = {"train_accuracy": "sgd_train_accuracy", "test_accuracy": "sgd_test_accuracy"}
     of_sgd = table.loc[table["point"] == "sgd", [*_NETWORK, *names]].drop_duplicates(_NETWORK)
     if of_sgd.empty:
-        raise NotMeasured("the table has no rows at the sgd point, where the networks' accuracies are")
+        raise NotMeasuredError("the table has no rows at the sgd point, where the networks' accuracies are")
     rows = table.merge(of_sgd.rename(columns=names), on=_NETWORK, validate="many_to_one")
     chosen = (rows["point"] == point) & (rows["prior_centre"] == "zero") & (rows["labels"] == labels)
     return where(rows, np.asarray(chosen))
@@ -161,7 +161,7 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
         Batch sizes (K,), at N; (E_N − E_N₁)/(N − N₁) (K, S); the test accuracy of the network trained on N (K, S); N₁; N.
     """
     if tables.evidence is None or tables.evidence.empty:
-        raise NotMeasured("the run has no evidence of networks")
+        raise NotMeasuredError("the run has no evidence of networks")
     rows = _at_point(tables.evidence, point, "real")
     rows = rows.assign(size=np.where(rows["batch_size"] == rows["n_train"], np.inf, rows["batch_size"]))
     kind = ["hidden_sizes", "learning_rate", "updates"]
@@ -169,7 +169,7 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
     pairs = rows.merge(first, on=[*kind, "size", "seed", "l2"], suffixes=("", "_first"))
     pairs = where(pairs, np.asarray(pairs["n_train_first"] < pairs["n_train"]))
     if pairs.empty:
-        raise NotMeasured("no networks were trained alike on two sizes of training set")
+        raise NotMeasuredError("no networks were trained alike on two sizes of training set")
     for name in ("n_train", "n_train_first"):
         pairs = where(pairs, np.asarray(pairs[name] == pairs[name].max()))
     for name in kind:
@@ -215,13 +215,13 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
     source = experiment_of(tables, experiment)
     rows = source["rows"]
     if len(set(rows[source["axis"]])) > 1:
-        raise NotMeasured(f"the experiment {experiment} has more than one {source['axis']}")
+        raise NotMeasuredError(f"the experiment {experiment} has more than one {source['axis']}")
     if rows.duplicated(["batch_size", "seed", "update"]).any():
         raise UserError(f"claims: two runs of the experiment {experiment} have the same batch size and seed")
     losses = rows.pivot(index="update", columns=["batch_size", "seed"], values="train_loss")
     updates = losses.index.to_numpy(np.float64)
     if len(updates) < RANKED or updates[0] > EARLY * updates[-1]:
-        raise NotMeasured(
+        raise NotMeasuredError(
             f"the sum of the training loss wants {RANKED} recorded updates, the first within {EARLY:.0%} of the budget; there "
             f"are {len(updates)}, from {updates[0]:g} to {updates[-1]:g}"
         )
@@ -242,7 +242,7 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
 def invariance(tables: Tables, column: Literal["mapped", "held"]) -> Measured:
     """Largest change of E in nats under rescalings of the layers and the inputs, the prior mapped along or held."""
     if tables.invariance is None or tables.invariance.empty:
-        raise NotMeasured("the run has not checked invariance")
+        raise NotMeasuredError("the run has not checked invariance")
     rows = tables.invariance
     worst = float(np.abs(rows[f"evidence_change_{column}"].to_numpy(np.float64)).max())
     curvature = float(np.exp(np.abs(np.log(rows["eigenvalue_ratio"])).max()))

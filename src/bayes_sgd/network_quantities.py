@@ -22,7 +22,7 @@ from bayes_sgd.intervals import (
 )
 from bayes_sgd.noise_scale import effective_learning_rate
 from bayes_sgd.optimum import ResponseCurve, aligned_accuracy, response_curves
-from bayes_sgd.quantities import Measured, NotMeasured, Tables, experiment_of, measured_as, where
+from bayes_sgd.quantities import Measured, NotMeasuredError, Tables, experiment_of, measured_as, where
 
 Phase = Literal["constant", "cooled", "averaged"]
 Size = Literal["smallest", "largest"]
@@ -38,7 +38,7 @@ def _by_seed(
     rows = experiment_of(tables, experiment, phase)["rows"]
     rows = where(rows, np.isclose(np.asarray(rows["l2"], dtype=np.float64), l2))
     if rows.empty:
-        raise NotMeasured(f"the experiment {experiment} has no cell with λ = {l2:g}")
+        raise NotMeasuredError(f"the experiment {experiment} has no cell with λ = {l2:g}")
     size = {"smallest": rows["batch_size"].min(), "largest": rows["batch_size"].max()}[batch_size]
     return where(rows, np.asarray(rows["batch_size"] == size)).pivot(index="update", columns="seed", values=column)
 
@@ -65,7 +65,7 @@ def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0
     losses = _by_seed(tables, experiment, "test_loss", l2, batch_size)
     values, seeds = losses.to_numpy(np.float64), np.arange(losses.shape[1])
     if len(seeds) < 2 or len(values) < 3:
-        raise NotMeasured("a rise needs two seeds and three recorded updates")
+        raise NotMeasuredError("a rise needs two seeds and three recorded updates")
     lowest = chosen_by_others(-values)
     ratio = values[-1] / values[lowest, seeds]
     detail = (
@@ -100,7 +100,7 @@ def _held_out_peak(curve: ResponseCurve) -> tuple[Floats, Floats]:
     """For each seed its accuracy at the batch size that the other seeds choose, and that batch size."""
     accuracy, seeds = curve.accuracy, np.arange(curve.accuracy.shape[1])
     if len(seeds) < 2:
-        raise NotMeasured("one seed cannot choose a batch size for another")
+        raise NotMeasuredError("one seed cannot choose a batch size for another")
     best = chosen_by_others(accuracy)
     return accuracy[best, seeds], curve.batch_sizes[best]
 
@@ -109,7 +109,7 @@ def _at(curves: list[ResponseCurve], value: float, experiment: str) -> ResponseC
     for curve in curves:
         if np.isclose(curve.axis_value, value):
             return curve
-    raise NotMeasured(f"the experiment {experiment} has no cell at {value:g}")
+    raise NotMeasuredError(f"the experiment {experiment} has no cell at {value:g}")
 
 
 def peak_change(tables: Tables, experiment: str, start: float, end: float) -> Measured:
@@ -134,7 +134,7 @@ def gap_trend(tables: Tables, experiment: str, factor: float) -> Measured:
             x.append(np.log(curve.axis_value))
             gaps.append(peak - curve.accuracy[at])
     if len(x) < 3:
-        raise NotMeasured("a trend of the gap needs three axis values")
+        raise NotMeasuredError("a trend of the gap needs three axis values")
     centred = np.array(x) - np.mean(x)
     slopes = centred @ np.array(gaps) / (centred**2).sum()
     detail = (
@@ -154,7 +154,7 @@ def failure_threshold(tables: Tables, experiment: str, at: float) -> Measured:
     last = len(fails) - 1 - fails[::-1].argmax(axis=0)
     largest = np.where(fails.any(axis=0), curve.batch_sizes[last], np.nan)
     if np.isnan(largest[0]):
-        raise NotMeasured(f"more than half of the seeds train at every batch size, from {curve.batch_sizes[0]:g} on")
+        raise NotMeasuredError(f"more than half of the seeds train at every batch size, from {curve.batch_sizes[0]:g} on")
     detail = f"largest batch size at which most seeds fail, {experiment} = {at:g}"
     return measured_as(Interval(float(largest[0]), *percentile_interval(largest[1:], n), n), detail)
 
@@ -180,10 +180,10 @@ def noise_scale_collapse(tables: Tables, experiments: list[str], within: float =
             if trains.sum() >= 3:
                 curves.append((np.log(noise[trains])[::-1], aligned_accuracy(curve)[trains][::-1]))
     if len(curves) < 3:
-        raise NotMeasured("a collapse needs three curves that train")
+        raise NotMeasuredError("a collapse needs three curves that train")
     seeds = min(accuracy.shape[1] for _, accuracy in curves)
     if seeds < 2:
-        raise NotMeasured("one seed cannot tell noise from a difference")
+        raise NotMeasuredError("one seed cannot tell noise from a difference")
     best = np.median([g[accuracy.mean(axis=1).argmax()] for g, accuracy in curves])
     grid = np.linspace(best - np.log(within), best + np.log(within), 9)
     read = np.full((len(curves), len(grid), seeds), np.nan)
@@ -192,7 +192,7 @@ def noise_scale_collapse(tables: Tables, experiments: list[str], within: float =
             read[number, :, s] = np.interp(grid, g, accuracy[:, s], left=np.nan, right=np.nan)
     shared = np.isfinite(read[..., 0]).sum(axis=0) >= 3
     if not shared.any():
-        raise NotMeasured("the curves share no range of the noise scale")
+        raise NotMeasuredError("the curves share no range of the noise scale")
     read = read[:, shared]
 
     there = np.isfinite(read[..., 0])
@@ -215,7 +215,7 @@ def noise_scale_collapse(tables: Tables, experiments: list[str], within: float =
 
 def _noise(tables: Tables, sampling: str = "independent") -> pd.DataFrame:
     if tables.noise is None or tables.noise.empty:
-        raise NotMeasured("the run has not measured the gradient's noise")
+        raise NotMeasuredError("the run has not measured the gradient's noise")
     first = tables.noise["update"] == tables.noise["update"].min()
     return where(tables.noise, np.asarray(first & (tables.noise["sampling"] == sampling)))
 
@@ -238,7 +238,7 @@ def noise_shape_slope(tables: Tables, column: Literal["skewness", "excess_kurtos
     rows = where(rows, np.asarray(rows["batch_size"] <= rows["n_train"] / 10))
     values = rows.pivot(index="batch_size", columns="seed", values=column)
     if len(values) < 3:
-        raise NotMeasured("a slope needs three batch sizes")
+        raise NotMeasuredError("a slope needs three batch sizes")
     x = np.log(values.index.to_numpy(np.float64))
     slopes = (x - x.mean()) @ np.log(values.to_numpy(np.float64)) / ((x - x.mean()) ** 2).sum()
     at = rows.loc[rows["batch_size"] == 30, column]

@@ -29,7 +29,7 @@ from bayes_sgd.statistics import HEADLINE, fit_optima, scaling_exponent
 Labels = Literal["real", "random"]
 
 
-class NotMeasured(Exception):  # noqa: N818  (it is no error: the run has no such rows)
+class NotMeasuredError(Exception):
     """Why a quantity has no value in this run."""
 
 
@@ -75,14 +75,14 @@ def measured_as(interval: Interval, detail: str) -> Measured:
 def _linear_grid(tables: Tables, labels: Labels, *columns: str) -> tuple[Floats, list[Floats]]:
     """λ (L,) ascending and each column (L, S), over the seeds that have a finite value everywhere."""
     if tables.linear is None or tables.linear.empty:
-        raise NotMeasured("the run has no linear model")
+        raise NotMeasuredError("the run has no linear model")
     rows = where(tables.linear, np.asarray(tables.linear["labels"] == labels))
     grids = [rows.pivot(index="l2", columns="seed", values=column) for column in columns]
     if not len(rows):
-        raise NotMeasured(f"the linear model was not fitted to {labels} labels")
+        raise NotMeasuredError(f"the linear model was not fitted to {labels} labels")
     finite = np.all([np.isfinite(grid.to_numpy(dtype=np.float64)).all(axis=0) for grid in grids], axis=0)
     if not finite.any():
-        raise NotMeasured(f"no seed of the linear model was fitted at every λ to {labels} labels")
+        raise NotMeasuredError(f"no seed of the linear model was fitted at every λ to {labels} labels")
     return np.asarray(grids[0].index, dtype=np.float64), [grid.to_numpy(dtype=np.float64)[:, finite] for grid in grids]
 
 
@@ -102,7 +102,7 @@ def linear_accuracy_gain(tables: Tables, labels: Labels) -> Measured:
     grid, (accuracy,) = _linear_grid(tables, labels, "test_accuracy")
     seeds = np.arange(accuracy.shape[1])
     if len(seeds) < 2:
-        raise NotMeasured("one seed cannot choose λ for another")
+        raise NotMeasuredError("one seed cannot choose λ for another")
     best = chosen_by_others(accuracy)
     detail = (
         f"gain in test accuracy of the best λ, {np.median(grid[best]):.3g} in the median as other seeds choose it, "
@@ -124,7 +124,7 @@ def linear_margin_ratio(tables: Tables) -> Measured:
     grid, (real,) = _linear_grid(tables, "real", "margin")
     other, (random,) = _linear_grid(tables, "random", "margin")
     if real.shape[1] != random.shape[1] or grid[0] != other[0]:
-        raise NotMeasured("real and random labels were not fitted at the same λ and seeds")
+        raise NotMeasuredError("real and random labels were not fitted at the same λ and seeds")
     detail = f"margin with real labels over margin with random labels at λ = {grid[0]:.3g}"
     return measured_as(mean_interval(real[0] / random[0]), detail)
 
@@ -179,10 +179,10 @@ def linear_evidence_rank(tables: Tables, labels: Labels) -> Measured:
 
 
 def experiment_of(tables: Tables, name: str, phase: str = "constant") -> Experiment:
-    """The experiment of that name, in one phase of training; NotMeasured if the run has none."""
+    """The experiment of that name, in one phase of training; NotMeasuredError if the run has none."""
     experiment = (tables.experiments if phase == "constant" else tables.phases.get(phase, {})).get(name)
     if experiment is None or experiment["rows"].empty:
-        raise NotMeasured(f"the run has no experiment {name}{'' if phase == 'constant' else f', {phase}'}")
+        raise NotMeasuredError(f"the run has no experiment {name}{'' if phase == 'constant' else f', {phase}'}")
     return experiment
 
 
@@ -192,7 +192,7 @@ def _curve(tables: Tables, name: str, at: float) -> tuple[ResponseCurve, pd.Data
     rows = experiment["rows"]
     rows = where(rows, np.isclose(np.asarray(rows[experiment["axis"]], dtype=np.float64), at))
     if rows.empty:
-        raise NotMeasured(f"the experiment {name} has no cell at {experiment['axis']} = {at:g}")
+        raise NotMeasuredError(f"the experiment {name} has no cell at {experiment['axis']} = {at:g}")
     return response_curves(rows, experiment["axis"], failed_below=tables.failed_below)[0], rows
 
 
@@ -202,7 +202,7 @@ def interior_gain(tables: Tables, experiment: str, at: float, over: Literal["lar
     result = interior_optimum(curve, tables.rng)
     gain = {"largest": result.over_largest, "smallest_stable": result.over_smallest_stable}[over]
     if np.isnan(gain.value):
-        raise NotMeasured("an interior optimum needs two seeds and three batch sizes")
+        raise NotMeasuredError("an interior optimum needs two seeds and three batch sizes")
     end = curve.batch_sizes[-1] if over == "largest" else np.median(result.stable)
     detail = (
         f"test accuracy after {curve.updates} updates at the best B, {np.median(result.chosen):g} in the median as the "
@@ -241,7 +241,7 @@ def exponent(tables: Tables, experiment: str, axis_from: float | None = None, ax
         + ([] if axis_below is None else [f"{source['axis']} < {axis_below:g}"])
     )
     if not part.any():
-        raise NotMeasured(f"the experiment {experiment} has no cell with {words}")
+        raise NotMeasuredError(f"the experiment {experiment} has no cell with {words}")
     (optima,) = fit_optima(
         {experiment: {"axis": source["axis"], "rows": where(source["rows"], part)}},
         treatments=["imputed"],
@@ -252,7 +252,7 @@ def exponent(tables: Tables, experiment: str, axis_from: float | None = None, ax
     )
     interval, used, _ = scaling_exponent(optima)
     if np.isnan(interval.value):
-        raise NotMeasured(f"{used.sum()} of {len(used)} optima with {words} lie inside the grid; an exponent needs 3")
+        raise NotMeasuredError(f"{used.sum()} of {len(used)} optima with {words} lie inside the grid; an exponent needs 3")
     sampled = [curve.axis_value for curve in optima.curves]
     detail = f"exponent of B_opt from {used.sum()} optima with {source['axis']} from {min(sampled):g} to {max(sampled):g}"
     return measured_as(interval, detail)
@@ -266,13 +266,13 @@ def _exponent_of_table(tables: Tables, experiment: str) -> Measured:
         if row["experiment"] == experiment and row.get("phase", "constant") == "constant"
     ]
     if not rows:
-        raise NotMeasured(f"the scaling table has no row for {experiment}")
+        raise NotMeasuredError(f"the scaling table has no row for {experiment}")
     last = max(row.get("budget_fraction", 1.0) for row in rows)
     by_method = {(row["treatment"], row["estimator"]): row for row in rows if row.get("budget_fraction", 1.0) == last}
     row = by_method.pop(("imputed", HEADLINE), None)
     if row is None or np.isnan(row["exponent"]):
         found = 0 if row is None else row["n_points"]
-        raise NotMeasured(f"{found} optima of {experiment} lie inside the grid; an exponent needs 3")
+        raise NotMeasuredError(f"{found} optima of {experiment} lie inside the grid; an exponent needs 3")
     others = ", ".join(
         f"{' '.join(method)} {other['exponent']:.2f} [{other['ci_low']:.2f}, {other['ci_high']:.2f}]"
         for method, other in by_method.items()
@@ -292,7 +292,7 @@ def label_fit(tables: Tables, experiment: str, column: str, labels: Labels) -> M
     rows = experiment_of(tables, experiment)["rows"]
     rows = where(rows, np.asarray((rows["labels"] == labels) & (rows["update"] == rows["updates"])))
     if rows.empty:
-        raise NotMeasured(f"the experiment {experiment} has no run on {labels} labels")
+        raise NotMeasuredError(f"the experiment {experiment} has no run on {labels} labels")
     batch_size, updates, trained, values = (
         np.asarray(rows[name], dtype=np.float64) for name in ("batch_size", "updates", "train_accuracy", column)
     )

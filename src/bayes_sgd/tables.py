@@ -273,12 +273,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             origin = json.loads((file.metadata() or {})["bayes_sgd"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
         sealed = origin.pop("tensors")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
-    if sealed != _seal(hashlib.sha256(save(dict(sorted(tensors.items())))).hexdigest(), origin):
+    if sealed != _seal(hashlib.sha256(save(tensors)).hexdigest(), origin):
         raise UserError(f"{path}: its tensors are not those that were written; {_AGAIN}")
     return tensors, origin
