@@ -18,11 +18,10 @@ from bayes_sgd.config import Config
 from bayes_sgd.intervals import seed_counts
 from bayes_sgd.optimum import Experiment
 from bayes_sgd.prediction import advice_table, prediction_table
-from bayes_sgd.statistics import HEADLINE, Optima, fit_optima, optimum_table, scaling_row, scaling_table, with_holm
+from bayes_sgd.statistics import HEADLINE, SWEPT, Optima, fit_optima, optimum_table, scaling_row, scaling_table, with_holm
 from bayes_sgd.sweep import experiment_rows
 
 PHASES = ("constant", "averaged", "cooled")
-SWEPT = ("learning_rate", "momentum", "n_train")  # axes along which the paper follows the optimum
 
 
 def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") -> dict[str, Experiment]:
@@ -50,8 +49,6 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
     scaling, compared = [], []
     for phase in PHASES:
         for name, experiment in experiments(config, cells, phase).items():
-            if experiment["axis"] not in SWEPT and len(set(experiment["rows"]["batch_size"])) < 3:
-                continue  # nothing lies between two batch sizes
             for share in _budgets(experiment):
                 found = fit_optima(
                     {name: experiment},

@@ -148,9 +148,11 @@ def measure_spectra(
     """
     torch.set_num_threads(setup.threads)
     trained_on, device, networks = load_prepared(prepared, setup.data).digest, setup.torch_device, []
+    seeds = max(plan.seeds for plans, _ in packs for plan in plans)
+    labellings = {plans[0].cell.labels for plans, _ in packs}
+    labelled = {labels: load_labelled(prepared, setup.data, labels, seeds, device) for labels in sorted(labellings)}
     for plans, weights in packs:
-        kept = _kept(weights, prepared, trained_on)
-        data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), device)
+        kept, data = _kept(weights, prepared, trained_on), labelled[plans[0].cell.labels]
         for plan in plans:
             for seed in range(plan.seeds):
                 layers = [layer.to(device) for layer in _layers(kept, weights_key(plan.cell, seed), weights).values()]

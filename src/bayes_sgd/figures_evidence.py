@@ -272,7 +272,7 @@ def _draw_spectra(ax: Axes, part: pd.DataFrame, looks: Mapping[int, Look]) -> No
 def laplace(laplace_gap: pd.DataFrame) -> Drawn:
     """Laplace's approximation of E and sampled E against λ: linear model and small network, true and random labels.
 
-    Where the table has labels drawn from the model, a panel for them shows between what E lies as well.
+    Where the table has labels drawn from the model, a panel for them shows what backward sampling gives as well.
     """
     what = "Laplace's approximation against annealed importance sampling"
     columns = ["labels", "seed", "model", "point", "l2", "n_train", "log_evidence_ratio", "sampled_ratio", "sampled_error"]
@@ -282,7 +282,7 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
         raise UserError(f"{what}: the table has no rows with real, random or simulated labels")
     simulated = table.loc[table["labels"] == "simulated"]
     if len(simulated):
-        need(simulated, ["sampled_low", "sampled_high"], what)
+        need(simulated, ["sampled_backward"], what)
     table = table.assign(one_mode=table["sampled_ratio"] + table["log_permutations"])
     keys = ["model", "labels", "l2"]
     approximate = over_seeds(table, [*keys, "point"], ["log_evidence_ratio"])
@@ -297,8 +297,10 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
         ci_low=sampled["value"] - 1.96 * sampled["error"], ci_high=sampled["value"] + 1.96 * sampled["error"]
     )
     sampled["interval"] = "95 % interval of the sampling"
-    brackets = [_bracket(simulated, keys)] if len(simulated) else []
-    data = pd.concat([approximate, sampled.drop(columns="error"), *brackets])
+    backward = [
+        over_seeds(simulated, keys, ["sampled_backward"]).assign(point="sampled", ci_low=np.nan, ci_high=np.nan, interval="")
+    ]
+    data = pd.concat([approximate, sampled.drop(columns="error"), *(backward if len(simulated) else [])])
     models = [name for name in ("linear", "network") if name in set(data["model"])]
     labels = [name for name in GAP_WORDS if name in set(data["labels"])]
     data["panel"] = data["model"] + " " + data["labels"]
@@ -326,29 +328,17 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
     return figure, data
 
 
-def _bracket(simulated: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The mean bracket of E at each λ, its middle as the value."""
-    ends = over_seeds(simulated, keys, ["sampled_low", "sampled_high"])
-    ends = ends.pivot(index=[*keys, "seeds"], columns="quantity", values="value")[["sampled_low", "sampled_high"]]
-    # within the error of the sampling the two may cross
-    table = pd.DataFrame({"value": ends.mean(axis=1), "ci_low": ends.min(axis=1), "ci_high": ends.max(axis=1)})
-    named = {"quantity": "bracket", "point": "sampled", "interval": "from backward to forward sampling"}
-    return table.reset_index().assign(**named)
-
-
 def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
-    rows = own.loc[own["quantity"] == "bracket"].sort_values("l2")
-    if len(rows):
-        ends = rows[["ci_low", "ci_high"]].to_numpy().T
-        ax.vlines(rows["l2"], *ends, color=GREEN, lw=7, capstyle="butt", zorder=1.5)
-        label = "sampled from both ends: E lies between, in expectation"
-        ax.plot(rows["l2"], rows["value"], "_", color=GREEN, ms=15, mew=2, zorder=1.5, label=label)
     for point, look in POINTS.items():
         rows = own.loc[(own["point"] == point) & (own["quantity"] == "log_evidence_ratio")].sort_values("l2")
         name = "Laplace, minimum" if model == "linear" else f"Laplace, {POINT_NAMES[point]}"
         points(ax, rows["l2"], rows, Look(BLACK, "s", "-") if model == "linear" else look, name if len(rows) else "")
     rows = own.loc[own["quantity"] == "sampled_ratio"].sort_values("l2")
     points(ax, rows["l2"], rows, Look(ORANGE, "D", ""), "sampled", hollow=True)
+    rows = own.loc[own["quantity"] == "sampled_backward"].sort_values("l2")
+    if len(rows):
+        label = "sampled from the posterior back: in expectation E lies between the two"
+        points(ax, rows["l2"], rows, Look(GREEN, "_", ""), label)
     if model == "network":
         rows = own.loc[own["quantity"] == "one_mode"].sort_values("l2")
         points(ax, rows["l2"], rows, Look(PURPLE, "X", ""), "sampled + ln H!: of one order of the hidden units", hollow=True)

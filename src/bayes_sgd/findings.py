@@ -203,7 +203,7 @@ def _brackets(simulated: Any) -> str:
             number(row["l2"]),
             f"{row['seed']}",
             number(row["log_evidence_ratio"], 4),
-            f"{number(row['sampled_low'], 4)} to {number(row['sampled_high'], 4)}",
+            f"{number(row['sampled_backward'], 4)} to {number(row['sampled_ratio'], 4)}",
         ]
         for row in simulated.sort_values(["l2", "seed"]).to_dict("records")
     ]

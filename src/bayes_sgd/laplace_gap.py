@@ -40,10 +40,8 @@ from bayes_sgd.training import LabelledData, train
 
 GAP = (
     "model", "point", "l2", "n_train", "log_evidence_ratio", "sampled_ratio", "sampled_error", "gap", "log_permutations",
-    "effective_chains", "chains", "acceptance",
+    "effective_chains", "chains", "acceptance", "sampled_backward",
 )  # fmt: skip
-BRACKET = ("sampled_low", "sampled_high")
-
 EXAMPLES, UNITS, UPDATES, TEMPERATURES = 40, 5, 2000, 500
 SIMULATED = 3  # sets of labels drawn from the model at each λ
 LINEAR_L2 = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
@@ -86,37 +84,47 @@ def linear_gap(
     labels: np.ndarray,
     l2_values: Sequence[float],
     seed: int = 0,
+    exact: np.ndarray | None = None,
     chains: int = 64,
     temperatures: int = 1000,
     leapfrog_steps: int = 12,
 ) -> pd.DataFrame:
     """Laplace against sampling for logistic regression: a row for each λ, columns `GAP`.
 
-    Temperatures and steps are those with which the bounds of `bidirectional_gap` meet (our choice).
+    E = −ln Z − N ln 2, so in expectation it lies between `sampled_backward`, from a sample of the posterior, and `sampled_ratio`,
+    of the forward chains, which err low in ln Z; in one draw the error of the sampling may have the two crossed, and each is on
+    the wrong side by more than b nats with a probability below e^−b. Temperatures and steps are those at which they meet (our
+    choice).
 
     Args:
         inputs: (n, d), without the ones.
         labels: 0 or 1, (n,), or (number of λ, n) for labels that differ from λ to λ.
         l2_values: λ > 0.
         seed: of the sampling.
+        exact: weights that are a draw from the posterior of each λ, (number of λ, d + 1), the bias last, such as
+            `simulate_labels` gives; all backward chains start there. Without it `sampled_backward` is empty.
         chains: as in `annealed_importance_sampling`.
         temperatures: likewise.
         leapfrog_steps: likewise.
     """
-    n = len(inputs)
-    features, curvature = data_span(_with_ones(inputs))
-    signs = torch.from_numpy(2.0 * np.atleast_2d(labels) - 1.0)
+    n, full = len(inputs), _with_ones(inputs)
+    features, curvature = data_span(full)
+    target = logistic_log_likelihood(features, torch.from_numpy(2.0 * np.atleast_2d(labels) - 1.0))
     grid = torch.tensor(list(l2_values), dtype=torch.float64)
-    sampled = annealed_importance_sampling(
-        logistic_log_likelihood(features, signs),
-        grid,
-        features.shape[1],
-        seed,
-        chains=chains,
-        temperatures=temperatures,
-        leapfrog_steps=leapfrog_steps,
-        curvature=curvature,
-    )
+
+    def sampled(start: Tensor | None) -> AisEstimate:
+        return annealed_importance_sampling(
+            target,
+            grid,
+            features.shape[1],
+            seed,
+            chains=chains,
+            temperatures=temperatures,
+            leapfrog_steps=leapfrog_steps,
+            curvature=curvature,
+            exact=start,
+        )
+
     by_l2 = np.broadcast_to(labels, (len(l2_values), n))
     fits = [fit_map(inputs, own, l2) for own, l2 in zip(by_l2, l2_values, strict=True)]
     laplace = pd.DataFrame(
@@ -128,7 +136,12 @@ def linear_gap(
             "log_permutations": 0.0,
         }
     )
-    return _gap(laplace, list(l2_values), sampled, n, 2, chains)
+    table = _gap(laplace, list(l2_values), sampled(None), n, 2, chains)
+    if exact is None:
+        return table
+    # the weights in the coordinates of the span: those with the same logits
+    start = torch.linalg.lstsq(features, full @ torch.from_numpy(exact).T).solution.T[:, None]
+    return table.assign(sampled_backward=-sampled(start).log_evidence.numpy() - null_cost(n, 2))
 
 
 def simulate_labels(inputs: np.ndarray, l2_values: Sequence[float], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,56 +162,6 @@ def simulate_labels(inputs: np.ndarray, l2_values: Sequence[float], seed: int) -
     normal, uniform = random.standard_normal(features.shape[1]), random.random(len(features))
     weights = normal / np.sqrt(np.asarray(l2_values, dtype=np.float64))[:, None]
     return (uniform < expit(weights @ features.T)).astype(np.int64), weights
-
-
-def bidirectional_gap(
-    inputs: np.ndarray,
-    l2_values: Sequence[float],
-    seeds: int,
-    chains: int = 64,
-    temperatures: int = 1000,
-    leapfrog_steps: int = 12,
-) -> pd.DataFrame:
-    """What `linear_gap` says of labels drawn from the model, and the bounds between which E lies there.
-
-    E = −ln Z − N ln 2, so `sampled_high` is `sampled_ratio`, of the forward chains, which err low in ln Z, and `sampled_low` is
-    of the backward ones. As means over draws they are in this order; one draw may have them crossed by the error of the
-    sampling, and each is on the wrong side by more than b nats with a probability below e^−b.
-
-    Args:
-        inputs: (n, d), without the ones.
-        l2_values: λ > 0.
-        seeds: sets of labels for each λ.
-        chains: as in `annealed_importance_sampling`. The backward ones of a set all start at its weights.
-        temperatures: likewise.
-        leapfrog_steps: likewise.
-
-    Returns:
-        A row for each seed and λ: columns `seed`, `GAP`, `BRACKET`.
-    """
-    full = _with_ones(inputs)
-    features, curvature = data_span(full)
-    grid = torch.tensor(list(l2_values), dtype=torch.float64)
-    tables = []
-    for seed in range(seeds):
-        labels, weights = simulate_labels(inputs, l2_values, seed)
-        # the weights in the coordinates of the span: those with the same logits
-        exact = torch.linalg.lstsq(features, full @ torch.from_numpy(weights).T).solution.T[:, None]
-        backward = annealed_importance_sampling(
-            logistic_log_likelihood(features, torch.from_numpy(2.0 * labels - 1.0)),
-            grid,
-            features.shape[1],
-            seed,
-            chains=chains,
-            temperatures=temperatures,
-            leapfrog_steps=leapfrog_steps,
-            curvature=curvature,
-            exact=exact,
-        )
-        rows = linear_gap(inputs, labels, l2_values, seed, chains, temperatures, leapfrog_steps)
-        low = -backward.log_evidence.numpy() - null_cost(len(inputs), 2)
-        tables.append(rows.assign(seed=seed, sampled_low=low, sampled_high=rows["sampled_ratio"]))
-    return pd.concat(tables, ignore_index=True).reindex(columns=["seed", *GAP, *BRACKET])
 
 
 def network_gap(
@@ -248,11 +211,11 @@ def network_gap(
 
 
 def gap_table(prepared: Path, data: DataConfig, initialization: str, seeds: int = 1) -> pd.DataFrame:
-    """The gap for real and for random labels on few images: columns `labels`, `seed`, then `GAP` and `BRACKET`.
+    """The gap for real and for random labels on few images: columns `labels`, `seed`, then `GAP`.
 
     The linear model has the digits 0 and 1 (the first two classes); the network, 5 hidden units, has all classes and is trained
-    by SGD. N = 40 in both. Rows with the labels `simulated` are of `bidirectional_gap` on the images that the linear model has
-    under real labels with seed 0; `BRACKET` is empty in the others.
+    by SGD. N = 40 in both. Rows with the labels `simulated` are of labels drawn from the linear model (`simulate_labels`), for
+    the images that it has under real labels with seed 0; `sampled_backward` is empty in the others.
 
     Args:
         prepared: folder of the prepared data and labels.
@@ -273,9 +236,11 @@ def gap_table(prepared: Path, data: DataConfig, initialization: str, seeds: int 
             tables.append(both.assign(labels=how, seed=seed))
         if how == "real":
             images, _ = _two_digits(labelled, 0)
-            tables.append(bidirectional_gap(images, LINEAR_L2, SIMULATED).assign(labels="simulated"))
+            for seed in range(SIMULATED):
+                drawn, weights = simulate_labels(images, LINEAR_L2, seed)
+                tables.append(linear_gap(images, drawn, LINEAR_L2, seed, weights).assign(labels="simulated", seed=seed))
     whole = pd.concat(tables, ignore_index=True)
-    return whole.reindex(columns=["labels", "seed", *GAP, *BRACKET])
+    return whole.reindex(columns=["labels", "seed", *GAP])
 
 
 def _with_ones(inputs: np.ndarray) -> Tensor:

@@ -28,6 +28,7 @@ from bayes_sgd.optimum import (
 )
 from bayes_sgd.tables import OPTIMUM, SCALING
 
+SWEPT = ("learning_rate", "momentum", "n_train")  # the axes along which the paper follows the optimum
 TREATMENTS = ("imputed", "excluded")
 HEADLINE = "cubic"  # the estimator that verdicts, predictions and advice rest on; see `calibration`
 ESTIMATORS = (HEADLINE, "argmax", "quadratic", "plateau")
@@ -207,7 +208,7 @@ def slope_replicates(x: Floats, log_b: Floats, replicates: Floats, seeds: int, m
     point. That scatter is what is left of the residual variance, with J − 2 degrees of freedom, after the mean bootstrap
     variance of the points; divided by Σ(ln x − mean)² it is a variance of the slope, and each replicate gets a normal deviate
     of it. Our
-    choice: without it the intervals of simulated studies cover the truth too seldom (`calibration`).
+    choice, by simulated studies (`calibration`).
     """
     slopes = log_slope(x, replicates, min_points)
     if len(x) < 3:
@@ -306,7 +307,7 @@ def p_value(value: float, expected: float, draws: Floats, n: int) -> float:
 def with_holm(scaling: pd.DataFrame) -> pd.DataFrame:
     """The scaling table with `p_holm`: `p_proportional` corrected (Holm 1979) over the experiments along ε, N and m."""
     scaling = scaling.assign(p_holm=np.nan)
-    family = scaling["axis"].isin(["learning_rate", "n_train", "momentum"]) & scaling["p_proportional"].notna()
+    family = scaling["axis"].isin(SWEPT) & scaling["p_proportional"].notna()
     for _, group in scaling.loc[family].groupby(["treatment", "estimator", "phase", "budget_fraction"]):
         p = group["p_proportional"].to_numpy(dtype=np.float64)
         order = p.argsort()
