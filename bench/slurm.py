@@ -11,46 +11,28 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
 import yaml
 from engine import FOLDER
-from growth_workflow import ROOT, SMALL, workflow
+from growth_workflow import ROOT, SMALL, timed
 
 from bayes_sgd.provenance import environment
 from bayes_sgd.tables import write_csv
 
-COLUMNS = ("way", "config", "jobs", "seconds", "low", "high", "throughput", "repeats")
-WAYS = {"local": ("--cores", str(os.cpu_count() or 1)), "slurm": ("--workflow-profile", "profiles/slurm")}
+COLUMNS = ("way", "config", "seconds", "low", "high", "throughput", "repeats")
+WAYS = {"local": (), "slurm": ("--workflow-profile", "profiles/slurm")}
 
 
-def trial(way: str, config: dict) -> tuple[float, int]:
-    """Wall-clock seconds of the training in a fresh copy, and how many jobs were submitted."""
-    with tempfile.TemporaryDirectory() as parent:
-        folder = workflow(Path(parent), config)
-        command = [str(Path(sys.executable).with_name("snakemake")), "trained", *WAYS[way], "--configfile", "config/bench.yaml"]
-        started = time.perf_counter()
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(folder / "src")},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        seconds = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(f"{way}: the run failed\n{done.stdout[-2000:]}")
-    return seconds, len(re.findall(r"has been submitted with SLURM jobid", done.stdout))
+def trial(way: str, config: dict[str, Any]) -> float:
+    """Wall-clock seconds until the networks of a configuration are trained, in a fresh copy."""
+    (seconds,) = timed(config, "trained", *WAYS[way], cores=os.cpu_count() or 1)
+    return seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,20 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the table")
     chosen = parser.parse_args(arguments)
     config = SMALL if chosen.quick else yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
-    found: dict[str, list[tuple[float, int]]] = {way: [] for way in WAYS}
+    found: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(1 if chosen.quick else chosen.repeats):
         for way, trials in found.items():
             trials.append(trial(way, config))
-            print(way, f"{trials[-1][0]:.1f} s, {trials[-1][1]} jobs submitted", flush=True)
-    middle = {way: median(seconds for seconds, _ in trials) for way, trials in found.items()}
+            print(way, f"{trials[-1]:.1f} s", flush=True)
+    middle = {way: median(trials) for way, trials in found.items()}
     rows = [
         {
             "way": way,
             "config": config["run"],
-            "jobs": trials[-1][1],
             "seconds": middle[way],
-            "low": min(trials)[0],
-            "high": max(trials)[0],
+            "low": min(trials),
+            "high": max(trials),
             "throughput": middle["local"] / middle[way],
             "repeats": len(trials),
         }

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import LineCollection
 from test_figures import axes, words
 from test_figures_learning import inside
 
@@ -69,19 +68,11 @@ def gap_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names).assign(seed=0, n_train=40)
 
 
-def bracketed_table() -> pd.DataFrame:
-    """The same with labels drawn from the model; at λ = 100 the bounds of one seed have crossed."""
+def simulated_table() -> pd.DataFrame:
+    """The same with labels drawn from the model, sampled from both ends."""
     table = gap_table()
     own = table[(table["model"] == "linear") & (table["labels"] == "real")].assign(labels="simulated")
-    low = own["sampled_ratio"] - 0.2
-    seeds = [
-        own.assign(
-            seed=seed,
-            sampled_low=low + seed,
-            sampled_high=(low + seed + 0.1).where(own["l2"] < 100, low + seed - 0.05 * (seed == 1)),
-        )
-        for seed in (0, 1)
-    ]
+    seeds = [own.assign(seed=seed, sampled_backward=own["sampled_ratio"] - 0.2 * (1 + seed)) for seed in (0, 1)]
     return pd.concat([table, *seeds], ignore_index=True)
 
 
@@ -106,7 +97,7 @@ DRAWN: dict[str, Callable[[], figures.Drawn]] = {
     "sharpness": lambda: figures_evidence.sharpness(evidence_table()),
     "spectra": lambda: figures_evidence.spectra(spectra_table()),
     "laplace": lambda: figures_evidence.laplace(gap_table()),
-    "laplace_bracketed": lambda: figures_evidence.laplace(bracketed_table()),
+    "laplace_simulated": lambda: figures_evidence.laplace(simulated_table()),
 }
 
 
@@ -213,27 +204,19 @@ def test_laplace_stands_beside_what_was_sampled(drawn: dict[str, figures.Drawn])
     assert set(axes(figure)) == {f"{model} {labels}" for model in ("linear", "network") for labels in ("real", "random")}
 
 
-def test_labels_drawn_from_the_model_have_a_panel_with_the_bracket(drawn: dict[str, figures.Drawn]) -> None:
-    figure, data = drawn["laplace_bracketed"]
+def test_labels_drawn_from_the_model_have_a_panel_with_what_backward_sampling_gives(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["laplace_simulated"]
     without, shown = drawn["laplace"][1], data[data["labels"] != "simulated"]
     pd.testing.assert_frame_equal(shown.reset_index(drop=True), without.reset_index(drop=True), check_dtype=False)
-    simulated = bracketed_table().query("labels == 'simulated'")
-    ends = simulated.groupby("l2")[["sampled_low", "sampled_high"]].mean()
-    bracket = data[data["quantity"] == "bracket"].set_index("l2").sort_index()
-    np.testing.assert_allclose(bracket["ci_low"], ends.min(axis=1))
-    np.testing.assert_allclose(bracket["ci_high"], ends.max(axis=1))
-    np.testing.assert_allclose(bracket["value"], ends.mean(axis=1))
-    assert (bracket["seeds"] == 2).all()
-    laplace = data[(data["labels"] == "simulated") & (data["quantity"] == "log_evidence_ratio")]
-    assert laplace[["ci_low", "ci_high"]].isna().all(axis=None)
-    panels = axes(figure)
-    assert set(panels) == {*axes(drawn["laplace"][0]), "linear simulated"}
-    bars = next(
-        c for c in panels["linear simulated"].collections if isinstance(c, LineCollection) and len(c.get_segments()) == 6
-    )
-    np.testing.assert_allclose([line[:, 1] for line in bars.get_segments()], bracket[["ci_low", "ci_high"]])
-    assert "from both ends" in words(figure)
-    assert "from both ends" not in words(drawn["laplace"][0])
+    backward = data[data["quantity"] == "sampled_backward"].set_index("l2")["value"]
+    table = gap_table()
+    forward = table[(table["model"] == "linear") & (table["labels"] == "real")].set_index("l2")["sampled_ratio"]
+    np.testing.assert_allclose(backward, forward[backward.index] - 0.3)
+    simulated = data[(data["labels"] == "simulated") & data["quantity"].isin(["log_evidence_ratio", "sampled_backward"])]
+    assert simulated[["ci_low", "ci_high"]].isna().all(axis=None), "labels drawn anew differ by more than the methods"
+    assert set(axes(figure)) == {*axes(drawn["laplace"][0]), "linear simulated"}
+    assert "from the posterior back" in words(figure)
+    assert "from the posterior back" not in words(drawn["laplace"][0])
 
 
 def test_spectra_are_drawn_against_rank_as_far_as_they_are_resolved(drawn: dict[str, figures.Drawn]) -> None:
@@ -295,8 +278,8 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
         (lambda t: figures_evidence.laplace(t), "Laplace's .*: the table has no column model"),
         (lambda t: figures_evidence.laplace(gap_table().iloc[:0]), "Laplace's .*: the table has no rows"),
         (
-            lambda t: figures_evidence.laplace(bracketed_table().drop(columns="sampled_low")),
-            "Laplace's .* no column sampled_low",
+            lambda t: figures_evidence.laplace(simulated_table().drop(columns="sampled_backward")),
+            "Laplace's .* no column sampled_backward",
         ),
     ],
 )

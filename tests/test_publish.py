@@ -14,6 +14,8 @@ from bayes_sgd.findings import findings
 from bayes_sgd.publish import CALIBRATION, COSTS, FINDINGS, README_RUN, compare, main, publish, show, update_readme
 from bayes_sgd.tables import CLAIMS, read_csv, write_csv, write_json
 
+CONFIG = {"experiments": {"sweep": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}}}
+
 
 def claims(**changes) -> pd.DataFrame:
     rows = [
@@ -35,7 +37,7 @@ def claims(**changes) -> pd.DataFrame:
 def run(results, frame: pd.DataFrame, name: str = "quick") -> None:
     write_csv(results / name / "tables" / "claims.csv", frame, CLAIMS)
     write_csv(results / name / "figures" / "fig1.csv", pd.DataFrame({"x": [1]}))
-    write_json(results / name / "provenance.json", {"run": name})
+    write_json(results / name / "provenance.json", {"run": name, "config": CONFIG | {"run": name}})
     write_json(results / name / "verdicts.json", {"reproduced": 1})
 
 
@@ -65,7 +67,12 @@ def test_publish_replaces_what_was_there(tmp_path):
 def test_what_the_jobs_took_is_published_by_rule(tmp_path):
     results, benchmarks = tmp_path / "results", tmp_path / "benchmarks" / "quick"
     run(results, claims())
-    for name, seconds, memory in (("train/a", 1800, 100.0), ("train/b", 3600, "-"), ("judge", 36, 50.0)):
+    for name, seconds, memory in (
+        ("train/real_h200_n1000_b10_independent", 1800, 100.0),
+        ("train/real_h200_n1000_b20_independent", 3600, "-"),
+        ("train/of_an_earlier_configuration", 7200, 900.0),
+        ("judge", 36, 50.0),
+    ):
         path = benchmarks / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t-\t{memory}\t{seconds / 2}\n")
@@ -161,7 +168,7 @@ def test_findings_tell_labels_drawn_from_the_model_apart(tmp_path):
         "labels": "real", "seed": 0, "model": "linear", "point": "minimum", "l2": 0.1, "log_evidence_ratio": -17.0,
         "sampled_ratio": -19.0, "sampled_error": 0.2, "gap": 2.0, "log_permutations": 0.0, "effective_chains": 15.0,
     }  # fmt: skip
-    drawn = row | {"labels": "simulated", "seed": 2, "l2": 0.3, "sampled_low": -5.25, "sampled_high": -5.0}
+    drawn = row | {"labels": "simulated", "seed": 2, "l2": 0.3, "sampled_backward": -5.25, "sampled_ratio": -5.0}
     texts = []
     for name, rows in (("before", [row]), ("now", [row, drawn])):
         write_csv(tmp_path / name / "tables" / "laplace_gap.csv", pd.DataFrame(rows))

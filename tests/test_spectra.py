@@ -13,7 +13,7 @@ from test_curvature import CLASSES, N, dense_ggn, network
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bayes_sgd import spectra
+from bayes_sgd import curvature
 from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig, load_config
 from bayes_sgd.errors import UserError
@@ -77,7 +77,6 @@ def test_lanczos_finds_both_ends_of_the_dense_hessian(hidden: tuple[int, ...]) -
 
 def test_where_the_model_is_linear_both_matrices_are_one_and_few_weights_need_no_lanczos() -> None:
     layers, inputs, labels = network(())
-    assert sum(layer.numel() for layer in layers) < spectra._DENSE_BELOW
     largest, smallest = hessian_eigenvalues(layers, inputs, labels)
     np.testing.assert_allclose(largest, gauss_newton_eigenvalues(layers, inputs)[:LARGEST], rtol=1e-10)
     assert smallest == pytest.approx(0, abs=1e-10 * largest[0])
@@ -91,7 +90,7 @@ def test_what_does_not_converge_is_no_number(monkeypatch: pytest.MonkeyPatch) ->
             raise ArpackNoConvergence("no", np.array([1.0]), np.zeros((1, 0)))
         return np.arange(float(LARGEST))
 
-    monkeypatch.setattr(spectra, "eigsh", stuck)
+    monkeypatch.setattr(curvature, "eigsh", stuck)
     largest, smallest = hessian_eigenvalues(layers, inputs, labels)
     assert largest.tolist() == [4.0, 3.0, 2.0, 1.0, 0.0]
     assert np.isnan(smallest)

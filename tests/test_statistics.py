@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -268,12 +266,6 @@ def test_everything_failed_and_experiments_without_numbers() -> None:
     assert table["censored"].all()
     assert table["b_opt"].isna().all()
     assert optimum_table([]).empty
-
-
-def test_the_tables_of_a_run_take_seconds() -> None:
-    start = time.perf_counter()
-    fit_optima({"x": experiment()}, n_replicates=2000)
-    assert time.perf_counter() - start < 10
 
 
 @given(p=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6))

@@ -19,12 +19,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import scipy.linalg.lapack
 import torch
 from scipy.linalg import eigh_tridiagonal
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
 from bayes_sgd.errors import UserError
@@ -174,12 +175,7 @@ class Linearization:
             given = torch.from_numpy(vector.reshape(-1)).to(factor)
             return self.ggn_product(factor, given).double().cpu().numpy()
 
-        if size <= max(20, 2 * count):
-            whole = np.stack([product(unit) for unit in np.eye(size)])
-            return np.linalg.eigvalsh(0.5 * (whole + whole.T))[::-1][:count].copy()
-        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  (SciPy stubs)
-        found = eigsh(operator, k=count, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]  (SciPy stubs)
-        return np.sort(np.asarray(found))[::-1].copy()
+        return extreme_eigenvalues(product, start, count, tolerance)
 
 
 class Factor:
@@ -336,6 +332,42 @@ def hessian_product(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor, di
         along = sum((g * v).sum() for g, v in zip(gradient, direction, strict=True))
         assert isinstance(along, Tensor)
         return list(torch.autograd.grad(along, weights))
+
+
+def extreme_eigenvalues(
+    product: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    count: int,
+    tolerance: float,
+    end: Literal["largest", "smallest"] = "largest",
+    restarts: int | None = None,
+) -> np.ndarray:
+    """Eigenvalues at one end of a symmetric matrix that is known by its products, by Lanczos (ARPACK); from that end on.
+
+    Args:
+        product: v -> M v, both float64, (size,); ARPACK may give v as a column.
+        start: the first v, (size,); fixed, so that equal matrices give equal numbers.
+        count: how many; all if there are fewer.
+        tolerance: relative.
+        end: which.
+        restarts: at most so many; SciPy's choice if not given.
+
+    Returns:
+        (count,); NaN if Lanczos did not converge.
+    """
+    size = len(start)
+    if size <= max(20, 2 * count):  # Lanczos wants more rows than eigenvalues
+        whole = np.stack([product(unit) for unit in np.eye(size)])
+        found = np.linalg.eigvalsh(0.5 * (whole + whole.T))
+    else:
+        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  (SciPy stubs)
+        which = "LA" if end == "largest" else "SA"
+        try:
+            found = eigsh(operator, k=count, which=which, v0=start, tol=tolerance, maxiter=restarts, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]  (SciPy stubs)
+        except ArpackNoConvergence:
+            return np.full(count, np.nan)
+    ascending = np.sort(np.asarray(found))
+    return (ascending[::-1] if end == "largest" else ascending)[:count].copy()
 
 
 def kernel_bytes(n: int, rank: int, element_size: int = 8) -> int:

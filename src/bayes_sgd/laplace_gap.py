@@ -91,10 +91,10 @@ def linear_gap(
 ) -> pd.DataFrame:
     """Laplace against sampling for logistic regression: a row for each λ, columns `GAP`.
 
-    E = −ln Z − N ln 2, so in expectation it lies between `sampled_backward`, from a sample of the posterior, and `sampled_ratio`,
-    of the forward chains, which err low in ln Z; in one draw the error of the sampling may have the two crossed, and each is on
-    the wrong side by more than b nats with a probability below e^−b. Temperatures and steps are those at which they meet (our
-    choice).
+    E = −ln Z − N ln 2, so in expectation it lies between `sampled_backward`, from a sample of the posterior, and
+    `sampled_ratio`, of the forward chains, which err low in ln Z; in one draw the error of the sampling may have the two
+    crossed, and each is on the wrong side by more than b nats with a probability below e^−b. Temperatures and steps are those
+    at which they meet (our choice).
 
     Args:
         inputs: (n, d), without the ones.

@@ -7,15 +7,20 @@ holds what was reviewed. `python -m bayes_sgd.publish show|publish|compare RUN`.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError, one_line
+from bayes_sgd.evidence_plan import evidence_packs
 from bayes_sgd.findings import findings
+from bayes_sgd.gallery import figure_facts
+from bayes_sgd.sweep import packs
 from bayes_sgd.tables import CLAIMS, read_csv, write_csv, write_text
 
 RESULTS = Path("results")
@@ -23,6 +28,7 @@ README_RUN = "extended"  # the run whose verdicts the README shows, and of which
 CALIBRATION = Path("published") / "calibration.csv"
 FINDINGS = Path("docs/findings.md")
 COSTS = ("rule", "jobs", "hours", "cpu_hours", "max_rss_mb")
+LABELS = ("real", "random")  # of the linear model, a job for each
 _WIDTH = 118
 _BEGIN, _END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 
@@ -85,7 +91,8 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     for table in tables:
         read_csv(table)
     wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
-    cost = costs(results.parent / "benchmarks" / run)
+    config = load_config(json.loads(wanted[0].read_text(encoding="utf-8"))["config"])
+    cost = costs(results.parent / "benchmarks" / run, {*packs(config), *evidence_packs(config), *figure_facts(config), *LABELS})
     fresh = target.with_name(f".{run}.part")
     shutil.rmtree(fresh, ignore_errors=True)
     for path in wanted:
@@ -101,17 +108,19 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     return [target / path for path in copied]
 
 
-def costs(folder: Path) -> pd.DataFrame:
+def costs(folder: Path, jobs: Collection[str]) -> pd.DataFrame:
     """What the jobs of a run took, a row for each rule: jobs, the sums of their wall and CPU time, the largest memory.
 
-    Takes a folder with a file, or a folder of files, for each rule: tab-separated, one row a job, columns `s`, `cpu_time`
-    (seconds) and `max_rss` (MB). A job that ran again has the times of its last run, which may be of the rest only.
+    Takes a folder with a file for each rule, or a folder of files `<job>.tsv`, of which those count that `jobs` names: what an
+    earlier configuration left does not. The files are tab-separated, one row a job, columns `s`, `cpu_time` (seconds) and
+    `max_rss` (MB). A job that ran again has the times of its last run, which may be of the rest only.
 
     Raises:
         UserError: a file is no such table.
     """
     tables = []
-    for path in sorted(folder.rglob("*.tsv")):
+    of_jobs = [path for path in folder.glob("*/*.tsv") if path.stem in jobs]
+    for path in sorted([*folder.glob("*.tsv"), *of_jobs]):
         try:
             table = pd.read_csv(path, sep="\t", na_values=["-", "NA"], usecols=["s", "cpu_time", "max_rss"]).astype(float)
         except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors

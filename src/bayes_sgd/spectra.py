@@ -21,11 +21,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
 from bayes_sgd.cell import Cell
-from bayes_sgd.curvature import Linearization, eigenvalues, hessian_product, softmax_factor
+from bayes_sgd.curvature import Linearization, eigenvalues, extreme_eigenvalues, hessian_product, softmax_factor
 from bayes_sgd.errors import UserError
 from bayes_sgd.models import forward
 from bayes_sgd.streams import generator
@@ -39,7 +38,6 @@ SEED = 0  # one network a batch size: a spectrum has thousands of rows
 LARGEST = 5  # of the Hessian
 TOLERANCE = 1e-4  # relative, of Lanczos
 RESTARTS = 500  # of Lanczos, at most
-_DENSE_BELOW = 40  # rows below which the whole matrix is made: Lanczos wants more rows than eigenvalues
 
 
 @dataclass(frozen=True)
@@ -97,28 +95,17 @@ def hessian_eigenvalues(
     """
     weights, x = [layer.double() for layer in layers], inputs.double()
     sizes = [layer.numel() for layer in weights]
-    size = sum(sizes)
 
     def product(vector: np.ndarray) -> np.ndarray:
         parts = torch.from_numpy(vector.reshape(-1)).to(x).split(sizes)
         direction = [part.view_as(layer) for part, layer in zip(parts, weights, strict=True)]
         return torch.cat([part.reshape(-1) for part in hessian_product(weights, x, labels, direction)]).cpu().numpy()
 
-    if size <= max(_DENSE_BELOW, 2 * largest):
-        whole = np.stack([product(unit) for unit in np.eye(size)])
-        found = np.linalg.eigvalsh(0.5 * (whole + whole.T))
-        return found[::-1][:largest].copy(), float(found[0])
-    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  (SciPy stubs)
+    def end(which: Literal["largest", "smallest"], count: int) -> np.ndarray:
+        start = generator(0, "spectra", which).standard_normal(sum(sizes))
+        return extreme_eigenvalues(product, start, count, tolerance, which, RESTARTS)
 
-    def lanczos(which: Literal["LA", "SA"], count: int) -> np.ndarray:
-        start = generator(0, "spectra", which).standard_normal(size)
-        try:
-            found = eigsh(operator, k=count, which=which, v0=start, tol=tolerance, maxiter=RESTARTS, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]  (SciPy stubs)
-        except ArpackNoConvergence:
-            return np.full(count, np.nan)
-        return np.sort(np.asarray(found))
-
-    return lanczos("LA", largest)[::-1].copy(), float(lanczos("SA", 1)[0])
+    return end("largest", largest), float(end("smallest", 1)[0])
 
 
 def chosen_sizes(accuracies: Mapping[tuple[str, int, int], float], failed_below: float) -> list[int]:
