@@ -281,8 +281,7 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
     if table.empty:
         raise UserError(f"{what}: the table has no rows with real, random or simulated labels")
     simulated = table.loc[table["labels"] == "simulated"]
-    if len(simulated):
-        need(simulated, ["sampled_backward"], what)
+    need(simulated, ["sampled_backward"] if len(simulated) else [], what)
     table = table.assign(one_mode=table["sampled_ratio"] + table["log_permutations"])
     keys = ["model", "labels", "l2"]
     approximate = over_seeds(table, [*keys, "point"], ["log_evidence_ratio"])
@@ -297,10 +296,10 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
         ci_low=sampled["value"] - 1.96 * sampled["error"], ci_high=sampled["value"] + 1.96 * sampled["error"]
     )
     sampled["interval"] = "95 % interval of the sampling"
-    backward = [
-        over_seeds(simulated, keys, ["sampled_backward"]).assign(point="sampled", ci_low=np.nan, ci_high=np.nan, interval="")
-    ]
-    data = pd.concat([approximate, sampled.drop(columns="error"), *(backward if len(simulated) else [])])
+    data = pd.concat([approximate, sampled.drop(columns="error")])
+    if len(simulated):
+        backward = over_seeds(simulated, keys, ["sampled_backward"])
+        data = pd.concat([data, backward.assign(point="sampled", ci_low=np.nan, ci_high=np.nan, interval="")])
     models = [name for name in ("linear", "network") if name in set(data["model"])]
     labels = [name for name in GAP_WORDS if name in set(data["labels"])]
     data["panel"] = data["model"] + " " + data["labels"]
