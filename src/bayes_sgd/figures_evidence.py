@@ -335,9 +335,8 @@ def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
     rows = own.loc[own["quantity"] == "sampled_ratio"].sort_values("l2")
     points(ax, rows["l2"], rows, Look(ORANGE, "D", ""), "sampled", hollow=True)
     rows = own.loc[own["quantity"] == "sampled_backward"].sort_values("l2")
-    if len(rows):
-        label = "sampled from the posterior back: in expectation E lies between the two"
-        points(ax, rows["l2"], rows, Look(GREEN, "_", ""), label)
+    label = "sampled from the posterior back: E lies between the two, in expectation"
+    points(ax, rows["l2"], rows, Look(GREEN, "s", ""), label if len(rows) else "", hollow=True)
     if model == "network":
         rows = own.loc[own["quantity"] == "one_mode"].sort_values("l2")
         points(ax, rows["l2"], rows, Look(PURPLE, "X", ""), "sampled + ln H!: of one order of the hidden units", hollow=True)
