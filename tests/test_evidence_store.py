@@ -66,9 +66,8 @@ def test_other_settings_weigh_again(prepared: Path, weights: Path, tmp_path: Pat
     other = SETTINGS.model_copy(update={"l2": [0.3]})
     assert len(weigh(prepared, weights, table, PLANS[:1], other)) == 2
     assert set(read_csv(table)["l2"]) == {0.3}
-    assert weigh(prepared, weights, table, PLANS[:1], other.model_copy(update={"spectra": True})) == [], (
-        "no part of the evidence"
-    )
+    beside = {"spectra": True, "laplace_gap": True, "seeds": 2}
+    assert weigh(prepared, weights, table, PLANS[:1], other.model_copy(update=beside)) == [], "no part of the evidence"
 
 
 def test_a_killed_job_goes_on(prepared: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,11 @@ class NetworkEvidenceConfig(_Model):
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
     """At most so many replicates of each cell; all of them if not given."""
 
+    @property
+    def weighing(self) -> dict[str, Any]:
+        """The keys that the evidence of one network depends on."""
+        return self.model_dump(mode="json", include={"l2", "points", "prior_centres"})
+
 
 class StatisticsConfig(_Model):
     """How optima, exponents and their intervals are estimated."""

@@ -73,7 +73,7 @@ def weigh_pack(
         "data": dataset.digest,
         "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
         "initialization": setup.initialization,
-        "settings": digest(settings.model_dump(exclude={"experiments", "seeds", "spectra"})),
+        "settings": digest(settings.weighing),
         "device": setup.torch_device.type,
         "threads": str(setup.threads),
         "torch": torch.__version__,

@@ -29,7 +29,7 @@ rule weigh_networks:
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=lambda wildcards: [plan.to_dict() for plan in EVIDENCE_PACKS[wildcards.pack]],
-        settings=CONFIG.network_evidence.model_dump(mode="json", exclude={"spectra"}),
+        settings=CONFIG.network_evidence.weighing,
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code_digest("network_evidence"),
     script:
