@@ -48,7 +48,8 @@ def test_a_study_is_a_function_of_its_generator(surface: Surface) -> None:
 
 def test_a_row_for_each_axis_exponent_and_estimator() -> None:
     grid = [{"learning_rate": rate, "batch_size": [b for b in (6, 8, 11, 16, 23, 32, 45, 64, 90)]} for rate in (0.05, 0.1, 0.2)]
-    config = load_config({"run": "tiny", "seeds": 4, "experiments": {"learning_rate": {"axis": "learning_rate", "grid": grid}}})
+    experiments = {"learning_rate": {"axis": "learning_rate", "grid": grid}}
+    config = load_config({"run": "tiny", "seeds": 4, "experiments": experiments, "statistics": {"replicates": 100}})
     template = experiment(values=(0.05, 0.1, 0.2), grid=grid[0]["batch_size"], seeds=4, noise=0.2)["rows"]
     known = template[template["update"] == 2000].set_index(["learning_rate", "batch_size", "seed"])
     rows = []
@@ -57,7 +58,7 @@ def test_a_row_for_each_axis_exponent_and_estimator() -> None:
             measured = known.loc[(plan.cell.learning_rate, plan.cell.batch_size, seed)].to_dict()
             columns = plan.cell.columns() | {"seed": seed, "update": plan.cell.updates, "phase": "constant"}
             rows.append(measured | columns)
-    table = calibrate(config, pd.DataFrame(rows), CLAIMS, studies=3, n_replicates=100)
+    table = calibrate(config, pd.DataFrame(rows), CLAIMS, studies=3)
     assert tuple(table.columns) == COLUMNS
     assert len(table) == 3 * 5
     assert set(table["axis"]) == {"learning_rate"} <= set(CLAIM)

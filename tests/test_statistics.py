@@ -299,7 +299,7 @@ def test_scatter_of_the_points_widens_the_interval_and_an_exact_line_does_not() 
     shared = np.broadcast_to(seeds, (5, 4000))  # paired seeds move all points together: the slope does not move
     assert slope_replicates(x, exact, exact[:, None] + shared, 8).std() == pytest.approx(0.0, abs=1e-9)
     left = bent - np.polyval(np.polyfit(np.log(x), bent, 1), np.log(x))
-    variance = (left**2).sum() / 3 - 8 / 7 * seeds.var()
+    variance = 7 / 8 * (left**2).sum() / 3 - seeds.var()  # of 8 seeds; an interval expands both by 8/7
     spread = np.sqrt(variance / ((np.log(x) - np.log(x).mean()) ** 2).sum())
     assert slope_replicates(x, bent, bent[:, None] + shared, 8).std() == pytest.approx(spread, rel=1e-3)
 

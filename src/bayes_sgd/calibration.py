@@ -123,20 +123,20 @@ def exponents(study: Experiment, n_replicates: int, rng: int) -> dict[str, Inter
     return found
 
 
-def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int, n_replicates: int = 1000) -> pd.DataFrame:
+def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -> pd.DataFrame:
     """The table of calibration, with `COLUMNS`.
 
     Args:
         config: of the run whose cells give the surface and the number of seeds.
         cells: its table of cells.
         claims: the file with the limits.
-        studies: simulated for each axis and each true exponent.
-        n_replicates: of the bootstrap in each study.
+        studies: simulated for each axis and each true exponent; the bootstrap of each is as large as the run's.
 
     `coverage`: share of intervals that hold the true exponent, with a Clopper-Pearson interval; `bias` and `spread`: mean and
     standard deviation of estimate minus truth; `width`: median width of the intervals; then the share of each verdict.
     """
     limits = {claim.id: claim.limit for claim in load_claims(claims)}
+    replicates = config.statistics.replicates
     rows = []
     for name, experiment in experiments(config, cells).items():
         if name not in CLAIM:
@@ -147,7 +147,7 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int, n
             rng = np.random.default_rng([round(100 * exponent), len(rows)])
             found: dict[str, list[Interval]] = {}
             for number in range(studies):
-                for estimator, interval in exponents(surface.study(exponent, seeds, rng), n_replicates, number).items():
+                for estimator, interval in exponents(surface.study(exponent, seeds, rng), replicates, number).items():
                     found.setdefault(estimator, []).append(interval)
             axis, limit = experiment["axis"], limits[CLAIM[name]]
             rows += [_row(axis, exponent, estimator, intervals, limit) for estimator, intervals in found.items()]
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Calibrate a published run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="a folder of results/published")
-    parser.add_argument("--studies", type=int, default=200, help="for each axis and each true exponent")
+    parser.add_argument("--studies", type=int, default=500, help="for each axis and each true exponent")
     given = parser.parse_args(arguments)
     folder = Path("results/published") / given.run
     with one_line():
