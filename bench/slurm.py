@@ -1,8 +1,9 @@
 """What SLURM costs: the quick run until its networks are trained, through profiles/slurm, against the same without SLURM.
 
-Writes results/published/bench/slurm.csv: a row is one way of running, its trials in turn with the other's; `throughput` is the
-median time without SLURM over that with it. Each trial starts in a fresh copy, at the packing of the configuration. Wants a
-SLURM that runs (tests/slurm/start.sh) with a slot for each CPU of the machine. Run by
+Writes results/published/bench/slurm.csv: a row is one way of running, its trials in turn with the others'; `throughput` is the
+median time without SLURM over that with it, `overhead_s` the time of a slot that a training job takes more than without SLURM.
+Each trial starts in a fresh copy, at the packing of the configuration; `grouped` lets a SLURM job run two packs in turn. Wants
+a SLURM that runs (tests/slurm/start.sh) with a slot for each CPU of the machine. Run by
 
     python bench/slurm.py
 """
@@ -22,16 +23,26 @@ import yaml
 from engine import FOLDER
 from growth_workflow import ROOT, SMALL, timed
 
+from bayes_sgd.config import load_config
 from bayes_sgd.provenance import environment
+from bayes_sgd.sweep import packs
 from bayes_sgd.tables import write_csv
 
-COLUMNS = ("way", "config", "seconds", "low", "high", "throughput", "repeats")
-WAYS = {"local": (), "slurm": ("--workflow-profile", "profiles/slurm")}
+COLUMNS = ("way", "config", "packs", "seconds", "low", "high", "throughput", "overhead_s", "repeats")
+CPUS = os.cpu_count() or 1
+PROFILE = ("--workflow-profile", "profiles/slurm")
+# cores and arguments of Snakemake; inside a group, cores say how many packs run at a time
+WAYS = {
+    "local": (CPUS, ()),
+    "slurm": (CPUS, PROFILE),
+    "grouped": (1, (*PROFILE, "--groups", "train=packs", "--group-components", "packs=2")),
+}
 
 
 def trial(way: str, config: dict[str, Any]) -> float:
     """Wall-clock seconds until the networks of a configuration are trained, in a fresh copy."""
-    (seconds,) = timed(config, "trained", *WAYS[way], cores=os.cpu_count() or 1)
+    cores, arguments = WAYS[way]
+    (seconds,) = timed(config, "trained", *arguments, cores=cores)
     return seconds
 
 
@@ -49,14 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trials.append(trial(way, config))
             print(way, f"{trials[-1]:.1f} s", flush=True)
     middle = {way: median(trials) for way, trials in found.items()}
+    jobs = len(packs(load_config(config)))
     rows = [
         {
             "way": way,
             "config": config["run"],
+            "packs": jobs,
             "seconds": middle[way],
             "low": min(trials),
             "high": max(trials),
             "throughput": middle["local"] / middle[way],
+            "overhead_s": (middle[way] - middle["local"]) * CPUS / jobs,
             "repeats": len(trials),
         }
         for way, trials in found.items()
