@@ -14,7 +14,8 @@ from bayes_sgd import provenance
 from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError
 from bayes_sgd.figure_parts import save
-from bayes_sgd.provenance import code_digest, digest, environment, made_by, record_run
+from bayes_sgd.origin import made_by, record_run
+from bayes_sgd.provenance import code_digest, digest, environment
 from bayes_sgd.tables import collect, write_csv, write_facts
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError, one_line
-from bayes_sgd.provenance import digest, made_by
+from bayes_sgd.origin import made_by
+from bayes_sgd.provenance import digest
 from bayes_sgd.tables import (
     about_csv,
     check_writable,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -97,26 +97,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def made_by(config: Mapping[str, Any], code: str = "", threads: int = 1, device: str = "cpu") -> dict[str, Any]:
-    """What a table is marked with, beside what `environment` says.
-
-    Args:
-        config: the whole configuration, as it was read or validated. With its defaults filled in, its digest is the one that
-            provenance.json had when the table was made.
-        code: digest of the code that made the table, if it has one of its own.
-        threads: of the job.
-        device: where the numbers were made.
-
-    Raises:
-        UserError: the configuration is not valid.
-    """
-    from bayes_sgd.config import load_config  # here, for config imports this module
-
-    whole = load_config(config).model_dump(mode="json")
-    marks = {"run": whole["run"], "config_digest": digest(whole), "device": device, "threads": threads}
-    return marks | ({"code_digest": code} if code else {})
-
-
 def _version(name: str) -> str:
     try:
         return version(name)
@@ -130,21 +110,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path) -> None:
-    """Write what a run was made of: its configuration and digests of it, of code, data and every table; and the machine."""
-    from bayes_sgd.tables import read_facts, write_json
-
-    write_json(
-        path,
-        {
-            "run": config["run"],
-            "config_digest": digest(config),
-            "code_digest": code,
-            "data": read_facts(manifest, f"delete {manifest.parent} and run again"),
-            "tables": {table.name: file_digest(table) for table in sorted(tables.glob("*.csv"))},
-            "environment": environment(),
-            "config": config,
-        },
-    )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bayes_sgd.errors import one_line
-from bayes_sgd.provenance import made_by
+from bayes_sgd.origin import made_by
 from bayes_sgd.tables import collect
 
 with one_line(snakemake.log[0]):

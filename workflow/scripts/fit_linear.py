@@ -9,7 +9,7 @@ from bayes_sgd.config import LinearConfig
 from bayes_sgd.datasets import load_prepared
 from bayes_sgd.errors import one_line
 from bayes_sgd.linear import linear_table
-from bayes_sgd.provenance import made_by
+from bayes_sgd.origin import made_by
 from bayes_sgd.tables import LINEAR, write_csv
 
 linear = LinearConfig(**snakemake.params.linear["linear"])

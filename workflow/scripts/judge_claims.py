@@ -5,7 +5,7 @@ from pathlib import Path
 from bayes_sgd.analysis import judge, verdict_counts
 from bayes_sgd.config import load_config
 from bayes_sgd.errors import one_line
-from bayes_sgd.provenance import made_by
+from bayes_sgd.origin import made_by
 from bayes_sgd.tables import CLAIMS, read_csv, write_csv, write_json
 
 with one_line(snakemake.log[0]):

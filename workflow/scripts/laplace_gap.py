@@ -7,7 +7,7 @@ import torch
 from bayes_sgd.config import DataConfig
 from bayes_sgd.errors import one_line
 from bayes_sgd.laplace_gap import gap_table
-from bayes_sgd.provenance import made_by
+from bayes_sgd.origin import made_by
 from bayes_sgd.tables import write_csv
 
 torch.set_num_threads(snakemake.threads)

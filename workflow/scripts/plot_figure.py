@@ -6,7 +6,7 @@ from bayes_sgd.config import load_config
 from bayes_sgd.errors import one_line
 from bayes_sgd.figure_parts import save
 from bayes_sgd.gallery import draw
-from bayes_sgd.provenance import made_by
+from bayes_sgd.origin import made_by
 from bayes_sgd.tables import read_csv
 
 with one_line(snakemake.log[0]):
