@@ -19,7 +19,7 @@ from modules import as_module
 from problem import Problem, digits
 from torch import nn
 
-from bayes_sgd.curvature import Factor
+from bayes_sgd.determinant import Factor
 from bayes_sgd.network_evidence import network_evidence
 from bayes_sgd.training import train
 

@@ -12,17 +12,10 @@ from modules import as_module
 from torch import Tensor, nn
 
 from bayes_sgd import curvature
-from bayes_sgd.curvature import (
-    Factor,
-    Linearization,
-    effective_parameters,
-    eigenvalues,
-    hessian_product,
-    lanczos_log_determinant,
-    log_determinant,
-    softmax_factor,
-)
+from bayes_sgd.curvature import Linearization, hessian_product, softmax_factor
+from bayes_sgd.determinant import Factor, effective_parameters, eigenvalues, log_determinant
 from bayes_sgd.errors import UserError
+from bayes_sgd.lanczos import lanczos_log_determinant
 from bayes_sgd.models import forward, layer_shapes, with_ones
 
 N, CLASSES = 14, 4

@@ -13,7 +13,7 @@ from test_curvature import CLASSES, N, dense_ggn, network
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bayes_sgd import curvature
+from bayes_sgd import lanczos
 from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig, load_config
 from bayes_sgd.errors import UserError
@@ -90,7 +90,7 @@ def test_what_does_not_converge_is_no_number(monkeypatch: pytest.MonkeyPatch) ->
             raise ArpackNoConvergence("no", np.array([1.0]), np.zeros((1, 0)))
         return np.arange(float(LARGEST))
 
-    monkeypatch.setattr(curvature, "eigsh", stuck)
+    monkeypatch.setattr(lanczos, "eigsh", stuck)
     largest, smallest = hessian_eigenvalues(layers, inputs, labels)
     assert largest.tolist() == [4.0, 3.0, 2.0, 1.0, 0.0]
     assert np.isnan(smallest)

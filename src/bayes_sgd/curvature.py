@@ -1,8 +1,8 @@
 """Curvature of the cost of a ReLU network through a kernel over examples and classes; no Jacobian is ever formed.
 
-Takes layers, inputs and a prior; gives ln det(I + GGN/λ), trace, top eigenvalues and effective number of parameters of the
-generalized Gauss-Newton matrix GGN = Σ_i J_iᵀ H_i J_i of the summed cross-entropy, H = diag(p) − p pᵀ its Hessian in the logits
-(our choice where the paper writes ∇∇C: positive semi-definite at every point, and ∇∇H itself where the model is linear).
+Takes layers, inputs and a prior; gives products with the Jacobian and with the Hessian, and kernel, trace, top eigenvalues of
+the generalized Gauss-Newton matrix GGN = Σ_i J_iᵀ H_i J_i of the summed cross-entropy, H = diag(p) − p pᵀ its Hessian in the
+logits (our choice where the paper writes ∇∇C: positive semi-definite at every point, and ∇∇H itself where the model is linear).
 
 With H_i = L_i L_iᵀ and L_i of C − 1 columns, ln det(I + GGN/λ) = ln det(I + K/λ) with the N(C − 1) square kernel
 
@@ -10,25 +10,22 @@ With H_i = L_i L_iᵀ and L_i of C − 1 columns, ln det(I + GGN/λ) = ln det(I 
 
 where A (N, fan_in + 1) are a layer's inputs with their ones, and G (C − 1, N, fan_out) the columns of L propagated back to the
 layer's outputs: the gradient of a dense layer is an outer product, so that products of gradients are products of two Grams.
+What follows from K: `determinant`, with K in memory, and `lanczos`, without.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import scipy.linalg.lapack
 import torch
-from scipy.linalg import eigh_tridiagonal
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
 from bayes_sgd.errors import UserError
+from bayes_sgd.lanczos import extreme_eigenvalues
 from bayes_sgd.models import forward, with_ones
 from bayes_sgd.streams import generator
 
@@ -36,7 +33,6 @@ Precision = Sequence[tuple[Tensor, Tensor]]
 """Precisions of the prior in units of λ, for each layer: of rows (fan_in + 1,) times of columns (fan_out,), all positive."""
 
 _BLOCK_BYTES = 32 * 2**20  # of the kernel that is built at once; products of that size run at full speed
-_LAPACK_LARGEST = 46_000  # rows: SciPy's LAPACK counts elements in 32 bits
 
 
 def softmax_factor(logits: Tensor) -> Tensor:
@@ -178,148 +174,6 @@ class Linearization:
         return extreme_eigenvalues(product, start, count, tolerance)
 
 
-class Factor:
-    """The Cholesky factor of I + K/λ, made in the memory of the kernel, and what follows from it."""
-
-    def __init__(self, kernel: Tensor, l2: float) -> None:
-        """Factorize.
-
-        Args:
-            kernel: K, its lower triangle (the rest is ignored); **overwritten**, and kept by this object.
-            l2: λ > 0.
-
-        Raises:
-            numpy.linalg.LinAlgError: I + K/λ is not positive definite in floating point, or not finite.
-        """
-        self.l2 = l2
-        kernel.mul_(1 / l2).diagonal().add_(1.0)
-        self.lower = _cholesky(kernel)
-
-    @property
-    def log_determinant(self) -> float:
-        """The ln det(I + K/λ), in nats."""
-        return 2 * float(self.lower.diagonal().log().sum())
-
-    def solve(self, right: Tensor) -> Tensor:
-        """(I + K/λ)⁻¹ b for b (rows,) or (rows, count)."""
-        columns = right if right.ndim == 2 else right[:, None]
-        half = torch.linalg.solve_triangular(self.lower, columns, upper=False)
-        return torch.linalg.solve_triangular(self.lower.T, half, upper=True).view_as(right)
-
-    def effective_parameters(self, probes: int | None = 32, seed: int = 0) -> tuple[float, float]:
-        """γ = Σ μ/(μ + λ) over the eigenvalues μ of K, and the standard error of the number given.
-
-        Args:
-            probes: random vectors of ±1 (Hutchinson): γ is the mean of zᵀ(I − (I + K/λ)⁻¹)z. None: exact, error 0, at
-                about the cost of one more factorization.
-            seed: of the vectors.
-        """
-        size = len(self.lower)
-        if probes is None:
-            eye_rows = max(1, _BLOCK_BYTES // (self.lower.element_size() * size))
-            total = 0.0
-            for start in range(0, size, eye_rows):  # ‖L⁻¹‖²: below row `start` alone, since L⁻¹ is lower triangular
-                part = self.lower[start:, start:]
-                unit = part.new_zeros(len(part), min(eye_rows, len(part)))
-                unit.diagonal().fill_(1.0)
-                total += float(torch.linalg.solve_triangular(part, unit, upper=False).square().sum())
-            return size - total, 0.0
-        signs = generator(seed, "effective parameters").integers(0, 2, (size, probes)) * 2.0 - 1.0
-        half = torch.linalg.solve_triangular(self.lower, torch.from_numpy(signs).to(self.lower), upper=False)
-        values = size - half.square().sum(0)
-        return float(values.mean()), float(values.std()) / math.sqrt(probes)
-
-
-def _cholesky(matrix: Tensor) -> Tensor:
-    """L of a positive definite matrix from its lower triangle, in place; the upper triangle is not to be read."""
-    # Row-major and lower is column-major and upper. SciPy's OpenBLAS took 1.1 s for 4500 rows, torch's MKL 1.7 s (an AMD EPYC).
-    if matrix.device.type == "cpu" and len(matrix) <= _LAPACK_LARGEST:
-        name = "dpotrf" if matrix.dtype == torch.float64 else "spotrf"
-        _, info = getattr(scipy.linalg.lapack, name)(matrix.numpy().T, lower=0, clean=0, overwrite_a=1)
-        failed = int(info)
-    else:
-        info = torch.empty((), dtype=torch.int32, device=matrix.device)
-        torch.linalg.cholesky_ex(matrix.T, upper=True, out=(matrix.T, info))
-        failed = int(info)
-    if failed or not bool(torch.isfinite(matrix.diagonal()).all()):
-        raise np.linalg.LinAlgError("I + K/λ is not positive definite or not finite")
-    return matrix
-
-
-def eigenvalues(kernel: Tensor) -> Tensor:
-    """All eigenvalues of K, increasing, from its lower triangle: the nonzero ones of the GGN, for any number of λ.
-
-    Takes about the time of seven factorizations (4500 rows: 7.3 s against 1.1 s) and a copy of the kernel.
-    """
-    return torch.linalg.eigvalsh(kernel, UPLO="L").clamp_min_(0.0)
-
-
-def log_determinant(spectrum: Tensor, l2: float) -> float:
-    """The ln det(I + K/λ) in nats, from the eigenvalues of K."""
-    return float((spectrum / l2).log1p().sum())
-
-
-def effective_parameters(spectrum: Tensor, l2: float) -> float:
-    """γ = Σ μ/(μ + λ), from the eigenvalues μ of K."""
-    return float((spectrum / (spectrum + l2)).sum())
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A stochastic estimate and its standard error, for each λ."""
-
-    value: np.ndarray
-    standard_error: np.ndarray
-
-
-def lanczos_log_determinant(
-    product: Callable[[Tensor], Tensor],
-    size: int,
-    l2_values: Sequence[float],
-    probes: int = 16,
-    steps: int = 80,
-    seed: int = 0,
-    device: torch.device | None = None,
-) -> Estimate:
-    """The ln det(I + K/λ) for N so large that the kernel does not fit: stochastic Lanczos quadrature (Ubaru, Chen, Saad 2017).
-
-    One Lanczos run for each probe serves every λ. The standard error is that over probes; the error of the quadrature is not
-    in it, and falls with `steps` (ln(1 + x/λ) is smooth on x >= 0, less so for small λ).
-
-    Args:
-        product: v (size,) -> K v, float64.
-        size: rows of K.
-        l2_values: λ > 0.
-        probes: random vectors of ±1, at least 2.
-        steps: of Lanczos, with full reorthogonalization: `steps` vectors are held.
-        seed: of the probes.
-        device: of the vectors; CPU if not given.
-    """
-    random = generator(seed, "lanczos log-determinant")
-    steps = min(steps, size)
-    values = np.empty((probes, len(l2_values)))
-    for probe in range(probes):
-        signs = torch.from_numpy(random.integers(0, 2, size) * 2.0 - 1.0)
-        basis = torch.empty(steps, size, dtype=torch.float64, device=device)
-        basis[0] = signs.to(basis.device) / math.sqrt(size)
-        diagonal, beside = [], []
-        for step in range(steps):
-            following = product(basis[step])
-            diagonal.append(float(following @ basis[step]))
-            done = basis[: step + 1]
-            for _ in range(2):  # twice is enough (Parlett)
-                following = following - done.T @ (done @ following)
-            norm = float(following.norm())
-            if step + 1 == steps or norm <= 1e-12 * max(abs(value) for value in diagonal):
-                break
-            beside.append(norm)
-            basis[step + 1] = following / norm
-        nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside))
-        for place, l2 in enumerate(l2_values):
-            values[probe, place] = size * float(vectors[0] ** 2 @ np.log1p(np.maximum(nodes, 0.0) / l2))
-    return Estimate(values.mean(0), values.std(0, ddof=1) / math.sqrt(probes))
-
-
 def hessian_product(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor, direction: Sequence[Tensor]) -> list[Tensor]:
     """∇∇H v of the summed cross-entropy H (the exact Hessian, λ not included), shaped as the layers, by autograd twice."""
     with torch.enable_grad():
@@ -332,42 +186,6 @@ def hessian_product(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor, di
         along = sum((g * v).sum() for g, v in zip(gradient, direction, strict=True))
         assert isinstance(along, Tensor)
         return list(torch.autograd.grad(along, weights))
-
-
-def extreme_eigenvalues(
-    product: Callable[[np.ndarray], np.ndarray],
-    start: np.ndarray,
-    count: int,
-    tolerance: float,
-    end: Literal["largest", "smallest"] = "largest",
-    restarts: int | None = None,
-) -> np.ndarray:
-    """Eigenvalues at one end of a symmetric matrix that is known by its products, by Lanczos (ARPACK); from that end on.
-
-    Args:
-        product: v -> M v, both float64, (size,); ARPACK may give v as a column.
-        start: the first v, (size,); fixed, so that equal matrices give equal numbers.
-        count: how many; all if there are fewer.
-        tolerance: relative.
-        end: which.
-        restarts: at most so many; SciPy's choice if not given.
-
-    Returns:
-        (count,); NaN if Lanczos did not converge.
-    """
-    size = len(start)
-    if size <= max(20, 2 * count):  # Lanczos wants more rows than eigenvalues
-        whole = np.stack([product(unit) for unit in np.eye(size)])
-        found = np.linalg.eigvalsh(0.5 * (whole + whole.T))
-    else:
-        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  (SciPy stubs)
-        which = "LA" if end == "largest" else "SA"
-        try:
-            found = eigsh(operator, k=count, which=which, v0=start, tol=tolerance, maxiter=restarts, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]  (SciPy stubs)
-        except ArpackNoConvergence:
-            return np.full(count, np.nan)
-    ascending = np.sort(np.asarray(found))
-    return (ascending[::-1] if end == "largest" else ascending)[:count].copy()
 
 
 def kernel_bytes(n: int, rank: int, element_size: int = 8) -> int:

@@ -16,11 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from bayes_sgd.curvature import (
-    Factor,
-    Linearization,
-    softmax_factor,
-)
+from bayes_sgd.curvature import Linearization, softmax_factor
+from bayes_sgd.determinant import Factor
 from bayes_sgd.lbfgs import Pairs, Search, lbfgs
 
 Objective = Callable[[Tensor, float], tuple[float, Tensor]]

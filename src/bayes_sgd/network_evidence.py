@@ -23,15 +23,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bayes_sgd.curvature import (
-    Factor,
-    Linearization,
-    check_memory,
-    effective_parameters,
-    eigenvalues,
-    log_determinant,
-    softmax_factor,
-)
+from bayes_sgd.curvature import Linearization, check_memory, softmax_factor
+from bayes_sgd.determinant import Factor, effective_parameters, eigenvalues, log_determinant
 from bayes_sgd.evidence import log_evidence_ratio
 from bayes_sgd.evidence_points import LinearizedModel, Point, Problem, minimum_point, sgd_point
 from bayes_sgd.lbfgs import Search

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bayes_sgd.curvature import Factor, Linearization, Precision, softmax_factor
+from bayes_sgd.curvature import Linearization, Precision, softmax_factor
+from bayes_sgd.determinant import Factor
 from bayes_sgd.evidence import log_evidence_ratio
 from bayes_sgd.streams import generator
 

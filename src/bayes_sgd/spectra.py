@@ -24,8 +24,10 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.cell import Cell
-from bayes_sgd.curvature import Linearization, eigenvalues, extreme_eigenvalues, hessian_product, softmax_factor
+from bayes_sgd.curvature import Linearization, hessian_product, softmax_factor
+from bayes_sgd.determinant import eigenvalues
 from bayes_sgd.errors import UserError
+from bayes_sgd.lanczos import extreme_eigenvalues
 from bayes_sgd.models import forward
 from bayes_sgd.streams import generator
 from bayes_sgd.training import loss_and_accuracy

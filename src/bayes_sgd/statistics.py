@@ -216,8 +216,7 @@ def slope_replicates(x: Floats, log_b: Floats, replicates: Floats, seeds: int, m
     centred = np.log(x) - np.log(x).mean()
     left = log_b - log_b.mean() - float(log_slope(x, log_b[:, None], min_points)[0]) * centred
     spread = [row[np.isfinite(row)].var() for row in replicates]
-    shrunk = (1 - 1 / seeds) if seeds > 1 else 1.0
-    scatter = shrunk * (left**2).sum() / (len(x) - 2) - float(np.mean(spread))
+    scatter = (1 - 1 / seeds) * (left**2).sum() / (len(x) - 2) - float(np.mean(spread))
     deviates = stats.norm.ppf((np.random.default_rng(seeds).permutation(len(slopes)) + 0.5) / max(1, len(slopes)))
     return slopes + deviates * np.sqrt(max(0.0, scatter) / (centred**2).sum())
 
