@@ -18,7 +18,7 @@ from bayes_sgd.config import Config
 from bayes_sgd.intervals import seed_counts
 from bayes_sgd.optimum import Experiment
 from bayes_sgd.prediction import advice_table, prediction_table
-from bayes_sgd.statistics import HEADLINE, SWEPT, Optima, fit_optima, optimum_table, scaling_row, scaling_table, with_holm
+from bayes_sgd.statistics import HEADLINE, Optima, fit_optima, optimum_table, scaling_row, scaling_table, with_holm
 from bayes_sgd.sweep import experiment_rows
 
 PHASES = ("constant", "averaged", "cooled")
@@ -68,18 +68,13 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
                     if o.treatment == "imputed":
                         compared += law_table(o, experiment["rows"], counts[:, :500])
     # one for each experiment that has an axis: of the headline estimator, at the whole budget, as trained
-    ends = [
-        o
-        for o in optima
-        if (o.estimator, o.treatment, o.phase, o.fraction) == (HEADLINE, "imputed", "constant", 1.0) and len(o.curves) >= 3
-    ]
-    reference = {axis: getattr(config.cell, axis) for axis in SWEPT}
+    ends = [o for o in optima if (o.estimator, o.treatment, o.phase, o.fraction) == (HEADLINE, "imputed", "constant", 1.0)]
     return {
         "optimum": optimum_table(optima),
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True)),
         "laws": pd.DataFrame(compared, columns=LAWS_COLUMNS),
         "prediction": prediction_table(ends),
-        "advice": advice_table(ends, [wish.model_dump() for wish in config.advise], reference),
+        "advice": advice_table(ends, [wish.model_dump() for wish in config.advise], experiments(config, cells)),
     }
 
 

@@ -260,23 +260,27 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
     return with_holm(pd.DataFrame(rows, columns=list(SCALING_COLUMNS)))
 
 
+def budget_words(o: Optima) -> str:
+    """The rule of the updates along an axis: a number, what stays constant when multiplied with them, or their range."""
+    x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
+    updates = np.array([c.updates for c in o.curves])
+    if len(set(updates.tolist())) == 1:
+        return f"{updates[0]} updates"
+    if np.ptp(x * updates) <= 0.02 * (x * updates).max():
+        name = "1/(1-momentum)" if o.axis == "momentum" else o.axis
+        return f"{name} x updates = {float((x * updates).max()):g}"
+    return f"{updates.min()} to {updates.max()} updates"
+
+
 def scaling_row(
     o: Optima, estimator: str, interval: Interval, n_points: int, ratio: float, p: float, censored: float = 0.0
 ) -> dict[str, Any]:
     """One row of the scaling table, from an exponent with its interval, the axis values behind it and the p of exponent 1."""
     x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
-    updates = np.array([c.updates for c in o.curves])
-    if len(set(updates.tolist())) == 1:
-        budget = f"{updates[0]} updates"
-    elif np.ptp(x * updates) <= 0.02 * (x * updates).max():
-        name = "1/(1-momentum)" if o.axis == "momentum" else o.axis
-        budget = f"{name} x updates = {float((x * updates).max()):g}"
-    else:
-        budget = f"{updates.min()} to {updates.max()} updates"
     return {
         "experiment": o.experiment,
         "axis": o.axis,
-        "updates": int(updates.max()),
+        "updates": max(c.updates for c in o.curves),
         "treatment": o.treatment,
         "estimator": estimator,
         "exponent": interval.value,
@@ -288,7 +292,7 @@ def scaling_row(
         "n_censored": len(x) - n_points,
         "censored_fraction": censored,
         "seeds": interval.n,
-        "budget": budget,
+        "budget": budget_words(o),
         "budget_fraction": o.fraction,
         "phase": o.phase,
         "p_proportional": p,
