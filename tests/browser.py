@@ -51,6 +51,6 @@ def _chromium(page: Path, folder: Path, *arguments: str) -> subprocess.Completed
         text=True,
         errors="replace",
         capture_output=True,
-        timeout=60,
+        timeout=600,
         check=True,
     )

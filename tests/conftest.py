@@ -1,4 +1,4 @@
-"""What the tests share: one thread, and a small prepared data set of real digits."""
+"""What the tests share: one thread, no limits in time, and a small prepared data set of real digits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_info
 
 from bayes_sgd.config import DataConfig
 from bayes_sgd.datasets import prepare
@@ -16,6 +18,9 @@ from bayes_sgd.labels import write_labels
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
+# how long an example takes depends on the machine: no test has a limit in time
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def attempt(action: Callable[[], T]) -> tuple[T | None, str]:
@@ -27,6 +32,11 @@ def attempt(action: Callable[[], T]) -> tuple[T | None, str]:
     assert told, "refused without a word"
     assert "\n" not in told
     return None, told
+
+
+def pytest_report_header() -> str:
+    blas = {info["architecture"] for info in threadpool_info() if info["user_api"] == "blas"}
+    return f"instruction sets: torch {torch.backends.cpu.get_cpu_capability()}, OpenBLAS {', '.join(sorted(blas))}"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -191,7 +191,7 @@ WHOLE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf
 
 
 @given(st.sampled_from(_paths(WHOLE)), PLAIN)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_value_anywhere_is_accepted_or_told_in_one_line(path, value):
     mutated = json.loads(json.dumps(WHOLE))
     inner = mutated

@@ -154,7 +154,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(name=st.sampled_from(["data.safetensors", "manifest.json"]), place=st.floats(0, 1, exclude_max=True), data=st.data())
 def test_fuzzed_prepared_data(small: Path, name: str, place: float, data: st.DataObject) -> None:
     before = load_prepared(small)

@@ -88,7 +88,7 @@ def test_advice_follows_the_laws() -> None:
     table = advise({}, {"learning_rate": 0.2}, {"momentum": 0.5}, {"n_train": 4000}, {"momentum": 0.99}, **FOLLOWED)
     assert list(table.columns) == ADVICE_COLUMNS
     b = table["b_opt_predicted"].to_numpy()
-    assert b[0] == pytest.approx(23, rel=0.15)
+    assert b[0] == pytest.approx(23, rel=0.25)
     assert b[1:] / b[0] == pytest.approx([2.0, 0.2, 2.0, 10.0], rel=0.2)
     assert table["extrapolated"].tolist() == [False, False, False, False, True]
     assert "momentum 0.99 lies outside 0 to 0.95" in table.loc[4, "why"]

@@ -21,7 +21,7 @@ SCHEMES = ["independent", "replacement", "shuffle"]
     scheme=st.sampled_from(SCHEMES),
     cuts=st.lists(st.integers(1, 30), min_size=1, max_size=3),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_batches_depend_on_seed_and_update_alone(seeds, n, share, scheme, cuts):
     b = max(1, round(share * n))
     whole = Batches(seeds, n, b, scheme).draw(0, sum(cuts))
@@ -36,7 +36,7 @@ def test_batches_depend_on_seed_and_update_alone(seeds, n, share, scheme, cuts):
 
 
 @given(n=st.integers(2, 300), share=st.floats(0.001, 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_independent_batches_hold_no_example_twice(n, share):
     b = max(1, round(share * n))
     for batch in Batches([3], n, b, "independent").draw(5, 4)[:, 0]:

@@ -29,7 +29,7 @@ def slurm():
         missing = "snakemake-executor-plugin-slurm is not installed: pip install -e '.[slurm]'"
     else:
         start = [str(START), "--install"] if on_ci else [str(START)]
-        started = subprocess.run(start, text=True, capture_output=True, timeout=1000, check=False)
+        started = subprocess.run(start, text=True, capture_output=True, timeout=3600, check=False)
         said = started.stdout.strip()
         print(f"\n{said}")
         missing = started.stderr.strip() if started.returncode else None
@@ -39,10 +39,10 @@ def slurm():
         pytest.skip(missing)
     yield
     if "runs already" not in said:
-        subprocess.run([str(STOP)], timeout=60, check=False)
+        subprocess.run([str(STOP)], timeout=600, check=False)
 
 
-def on_slurm(folder: Path, *arguments: str, timeout: int = 400) -> str:
+def on_slurm(folder: Path, *arguments: str, timeout: int = 3600) -> str:
     """Output of a run that submits its jobs; it has to succeed, and to leave no job behind."""
     done = subprocess.run(
         [str(SNAKEMAKE), *PROFILE, "--configfile", "config/tiny.yaml", "--nocolor", *arguments],
@@ -57,7 +57,7 @@ def on_slurm(folder: Path, *arguments: str, timeout: int = 400) -> str:
     assert done.returncode == 0, done.stdout[-4000:]
     run = re.search(r"SLURM run ID: (\S+)", done.stdout)
     assert run is not None
-    assert subprocess.check_output(["squeue", "--noheader", "--name", run[1]], text=True, timeout=10) == ""
+    assert subprocess.check_output(["squeue", "--noheader", "--name", run[1]], text=True, timeout=600) == ""
     return done.stdout
 
 

@@ -33,7 +33,7 @@ from bayes_sgd.statistics import (
     with_holm,
 )
 
-FEW = settings(max_examples=15, deadline=None)
+FEW = settings(max_examples=15)
 
 
 def fit(exp: Experiment, estimator: str = "cubic", treatment: str = "imputed", replicates: int = 300) -> Optima:

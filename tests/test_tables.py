@@ -33,7 +33,7 @@ from bayes_sgd.tables import (
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_floats_survive_csv_in_full(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     write_csv(path, pd.DataFrame({"x": values, "hidden_sizes": "200"}), ("hidden_sizes",))
@@ -174,7 +174,7 @@ def test_tensors_are_sealed(tmp_path):
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False), st.lists))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_facts_read_back_equal(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("facts") / "a.json"
     write_facts(path, {"fact": value})

@@ -207,7 +207,7 @@ def test_crc_of_the_pixels_is_checked(tmp_path: Path) -> None:
     assert f"{path}: x_test" in fails(config_of(path), tmp_path / "out")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.booleans(), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4))
 def test_fuzzed_npz(tmp_path_factory: pytest.TempPathFactory, compressed: bool, flips: list[tuple[float, int]]) -> None:
     content = bytearray(npz(valid(), compressed))

@@ -74,7 +74,7 @@ def snakemake(folder: Path, *arguments: str, cores: int = 2) -> subprocess.Compl
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=300,
+        timeout=3600,
         check=False,
     )
 

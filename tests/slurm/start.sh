@@ -31,8 +31,8 @@ await() { # $1 seconds until the command that follows succeeds
     done
 }
 
-answers() { timeout 5 scontrol ping | grep -q "is UP"; }
-ready() { timeout 5 sinfo --noheader --format=%T | grep -qE "^(idle|mixed|allocated|completing)$"; }
+answers() { timeout 30 scontrol ping | grep -q "is UP"; }
+ready() { timeout 30 sinfo --noheader --format=%T | grep -qE "^(idle|mixed|allocated|completing)$"; }
 
 [ "$(id -u)" -eq 0 ] || fail "has to run as root"
 if [ -e "$CONF" ] && ! grep -qF "$MARK" "$CONF"; then
@@ -98,20 +98,20 @@ if ! cmp -s "$STATE/slurm.conf" "$CONF" || ! cmp -s "$STATE/gres.conf" /etc/slur
     cp "$STATE/gres.conf" /etc/slurm/gres.conf
 fi
 
-if ! timeout 5 munge --no-input >/dev/null 2>&1; then
+if ! timeout 30 munge --no-input >/dev/null 2>&1; then
     [ -s /etc/munge/munge.key ] || (umask 077 && head -c 1024 /dev/urandom >/etc/munge/munge.key)
     mkdir -p /run/munge
     chmod 755 /run/munge
     munged --force --pid-file="$STATE/munged.pid" 2>"$STATE/munged.log" || fail "munged: $(tail -n 1 "$STATE/munged.log")"
-    await 10 timeout 5 munge --no-input || fail "munged does not answer"
+    await 60 timeout 30 munge --no-input || fail "munged does not answer"
 fi
 
 alive "$STATE/slurmctld.pid" slurmctld || slurmctld
-await 20 answers || fail "slurmctld does not answer: $(tail -n 1 "$STATE/slurmctld.log")"
+await 120 answers || fail "slurmctld does not answer: $(tail -n 1 "$STATE/slurmctld.log")"
 alive "$STATE/slurmd.pid" slurmd || slurmd
-await 20 ready || {
+await 120 ready || {
     # a node that a crash or a test left down or drained
-    timeout 5 scontrol update NodeName="$host" State=RESUME 2>/dev/null || true
-    await 20 ready || fail "the node is not ready: $(timeout 5 sinfo --noheader --format='%T %E' | head -n 1)"
+    timeout 30 scontrol update NodeName="$host" State=RESUME 2>/dev/null || true
+    await 120 ready || fail "the node is not ready: $(timeout 30 sinfo --noheader --format='%T %E' | head -n 1)"
 }
-echo "SLURM $was: $(timeout 5 sinfo --noheader --format='partition %P, %c CPUs, %m MB, %G, %T')"
+echo "SLURM $was: $(timeout 30 sinfo --noheader --format='partition %P, %c CPUs, %m MB, %G, %T')"
