@@ -18,10 +18,20 @@ from bayes_sgd.config import Config
 from bayes_sgd.intervals import seed_counts
 from bayes_sgd.optimum import Experiment
 from bayes_sgd.prediction import advice_table, prediction_table
-from bayes_sgd.statistics import HEADLINE, Optima, fit_optima, optimum_table, scaling_row, scaling_table, with_holm
+from bayes_sgd.statistics import (
+    HEADLINE,
+    PHASE,
+    TREATMENT,
+    Optima,
+    fit_optima,
+    optimum_table,
+    scaling_row,
+    scaling_table,
+    with_holm,
+)
 from bayes_sgd.sweep import experiment_rows
 
-PHASES = ("constant", "averaged", "cooled")
+PHASES = (PHASE, "averaged", "cooled")
 
 
 def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") -> dict[str, Experiment]:
@@ -65,10 +75,10 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
                     counts = seed_counts(len(o.curves[0].seeds), chosen.replicates, chosen.seed)
                     interval, n, ratio, p = collapse_exponent(o, counts)
                     scaling.append(scaling_row(o, "collapse", interval, n, ratio, p))
-                    if o.treatment == "imputed":
+                    if o.treatment == TREATMENT:
                         compared += law_table(o, experiment["rows"], counts[:, :500])
-    # one for each experiment that has an axis: of the headline estimator, at the whole budget, as trained
-    ends = [o for o in optima if (o.estimator, o.treatment, o.phase, o.fraction) == (HEADLINE, "imputed", "constant", 1.0)]
+    # one for each experiment that has an axis
+    ends = [o for o in optima if o.is_headline]
     return {
         "optimum": optimum_table(optima),
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True)),

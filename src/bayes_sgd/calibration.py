@@ -28,7 +28,7 @@ from bayes_sgd.config import Config, load_config
 from bayes_sgd.errors import UserError, one_line
 from bayes_sgd.intervals import Floats, Interval, proportion_interval, seed_counts
 from bayes_sgd.optimum import Experiment, ResponseCurve, aligned_accuracy, response_curves
-from bayes_sgd.statistics import HEADLINE, abscissa, fit_optima, log_slope, scaling_exponent
+from bayes_sgd.statistics import HEADLINE, TREATMENT, abscissa, fit_optima, log_slope, scaling_exponent
 from bayes_sgd.tables import read_csv, write_csv
 from bayes_sgd.verdicts import VERDICTS, judge
 
@@ -64,7 +64,7 @@ class Surface:
         """The surface of a measured experiment; its optima, by the headline estimator, say where u is 0."""
         axis = experiment["axis"]
         curves = response_curves(experiment["rows"], axis, failed_below=failed_below)
-        (found,) = fit_optima({"x": experiment}, treatments=["imputed"], estimators=[HEADLINE], n_replicates=100)
+        (found,) = fit_optima({"x": experiment}, treatments=[TREATMENT], estimators=[HEADLINE], n_replicates=100)
         x = abscissa(axis, found_values := np.array([curve.axis_value for curve in curves]))
         used = np.isfinite(found.log_b)
         if used.sum() < 3:
@@ -115,7 +115,7 @@ def _offset(curve: ResponseCurve) -> float:
 def exponents(study: Experiment, n_replicates: int, rng: int) -> dict[str, Interval]:
     """The exponent of a study by every estimator, as `analysis.estimate` makes it for failed runs imputed."""
     found = {}
-    for o in fit_optima({"x": study}, treatments=["imputed"], n_replicates=n_replicates, rng=rng):
+    for o in fit_optima({"x": study}, treatments=[TREATMENT], n_replicates=n_replicates, rng=rng):
         found[o.estimator] = scaling_exponent(o)[0]
         if o.estimator == HEADLINE:
             counts = seed_counts(len(o.curves[0].seeds), n_replicates, rng)

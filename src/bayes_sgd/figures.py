@@ -33,7 +33,7 @@ from bayes_sgd.figure_parts import (
     span,
     two_parts,
 )
-from bayes_sgd.statistics import HEADLINE
+from bayes_sgd.statistics import HEADLINE, PHASE, TREATMENT, TREATMENTS, headline
 from bayes_sgd.style import BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION, Look, below_scale, number, points, two_scales
 from bayes_sgd.tables import OPTIMUM, SCALING
 
@@ -56,18 +56,18 @@ class _Sweep(NamedTuple):
     symbol: str
 
 
-def _of_phase(table: pd.DataFrame, phase: str) -> pd.DataFrame:
-    """The rows of a phase, and of the whole budget of updates where the table has shares of it."""
-    own = table.loc[table["phase"] == phase]
-    return own.loc[own["budget_fraction"] == 1] if "budget_fraction" in own else own
+def _estimators(table: pd.DataFrame, sweep: _Sweep, phase: str) -> pd.DataFrame:
+    """The rows of `optimum` or `scaling` that a figure shows in a phase: estimators A and B, not at a constant ε only B."""
+    own = headline(table.loc[table["experiment"] == sweep.experiment], phase=phase, treatment=None, estimator=None)
+    return own.loc[own["estimator"].isin(list(NAMES) if phase == PHASE else [HEADLINE])]
 
 
-def _final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = "constant") -> pd.DataFrame:
+def _final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = PHASE) -> pd.DataFrame:
     """The rows of a phase at its end: for each value of the axis its last recorded update. Only `constant` must be there."""
     columns = [axis, "batch_size", "update", "seed", "train_accuracy", "test_accuracy", "diverged", "phase"]
     need(cells, columns, what)
-    cells = _of_phase(cells, phase)
-    if cells.empty and phase == "constant":
+    cells = cells.loc[cells["phase"] == phase]
+    if cells.empty and phase == PHASE:
         raise UserError(f"{what}: the table has no rows for it")
     last = cells["update"] == cells.groupby(axis)["update"].transform("max")
     rows = cells.loc[last, columns].drop_duplicates()
@@ -105,12 +105,12 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
     others: dict[str, pd.DataFrame] = {
         phase: over_seeds(rows, ["batch_size"], ["test_accuracy"]) for phase, rows in others_rows.items() if len(rows)
     }
-    cells, final = (table.loc[table["learning_rate"] == rate] for table in (_of_phase(cells, "constant"), final))
+    cells, final = (table.loc[table["learning_rate"] == rate] for table in (cells.loc[cells["phase"] == PHASE], final))
     curves = over_seeds(cells, ["batch_size", "update"], ["test_accuracy"])
     ends = over_seeds(final, ["batch_size"], ["train_accuracy", "test_accuracy"])
     single = final.rename(columns={"test_accuracy": "value"}).loc[:, ["batch_size", "update", "seed", "value"]]
     single = single.assign(panel="b", quantity="test_accuracy", interval="none: a single seed")
-    data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single]).assign(phase="constant")
+    data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single]).assign(phase=PHASE)
     data = pd.concat([data, *(table.assign(panel="b", phase=phase) for phase, table in others.items())])
     train, test = (ends.loc[ends["quantity"] == f"{part}_accuracy"] for part in ("train", "test"))
     limits = _window(test.assign(series=0), "series")
@@ -159,18 +159,15 @@ def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, fail
     return _draw(_Sweep(7, "momentum", "momentum", "m"), cells, optimum, scaling, failed_below)
 
 
-def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str = "constant") -> pd.DataFrame:
-    """The optima of the cells on show in a phase; a censored one stands at the best batch size sampled, `edge` tells its side.
-
-    Of networks not at a constant ε only estimator B.
-    """
+def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str = PHASE) -> pd.DataFrame:
+    """The optima of the cells on show in a phase; a censored one stands at the best batch size sampled, `edge`: its side."""
     extra = ["censored_side", "argmax", "grid_low", "grid_high", "abscissa", "phase", "budget_fraction"]
     need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
     shown = rows.loc[:, [sweep.axis, "update"]].drop_duplicates().astype(float)
-    table = _of_phase(optimum.loc[optimum["experiment"] == sweep.experiment], phase)
-    table = table.loc[table["estimator"].isin(list(NAMES) if phase == "constant" else [HEADLINE])]
-    table = table.astype({"axis_value": float, "updates": float}).merge(
-        shown, left_on=["axis_value", "updates"], right_on=[sweep.axis, "update"]
+    table = (
+        _estimators(optimum, sweep, phase)
+        .astype({"axis_value": float, "updates": float})
+        .merge(shown, left_on=["axis_value", "updates"], right_on=[sweep.axis, "update"])
     )
     table = table.rename(columns={"b_opt": "value", "abscissa": "x"}).assign(panel="b", quantity="b_opt")
     table["edge"] = table["censored_side"].fillna("").astype(str)
@@ -184,29 +181,27 @@ def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str
 
 def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
     """The line of slope 1 through the interior optima of estimator B (of A if B has none): their geometric mean."""
-    inside = optima.loc[(optima["edge"] == "") & (optima["treatment"] == "imputed") & np.isfinite(optima["value"])]
+    inside = optima.loc[(optima["edge"] == "") & (optima["treatment"] == TREATMENT) & np.isfinite(optima["value"])]
     for estimator in (HEADLINE, "argmax"):
         rows = inside.loc[inside["estimator"] == estimator]
         if len(rows):
             ends = np.array([optima["x"].min(), optima["x"].max()])
             values = ends * np.exp(np.log(rows["value"] / rows["x"]).mean())
-            return pd.DataFrame({"panel": "b", "x": ends, "quantity": "proportional", "value": values, "phase": "constant"})
+            return pd.DataFrame({"panel": "b", "x": ends, "quantity": "proportional", "value": values, "phase": PHASE})
     return pd.DataFrame()
 
 
-def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep, phase: str = "constant") -> pd.DataFrame:
+def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep, phase: str = PHASE) -> pd.DataFrame:
     need(scaling, [*SCALING, "phase", "budget_fraction"], f"figure {sweep.number}: scaling")
-    table = _of_phase(scaling.loc[scaling["experiment"] == sweep.experiment], phase)
-    own = (table["updates"] == rows["update"].max()) & table["estimator"].isin(
-        list(NAMES) if phase == "constant" else [HEADLINE]
-    )
+    table = _estimators(scaling, sweep, phase)
+    own = table["updates"] == rows["update"].max()
     names = ["treatment", "estimator", "exponent", "ci_low", "ci_high", "phase"]
     table = table.loc[own, names].rename(columns={"exponent": "value"})
     return table.assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
 
 
-def _exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = "constant") -> str:
-    own = (exponents["treatment"] == "imputed") & (exponents["phase"] == phase) & (exponents["estimator"] == estimator)
+def _exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = PHASE) -> str:
+    own = (exponents["treatment"] == TREATMENT) & (exponents["phase"] == phase) & (exponents["estimator"] == estimator)
     rows = exponents.loc[own]
     for value, low, high in rows.loc[np.isfinite(rows["value"]), ["value", "ci_low", "ci_high"]].to_numpy(float):
         return f"exponent {value:.2f}, 95 % [{low:.2f}, {high:.2f}]"
@@ -216,8 +211,8 @@ def _exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = "consta
 def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> None:
     low, high = ax.get_ylim()  # an end of 0 or inf, where the data sets no bound, is drawn to the edge
     optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
-    constant = optima["phase"] == "constant"
-    counted, trained = (optima.loc[constant & (optima["treatment"] == name)] for name in ("imputed", "excluded"))
+    constant = optima["phase"] == PHASE
+    counted, trained = (optima.loc[constant & (optima["treatment"] == name)] for name in TREATMENTS)
     for estimator, look in LOOKS.items():
         rows, other = (part.loc[part["estimator"] == estimator] for part in (counted, trained))
         inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
@@ -231,7 +226,7 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
             name = f"{NAMES[estimator][0]} without the failed runs, where it differs (no bar)"
             ax.plot(other["x"] * BESIDE[estimator] ** 3, other["value"], "x", color=look.color, alpha=0.6, label=name)
     for phase, look in PHASES.items():
-        rows = optima.loc[(optima["phase"] == phase) & (optima["treatment"] == "imputed")]
+        rows = optima.loc[(optima["phase"] == phase) & (optima["treatment"] == TREATMENT)]
         if rows.empty:
             continue
         inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
@@ -244,19 +239,19 @@ def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> Non
 def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float) -> Drawn:
     axis, keys = sweep.axis, [sweep.axis, "batch_size"]
     rows = _final_rows(cells, axis, f"figure {sweep.number}")
-    counted = over_seeds(rows, keys, ["test_accuracy"]).assign(panel="a", treatment="imputed")
+    counted = over_seeds(rows, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT)
     failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
     trained = over_seeds(rows.loc[~failed], keys, ["test_accuracy"]).assign(panel="a", treatment="excluded")
     runs = trained.merge(counted, on=keys)["seeds_y"]
     trained = trained.loc[2 * trained["seeds"] >= runs]  # the mean over a minority says how lucky it was
-    counted, trained = counted.assign(phase="constant"), trained.assign(phase="constant")
+    counted, trained = counted.assign(phase=PHASE), trained.assign(phase=PHASE)
     optima, exponents = _optima(rows, optimum, sweep), _exponents(rows, scaling, sweep)
     line = _proportional(optima)
     others: dict[str, pd.DataFrame] = {}  # means of the other phases
     for phase in PHASES:
         own = _final_rows(cells, axis, f"figure {sweep.number}", phase)
         if len(own):
-            others[phase] = over_seeds(own, keys, ["test_accuracy"]).assign(panel="a", treatment="imputed", phase=phase)
+            others[phase] = over_seeds(own, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT, phase=phase)
             optima = pd.concat([optima, _optima(own, optimum, sweep, phase)])
             exponents = pd.concat([exponents, _exponents(own, scaling, sweep, phase)])
     data = pd.concat([part for part in (counted, trained, *others.values(), optima, line, exponents) if len(part)])
@@ -294,7 +289,7 @@ def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd
             ax.text(0.5, 0.5, "no optimum inside the grid", transform=ax.transAxes, ha="center", color=GREY)
         style.plain_log(ax.xaxis)
         style.plain_log(ax.yaxis)
-        seen = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == "imputed", "edge"])]
+        seen = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == TREATMENT, "edge"])]
         legend(right, ax, 1, [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen])
         if axis == "momentum":
             upper = ax.secondary_xaxis("top", label="b top")

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from bayes_sgd import style
 from bayes_sgd.errors import UserError
 from bayes_sgd.figure_parts import BOOTSTRAP_95, EDGES, SEEDS_95, Drawn, edges, legend, need, over_seeds, span, two_parts
-from bayes_sgd.statistics import HEADLINE
+from bayes_sgd.statistics import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look, number, points
 from bayes_sgd.tables import OPTIMUM, SCALING
 
@@ -35,7 +35,9 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
     need(optimum, [*OPTIMUM, *extra], f"{what}: optimum")
     need(scaling, [*SCALING, "phase", "budget_fraction"], f"{what}: scaling")
     need(laws, ["experiment", "updates", "phase", "treatment", "law", "favoured"], f"{what}: laws")
-    optima, exponents, favoured = (_in_n(table) for table in (optimum, scaling, laws))
+    optima, exponents = (headline(_in_n(table), phase=None, budget=None, estimator=None) for table in (optimum, scaling))
+    favoured = _in_n(laws)
+    favoured = favoured.loc[(favoured["treatment"] == TREATMENT) & favoured["favoured"].astype(bool)]
     optima = optima.loc[optima["estimator"].isin([HEADLINE, "argmax"])]
     if optima.empty:
         raise UserError(f"{what}: the table of optima has no rows for it")
@@ -50,7 +52,7 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
         .astype({"value": float})
         .assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
     )
-    favoured = favoured.loc[favoured["favoured"].astype(bool)].assign(panel="b", quantity="favoured law")
+    favoured = favoured.assign(panel="b", quantity="favoured law")
     names = [
         "panel",
         "phase",
@@ -81,8 +83,7 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
 
 
 def _in_n(table: pd.DataFrame) -> pd.DataFrame:
-    own = (table["experiment"] == "training_set_size") & (table["treatment"] == "imputed")
-    return table.loc[own & table["phase"].isin(["constant", "cooled"])]
+    return table.loc[(table["experiment"] == "training_set_size") & table["phase"].isin([PHASE, "cooled"])]
 
 
 def _edge_handles(optima: pd.DataFrame) -> list[Line2D]:
@@ -96,12 +97,12 @@ def _draw_n(ax: Axes, optima: pd.DataFrame) -> None:
     ax.set_ylim(low, high)
     optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
     budgets = optima.loc[:, ["phase", "budget_fraction"]].drop_duplicates().sort_values(["phase", "budget_fraction"])
-    constant = budgets.loc[budgets["phase"] == "constant", "budget_fraction"].tolist()
+    constant = budgets.loc[budgets["phase"] == PHASE, "budget_fraction"].tolist()
     looks = dict(zip(constant, style.ordered(len(constant)), strict=True))
     for place, (phase, share) in enumerate(budgets.itertuples(index=False)):
         rows = optima.loc[(optima["phase"] == phase) & (optima["budget_fraction"] == share)]
         rows = rows.assign(x=rows["axis_value"]).sort_values("x")
-        look = looks[share] if phase == "constant" else Look(VERMILION, "D", ":")
+        look = looks[share] if phase == PHASE else Look(VERMILION, "D", ":")
         beside = 1.045 ** (place - (len(budgets) - 1) / 2)
         main, grid = (rows.loc[rows["estimator"] == name] for name in (HEADLINE, "argmax"))
         inside = main.loc[(main["edge"] == "") & np.isfinite(main["value"])]
@@ -167,7 +168,7 @@ def noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     what = "Test accuracy against the noise scale g"
     columns = ["batch_size", "noise_scale", "update", "seed", "train_accuracy", "test_accuracy", "diverged", "phase"]
     need(cells, ["experiment", *columns], what)
-    cells = cells.loc[(cells["phase"] == "constant") & cells["experiment"].isin(list(EXPERIMENTS))]
+    cells = cells.loc[(cells["phase"] == PHASE) & cells["experiment"].isin(list(EXPERIMENTS))]
     if cells.empty:
         raise UserError(f"{what}: the table has no rows for it")
     tables = []

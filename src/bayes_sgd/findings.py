@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from bayes_sgd.intervals import proportion_interval
-from bayes_sgd.statistics import HEADLINE
+from bayes_sgd.statistics import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.tables import read_csv
 
 Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow
@@ -42,10 +42,6 @@ def markdown(rows: list[list[str]], header: list[str]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _headline(table: Any, phase: str = "constant") -> Any:
-    return table[(table["treatment"] == "imputed") & (table["phase"] == phase)]
-
-
 def _verdicts(tables: Tables) -> str:
     counts = tables["claims"]["verdict"].value_counts()
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".\n"
@@ -54,8 +50,7 @@ def _verdicts(tables: Tables) -> str:
 def _exponents(tables: Tables) -> str:
     rows, estimators = [], [HEADLINE, "argmax", "quadratic", "plateau", "collapse"]
     for phase in ("constant", "averaged", "cooled"):
-        whole = _headline(tables["scaling"], phase)
-        whole = whole[whole["budget_fraction"] == 1.0]
+        whole = headline(tables["scaling"], phase=phase, estimator=None)
         for experiment, group in whole.groupby("experiment", sort=False):
             found = {row["estimator"]: row for row in group.to_dict("records")}
             if HEADLINE not in found or pd.isna(found[HEADLINE]["exponent"]):
@@ -67,13 +62,14 @@ def _exponents(tables: Tables) -> str:
 
 
 def _budgets(tables: Tables) -> str:
-    sizes = tables["optimum"][tables["optimum"]["experiment"] == "training_set_size"]
+    sizes, exponents, laws = (
+        tables[name][tables[name]["experiment"] == "training_set_size"] for name in ("optimum", "scaling", "laws")
+    )
+    laws = laws[(laws["treatment"] == TREATMENT) & laws["favoured"].astype(bool)]
     rows = []
     for phase in ("constant", "cooled"):
-        table = _headline(sizes, phase)
-        table = table[table["estimator"] == HEADLINE]
-        slopes = _headline(tables["scaling"], phase)
-        slopes = slopes[(slopes["experiment"] == "training_set_size") & (slopes["estimator"] == HEADLINE)]
+        table: Any = headline(sizes, phase=phase, budget=None)
+        slopes: Any = headline(exponents, phase=phase, budget=None)
         for slope in slopes.sort_values("budget_fraction").to_dict("records"):
             share = slope["budget_fraction"]
             at = table[table["budget_fraction"] == share].sort_values("axis_value").to_dict("records")
@@ -82,9 +78,7 @@ def _budgets(tables: Tables) -> str:
                 else f"{row['axis_value']:g}: {row['argmax']:g} or {row['censored_side']}"
                 for row in at
             )  # fmt: skip
-            laws = tables["laws"]
-            law = laws[(laws["experiment"] == "training_set_size") & (laws["phase"] == phase) & laws["favoured"].astype(bool)]
-            law = law[law["updates"] == slope["updates"]]
+            law = laws[(laws["phase"] == phase) & (laws["updates"] == slope["updates"])]
             rows.append(
                 [
                     f"{slope['updates']:g}",
@@ -100,7 +94,7 @@ def _budgets(tables: Tables) -> str:
 
 def _laws(tables: Tables) -> str:
     laws = tables["laws"]
-    laws = laws[(laws["treatment"] == "imputed") & (laws["phase"] == "constant")]
+    laws = laws[(laws["treatment"] == TREATMENT) & (laws["phase"] == PHASE)]
     last = laws.groupby("experiment")["updates"].transform("max") == laws["updates"]
     rows = [
         [

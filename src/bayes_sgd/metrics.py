@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayes_sgd.statistics import HEADLINE
+from bayes_sgd.statistics import headline
 from bayes_sgd.verdicts import VERDICTS
 
 
@@ -15,21 +15,22 @@ def metrics(claims: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame) 
 
     Args:
         claims: the table `claims`.
-        optimum: the table `optimum`; an experiment's best mean test accuracy is that of its best series.
+        optimum: the table `optimum`; an experiment's accuracy is the mean test accuracy at its best axis value and batch size.
         scaling: the table `scaling`.
+
+    Exponents and accuracies are those of `statistics.headline`: of one phase and one budget, as in the claims.
+
+    Raises:
+        UserError: a table lacks a column, or has two rows for one number.
     """
     verdicts = list(claims["verdict"])
-    best = _headline(optimum).sort_values("peak_accuracy").drop_duplicates("experiment", keep="last").sort_index()
+    best = headline(optimum).sort_values("peak_accuracy", ascending=False).drop_duplicates("experiment").sort_index()
     return {
         "verdicts": {verdict.replace(" ", "_"): verdicts.count(verdict) for verdict in VERDICTS},
-        "exponents": _measured(_headline(scaling), "experiment", "exponent"),
+        "exponents": _measured(headline(scaling), "experiment", "exponent"),
         "accuracies": _measured(best, "experiment", "peak_accuracy"),
         "claims": _measured(claims, "claim", "value"),
     }
-
-
-def _headline(table: pd.DataFrame) -> pd.DataFrame:
-    return table.loc[(table["treatment"] == "imputed") & (table["estimator"] == HEADLINE)]
 
 
 def _measured(table: pd.DataFrame, key: str, value: str) -> dict[str, float]:

@@ -24,7 +24,7 @@ from bayes_sgd.intervals import (
     spearman,
 )
 from bayes_sgd.optimum import Bools, Experiment, ResponseCurve, interior_optimum, response_curves
-from bayes_sgd.statistics import HEADLINE, fit_optima, scaling_exponent
+from bayes_sgd.statistics import HEADLINE, TREATMENT, fit_optima, headline, scaling_exponent
 
 Labels = Literal["real", "random"]
 
@@ -244,7 +244,7 @@ def exponent(tables: Tables, experiment: str, axis_from: float | None = None, ax
         raise NotMeasuredError(f"the experiment {experiment} has no cell with {words}")
     (optima,) = fit_optima(
         {experiment: {"axis": source["axis"], "rows": where(source["rows"], part)}},
-        treatments=["imputed"],
+        treatments=[TREATMENT],
         estimators=[HEADLINE],
         failed_below=tables.failed_below,
         n_replicates=tables.n_replicates,
@@ -259,17 +259,13 @@ def exponent(tables: Tables, experiment: str, axis_from: float | None = None, ax
 
 
 def _exponent_of_table(tables: Tables, experiment: str) -> Measured:
-    scaling = pd.DataFrame() if tables.scaling is None else tables.scaling
-    rows = [
-        row
-        for row in scaling.to_dict("records")
-        if row["experiment"] == experiment and row.get("phase", "constant") == "constant"
-    ]
-    if not rows:
+    scaling = tables.scaling
+    own = pd.DataFrame() if scaling is None or scaling.empty else scaling.loc[scaling["experiment"] == experiment]
+    if own.empty:
         raise NotMeasuredError(f"the scaling table has no row for {experiment}")
-    last = max(row.get("budget_fraction", 1.0) for row in rows)
-    by_method = {(row["treatment"], row["estimator"]): row for row in rows if row.get("budget_fraction", 1.0) == last}
-    row = by_method.pop(("imputed", HEADLINE), None)
+    own = headline(own, treatment=None, estimator=None)
+    by_method = {(row["treatment"], row["estimator"]): row for row in own.to_dict("records")}
+    row = by_method.pop((TREATMENT, HEADLINE), None)
     if row is None or np.isnan(row["exponent"]):
         found = 0 if row is None else row["n_points"]
         raise NotMeasuredError(f"{found} optima of {experiment} lie inside the grid; an exponent needs 3")

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bayes_sgd.errors import UserError
 from bayes_sgd.intervals import Floats, Interval, percentile_interval, seed_counts
 from bayes_sgd.optimum import (
     Bools,
@@ -29,8 +30,12 @@ from bayes_sgd.optimum import (
 from bayes_sgd.tables import OPTIMUM, SCALING
 
 SWEPT = ("learning_rate", "momentum", "n_train")  # the axes along which the paper follows the optimum
-TREATMENTS = ("imputed", "excluded")
-HEADLINE = "cubic"  # the estimator that verdicts, predictions and advice rest on; see `calibration`
+# What verdicts, predictions, advice and metrics rest on: failed runs count, ε constant, the whole budget of updates
+TREATMENT = "imputed"
+PHASE = "constant"
+BUDGET = 1.0
+HEADLINE = "cubic"  # and this estimator; see `calibration`
+TREATMENTS = (TREATMENT, "excluded")
 ESTIMATORS = (HEADLINE, "argmax", "quadratic", "plateau")
 # Degree and window of the polynomials in ln B; see `polynomial_optimum`.
 POLYNOMIALS = {"quadratic": (2, 3.0), "cubic": (3, 4.0)}
@@ -60,7 +65,12 @@ class Optima:
     curves: list[ResponseCurve]
     log_b: Floats
     replicates: Floats
-    phase: str = "constant"
+    phase: str = PHASE
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether `headline` would choose the rows of these optima."""
+        return (self.phase, self.fraction, self.treatment, self.estimator) == (PHASE, BUDGET, TREATMENT, HEADLINE)
 
 
 def abscissa(axis: str, values: Floats) -> Floats:
@@ -199,6 +209,42 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows, columns=list(OPTIMUM_COLUMNS))
+
+
+def headline(
+    table: pd.DataFrame,
+    *,
+    phase: str | None = PHASE,
+    budget: float | None = BUDGET,
+    treatment: str | None = TREATMENT,
+    estimator: str | None = HEADLINE,
+) -> pd.DataFrame:
+    """The rows of the table `optimum` or `scaling` that results rest on: one for each experiment (and axis value).
+
+    Args:
+        table: as `optimum_table` or `scaling_table` gives it, read back or not.
+        phase: of the training; `None` here and below takes all of them, each with a row of its own.
+        budget: share of the budget of updates.
+        treatment: of failed runs.
+        estimator: of the optimum.
+
+    Raises:
+        UserError: a column is missing, or two rows have the same experiment, axis value and choice.
+    """
+    name = "optimum" if "axis_value" in table else "scaling"
+    wanted = {"phase": phase, "budget_fraction": budget, "treatment": treatment, "estimator": estimator}
+    key = ["experiment", *(["axis_value"] if "axis_value" in table else []), *wanted]
+    for column in key:
+        if column not in table:
+            raise UserError(f"{name}: the table has no column {column}")
+    for column, value in wanted.items():
+        if value is not None:
+            table = table.loc[table[column] == value]
+    twice = table.loc[table.duplicated(key)]
+    if len(twice):
+        row = ", ".join(f"{column} {value}" for column, value in twice.iloc[0][key].items())
+        raise UserError(f"{name}: more than one row with {row}; allowed: one")
+    return table
 
 
 def slope_replicates(x: Floats, log_b: Floats, replicates: Floats, seeds: int, min_points: int = 3) -> Floats:
