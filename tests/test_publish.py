@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import ROOT
+from synthetic import GRID, experiment
 
 from bayes_sgd.errors import UserError
 from bayes_sgd.findings import findings
+from bayes_sgd.prediction import advice_table
 from bayes_sgd.publish import CALIBRATION, COSTS, FINDINGS, README_RUN, compare, main, publish, show, update_readme
+from bayes_sgd.statistics import HEADLINE, fit_optima, optimum_table, scaling_table
 from bayes_sgd.tables import CLAIMS, read_csv, write_csv, write_json
 
 CONFIG = {"experiments": {"sweep": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}}}
@@ -41,13 +46,58 @@ def run(results, frame: pd.DataFrame, name: str = "quick") -> None:
     write_json(results / name / "verdicts.json", {"reproduced": 1})
 
 
-def test_show_has_a_line_for_each_claim_and_says_where_the_figures_are(tmp_path):
+def test_show_has_a_line_for_each_claim_with_a_value_and_ends_with_counts_and_places(tmp_path):
     run(tmp_path, claims())
     text = show("quick", tmp_path)
     assert "1a     reproduced             1 [0.9, 1.1]" in text
-    assert "3 claims: 1 reproduced, 1 not reproduced, 1 not tested" in text
-    assert "quick/figures" in text
+    assert "3 claims: 1 reproduced, 1 not reproduced, 1 not tested" in text.splitlines()[-3]
+    assert "quick/figures" in text.splitlines()[-1]
     assert max(map(len, text.splitlines())) <= 118
+
+
+def one_sweep(results: Path, advise: list[dict], grid: tuple = GRID) -> str:
+    """What is shown of a run of one experiment of one's own: its tables, and no claim that has a value."""
+    of = experiment("learning_rate", values=(0.05, 0.1, 0.2, 0.4), grid=grid)
+    optima = fit_optima({"mine": of}, estimators=[HEADLINE], treatments=["imputed"], n_replicates=100)
+    tables = {
+        "optimum": optimum_table(optima),
+        "scaling": scaling_table(optima),
+        "advice": advice_table(optima, advise, {"mine": of}),
+    }
+    run(results, claims().assign(value=float("nan"), verdict="not tested"))
+    for name, table in tables.items():
+        write_csv(results / "quick" / "tables" / f"{name}.csv", table)
+    return show("quick", results)
+
+
+def test_a_run_of_one_experiment_shows_its_optima_and_its_advice(tmp_path):
+    wishes = [
+        {"learning_rate": 0.1, "momentum": 0.9, "n_train": 1000},
+        {"learning_rate": 0.1, "momentum": 0.99, "n_train": 1000},
+    ]
+    text = one_sweep(tmp_path, wishes)
+    assert "not tested, for this run has no value for them (3): 1a, 2, 3" in text
+    assert "mine, along learning_rate, exponent " in text
+    assert re.search(r"0\.05: [0-9.]+ \[[0-9.]+, [0-9.]+\]; 0\.1: ", text)
+    assert re.search(r"momentum 0\.9, n_train 1000: B = [0-9.]+ \[[0-9.]+, [0-9.]+\] \(measured [0-9.]+\), 2000 updates", text)
+    assert "momentum 0.99, n_train 1000: no batch size" in text
+    assert "no experiment follows momentum" in text
+    assert "statement" not in text, "no head of a table without rows"
+    assert text.splitlines()[-3] == "3 claims: 3 not tested"
+    assert max(map(len, text.splitlines())) <= 118
+
+
+def test_censored_optima_are_shown_as_such_and_a_run_without_wishes_says_so(tmp_path):
+    text = one_sweep(tmp_path, [], (2, 3, 4, 6, 8, 11))
+    assert "0.4: no batch size trains" in text
+    assert "0.1: censored above" in text
+    assert "advice: none asked for" in text
+
+
+def test_a_run_without_figures_says_so(tmp_path):
+    run(tmp_path, claims())
+    shutil.rmtree(tmp_path / "quick" / "figures")
+    assert show("quick", tmp_path).endswith("figures: none")
 
 
 def test_publish_replaces_what_was_there(tmp_path):
@@ -120,9 +170,9 @@ def test_an_unfinished_run_is_not_published_and_what_is_published_stays(tmp_path
     [
         ({}, None),
         ({"c1a": {"value": 1.15, "ci_low": 1.05, "ci_high": 1.25}}, None),
-        ({"c1a": {"value": 1.3, "ci_low": 1.2, "ci_high": 1.4}}, "APART"),
-        ({"c2": {"verdict": "inconclusive"}}, "OTHER VERDICT"),
-        ({"c2": {"claim": "4"}}, "only in one"),
+        ({"c1a": {"value": 1.3, "ci_low": 1.2, "ci_high": 1.4}}, "intervals that do not overlap: 1a"),
+        ({"c2": {"verdict": "inconclusive"}}, "other verdict: 2"),
+        ({"c2": {"claim": "4"}}, "only here: 4"),
     ],
 )
 def test_compare_claim_by_claim(tmp_path, changes, word):
@@ -134,6 +184,61 @@ def test_compare_claim_by_claim(tmp_path, changes, word):
     assert word is None or word in text
     assert ("All claims agree" if agree else "Not all claims agree") in text
     assert main(["compare", "quick", "--results", str(tmp_path)]) == (0 if agree else 1)
+
+
+def test_runs_on_other_processors_say_so(tmp_path):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    for folder, processor in ((tmp_path, "one"), (tmp_path / "published", "another")):
+        facts = {"config": CONFIG | {"run": "quick"}, "environment": {"processor": processor}}
+        write_json(folder / "quick" / "provenance.json", facts)
+    text, agree = compare("quick", tmp_path)
+    assert agree
+    assert "The processors differ: here one, published another." in text
+    assert "configuration" not in text
+
+
+@pytest.mark.parametrize("action", ["show", "publish", "compare"])
+@pytest.mark.parametrize("state", ["no run", "no claims", "damaged claims"])
+def test_a_run_that_is_not_finished_is_told_in_one_line(tmp_path, capsys, action, state):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    table = tmp_path / "quick" / "tables" / "claims.csv"
+    if state == "no run":
+        shutil.rmtree(tmp_path / "quick")
+    elif state == "no claims":
+        table.unlink()
+        (tmp_path / "quick" / "verdicts.json").unlink()
+    else:
+        table.write_text("damaged")
+    with pytest.raises(SystemExit) as end:
+        main([action, "quick", "--results", str(tmp_path)])
+    assert end.value.code == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert "quick/" in told.err
+
+
+@pytest.mark.parametrize("action", ["publish", "compare"])
+@pytest.mark.parametrize("content", ["", "[1]", "{", "null"])
+def test_a_damaged_provenance_is_told_in_one_line(tmp_path, capsys, action, content):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    (tmp_path / "quick" / "provenance.json").write_text(content)
+    with pytest.raises(SystemExit):
+        main([action, "quick", "--results", str(tmp_path)])
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "provenance.json: damaged" in told
+
+
+def test_what_is_not_published_cannot_be_compared(tmp_path):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    run(tmp_path, claims(), "mine")
+    with pytest.raises(UserError, match="published/mine: no such published run; published: quick"):
+        compare("mine", tmp_path)
 
 
 def test_command_line(tmp_path, capsys):

@@ -9,17 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import textwrap
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from bayes_sgd.comparison import compare_claims, comparison_lines, difference_lines
 from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError, one_line
 from bayes_sgd.evidence_plan import evidence_packs
-from bayes_sgd.findings import findings
+from bayes_sgd.findings import findings, interval
 from bayes_sgd.gallery import figure_facts
+from bayes_sgd.summary import SHOWN, WIDTH, advice_lines, optimum_lines, verdict_lines
 from bayes_sgd.sweep import packs
 from bayes_sgd.tables import CLAIMS, read_csv, write_csv, write_text
 
@@ -29,7 +31,6 @@ CALIBRATION = Path("published") / "calibration.csv"
 FINDINGS = Path("docs/findings.md")
 COSTS = ("rule", "jobs", "hours", "cpu_hours", "max_rss_mb")
 LABELS = ("real", "random")  # of the linear model, a job for each
-_WIDTH = 118
 _BEGIN, _END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 
 
@@ -43,35 +44,33 @@ def folder_of(run: str, results: Path = RESULTS) -> Path:
 
 
 def _claims(folder: Path) -> pd.DataFrame:
-    return read_csv(folder / "tables" / "claims.csv", CLAIMS)
+    path = folder / "tables" / "claims.csv"
+    if not path.exists():
+        raise UserError(f"{path}: no such file; finish the run {folder.name!r} first")
+    return read_csv(path, CLAIMS)
 
 
 def show(run: str, results: Path = RESULTS) -> str:
-    """The verdicts of a run as text, a line for each claim, and where its tables and figures lie."""
+    """A run as text: its verdicts, its optimum batch sizes, its advice, and last the counts and where all of it lies.
+
+    Raises:
+        UserError: the run is not there or not judged yet, or a table is damaged.
+    """
     folder = folder_of(run, results)
     claims = _claims(folder)
-    lines = [f"{'claim':5}  {'verdict':21}  {'value [95 % interval]':30}  statement", "-" * _WIDTH]
-    for row in claims.to_dict("records"):
-        first, *more = textwrap.wrap(row["statement"], _WIDTH - 62)
-        lines.append(f"{row['claim']:5}  {row['verdict']:21}  {_interval(row):30}  {first}")
-        lines += [" " * 62 + line for line in more]
+    parts = [verdict_lines(claims)]
+    paths = {name: folder / "tables" / f"{name}.csv" for name in ("optimum", "scaling", "advice")}
+    if all(path.exists() for path in paths.values()):
+        optimum, scaling = read_csv(paths["optimum"]), read_csv(paths["scaling"])
+        parts += [optimum_lines(optimum, scaling), advice_lines(read_csv(paths["advice"], SHOWN))]
     counts = claims["verdict"].value_counts()
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return "\n".join(
-        [
-            *lines,
-            "-" * _WIDTH,
-            f"{len(claims)} claims: {summary}",
-            f"tables:  {folder}/tables",
-            f"figures: {folder}/figures",
-        ]
-    )
-
-
-def _interval(row: dict) -> str:
-    if pd.isna(row["value"]):
-        return "-"
-    return f"{row['value']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
+    figures = folder / "figures"
+    last = [
+        f"{len(claims)} claims: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}",
+        f"tables:  {folder}/tables",
+        f"figures: {figures if any(figures.glob('*')) else 'none'}",
+    ]
+    return f"\n{'-' * WIDTH}\n".join("\n".join(lines) for lines in [*parts, last] if lines)
 
 
 def publish(run: str, results: Path = RESULTS) -> list[Path]:
@@ -91,7 +90,7 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     for table in tables:
         read_csv(table)
     wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
-    config = load_config(json.loads(wanted[0].read_text(encoding="utf-8"))["config"])
+    config = load_config(_provenance(source).get("config", {}), str(wanted[0]))
     cost = costs(results.parent / "benchmarks" / run, {*packs(config), *evidence_packs(config), *figure_facts(config), *LABELS})
     fresh = target.with_name(f".{run}.part")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -158,43 +157,45 @@ def replace_between(path: Path, begin: str, end: str, content: str) -> bool:
 def _markdown(claims: pd.DataFrame) -> str:
     lines = ["| claim | where | paper | ours, 95 % interval | verdict |", "|---|---|---|---|---|"]
     for row in claims.to_dict("records"):
-        cells = [f"{row['claim']}. {row['statement']}", row["source"], row["paper_value"], _interval(row), row["verdict"]]
+        cells = [f"{row['claim']}. {row['statement']}", row["source"], row["paper_value"], interval(row), row["verdict"]]
         lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
-    """Whether a run agrees with the published one of its name, claim by claim: the text, and whether all agree.
+    """Whether a run agrees with the published one of its name: the text, and whether no claim is apart.
 
-    A claim agrees if both runs have the same verdict, and if the intervals overlap (our choice: two runs on other machines or
-    seeds need not give equal numbers, but numbers that are compatible).
+    See `comparison.compare_claims`.
+
+    Raises:
+        UserError: one of the two is not there or not judged yet, or a file is damaged.
     """
-    ours, published = (_claims(folder_of(run, folder)) for folder in (results, results / "published"))
-    both = published.merge(ours, on="claim", how="outer", suffixes=("_published", ""), sort=False)
-    lines, agree = [], True
-    for row in both.to_dict("records"):
-        there = {key.removesuffix("_published"): value for key, value in row.items() if key.endswith("_published")}
-        if pd.isna(row["verdict"]) or pd.isna(there["verdict"]):
-            word = "only in one"
-        elif row["verdict"] != there["verdict"]:
-            word = "OTHER VERDICT"
-        elif not (row["ci_low"] <= there["ci_high"] and there["ci_low"] <= row["ci_high"]) and pd.notna(row["value"]):
-            word = "APART"
-        else:
-            word = "agrees"
-        agree &= word == "agrees"
-        lines.append(
-            f"{row['claim']:5}  {word:13}  here {row['verdict']}: {_interval(row)};  "
-            f"published {there['verdict']}: {_interval(there)}"
-        )
+    ours, published = folder_of(run, results), folder_of(run, results / "published")
+    here = _claims(ours)
+    if not published.exists():
+        known = sorted(path.parent.name for path in published.parent.glob("*/verdicts.json"))
+        raise UserError(f"{published}: no such published run; published: {', '.join(known) or 'none'}")
+    compared = compare_claims(here, _claims(published))
+    agree = all(row.answer != "apart" for row in compared)
+    lines = [*comparison_lines(compared), *difference_lines(_provenance(ours), _provenance(published))]
     total = "All claims agree" if agree else "Not all claims agree"
-    return "\n".join([*lines, f"{total} with results/published/{run}."]), agree
+    return "\n".join([*lines, f"{total} with {published}."]), agree
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    path = folder / "provenance.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({type(error).__name__}); delete it and run again") from None
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; gives the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bayes_sgd.publish", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("action", choices=["show", "publish", "compare"])
+    parser.add_argument("action", choices=["show", "publish", "compare"], help="compare ends with 1 if a claim is apart")
     parser.add_argument("run", help="name of a run: a folder under results/")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs (default: results)")
     given = parser.parse_args(arguments)

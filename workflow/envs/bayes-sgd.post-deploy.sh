@@ -1,3 +1,4 @@
 #!/usr/bin/env bash
 set -euo pipefail
-python -m pip install --constraint requirements.lock .
+python -m pip install --requirement requirements.lock
+python -m pip install --no-deps .
