@@ -1,22 +1,34 @@
 # `make` alone says what there is. Everything runs in .venv, which the first call makes.
 
-PYTHON ?= python3
-CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
-RUN ?= quick
-CONFIG ?= config/config.yaml
 BIN = .venv/bin
+PYTHON ?= $(firstword $(wildcard $(BIN)/python) python3)
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+CONFIG ?= config/config.yaml
+export CONFIG
+# RUN, where it is not given, is the run that CONFIG names; the shell reads both, so that names may hold spaces and quotes
+NAMED = $(BIN)/python -m bayes_sgd.config "$$CONFIG"
+RUN_NAME = run=$${RUN-$$($(NAMED))}
+PIP = $(BIN)/python -m pip install --constraint requirements.lock
+# settings of pip for another place than .venv
+export PIP_USER = 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT
+# where HOME cannot be written to, as in some containers, Snakemake's cache lies here
+ifneq ($(shell [ -w "$$HOME" ] || echo no),)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+endif
 NUMERICAL = curvature evidence gradient_noise linear network_evidence reparameterization sampling spectra training
 
 .DEFAULT_GOAL := help
-.PHONY: help run test portable lint format publish compare restore plots faults calibrate schema first-run bench clean
+.PHONY: help run test portable lint format publish compare restore plots faults calibrate schema first-run bench lock clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
-	@$(BIN)/python -c 'import sys; from bayes_sgd.config import load_config; from bayes_sgd.errors import one_line; one_line()(load_config)(sys.argv[1])' $(CONFIG)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	@$(BIN)/python -m bayes_sgd.publish show $(RUN)
+	@run=$$($(NAMED)) && \
+	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG" && \
+	$(BIN)/python -m bayes_sgd.publish show "$$run"
+	@echo "next:    . .venv/bin/activate    (then snakemake and dvc are found, as the README calls them)"
 
 test: .venv/test lint ## Lint, then all tests
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
@@ -39,12 +51,13 @@ format: .venv/test ## Format code and rules
 	$(BIN)/snakefmt Snakefile workflow
 
 publish: .venv/run ## Copy what RUN made to results/published/RUN
-	@$(BIN)/python -m bayes_sgd.publish publish $(RUN)
+	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.publish publish "$$run"
 
 compare: .venv/run ## Compare RUN with what is published, claim by claim
-	@$(BIN)/python -m bayes_sgd.publish compare $(RUN)
+	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.publish compare "$$run"
 
 restore: .venv/run ## Get data and results of the committed dvc.lock from the DVC remote, instead of making them
+	@[ -n "$$($(BIN)/dvc config core.remote)" ] || { echo "error: no DVC remote is set, so there is nothing to restore from; set one with .venv/bin/dvc remote add -d NAME URL" >&2; exit 1; }
 	$(BIN)/dvc pull
 	@$(BIN)/dvc status --quiet || { echo "code or configuration differ from dvc.lock: what was fetched is not theirs; run snakemake"; exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 1 --touch --forceall --quiet all
@@ -57,10 +70,10 @@ faults: .venv/run ## Break runs in many ways, write what was seen and lost to re
 	$(BIN)/python bench/faults.py
 
 calibrate: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
-	$(BIN)/python -m bayes_sgd.calibration $(RUN)
+	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.calibration "$$run"
 
 schema: .venv/run ## Write config/schema.json from the models in config.py
-	$(BIN)/python -m bayes_sgd.config > config/schema.json
+	PYTHONIOENCODING=utf-8 $(BIN)/python -m bayes_sgd.config > config/schema.json
 
 first-run: .venv/run ## Time install and quick run from a fresh clone, write the README's table
 	$(BIN)/python bench/first_run.py
@@ -69,20 +82,32 @@ bench: .venv/bench ## Time training against its rivals, and how time and memory 
 	$(BIN)/python bench/engine.py
 	$(BIN)/python bench/growth.py
 
-clean: ## Remove what the workflow made (not the published results, not the downloads)
-	rm -rf results/$(RUN) data/prepared logs benchmarks .snakemake
+lock: .venv/run ## Solve requirements.lock for Linux and macOS, keeping the versions that it has
+	$(PIP) --quiet --editable '.[lock]'
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
-# requirements.lock pins every version; what is already there is left alone
+clean: ## Remove results, logs and times of RUN (not the prepared data, which runs share, nor what is published)
+	@[ -n "$${RUN+given}" ] || [ -x $(BIN)/python ] || { echo "error: no $(BIN)/python to read CONFIG with; name the run, as in make clean RUN=quick" >&2; exit 1; }
+	@$(RUN_NAME) && case "$$run" in \
+	    "" | published | [!a-z0-9]* | *[!a-z0-9_-]*) echo "error: RUN is '$$run'; the name of a run is wanted, as in make clean RUN=quick" >&2; exit 1;; \
+	esac && rm -rf "results/$$run" "logs/$$run" "benchmarks/$$run"
+
+# Another PYTHON than that of .venv makes it anew. requirements.lock pins every version, and what torch's own build asks for is
+# installed: the GPU libraries, or none with the CPU build. What is there already, and fits, is left alone.
+ifneq ($(shell $(PYTHON) -V 2>&1 || :),$(shell $(BIN)/python -V 2>&1 || :))
+.PHONY: .venv/run
+endif
 .venv/run: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v[:2] < (3, 15) or sys.exit("error: Python 3.11 to 3.14 is wanted, $(PYTHON) is %d.%d; name another: make run PYTHON=python3.12" % v[:2])'
+	@echo "installing into .venv: on Linux 3 GB to download and 6.5 GB on disk, 5 GB of which are for GPUs (README, 'Run it')"
+	@[ "$$($(PYTHON) -V)" = "$$($(BIN)/python -V 2>&1)" ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(PIP) --editable .
 	@touch $@
 
-.venv/bench: .venv/run pyproject.toml
-	$(BIN)/python -m pip install --quiet "jax==0.10.2" "jaxlib==0.10.2"
+.venv/bench: .venv/run
+	$(PIP) --editable '.[bench]'
 	@touch $@
 
-.venv/test: .venv/run requirements-test.lock
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-test.lock
+.venv/test: .venv/run
+	$(PIP) --editable '.[test]'
 	@touch $@

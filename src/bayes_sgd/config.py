@@ -2,7 +2,8 @@
 
 Takes a YAML file (or the mapping that Snakemake read from one) and gives a `Config`. Unknown keys, wrong types and values out
 of range raise `UserError`: one line with the file, the key, the value and what is allowed. `python -m bayes_sgd.config` prints
-the JSON schema made from these models; config/schema.json is that print, for editors.
+the JSON schema made from these models; config/schema.json is that print, for editors. `python -m bayes_sgd.config FILE` checks
+a configuration and prints the name of its run.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bayes_sgd.errors import UserError
+from bayes_sgd.errors import UserError, one_line
 from bayes_sgd.provenance import digest
 
 Labels = Annotated[
@@ -396,5 +398,12 @@ def schema_text() -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
+def main(arguments: list[str]) -> int:
+    """Without arguments the schema; with a file the name of the run that it describes, if the file is valid."""
+    with one_line():
+        print(load_config(arguments[0]).run if arguments else schema_text().rstrip("\n"))
+    return 0
+
+
 if __name__ == "__main__":
-    print(schema_text(), end="")
+    raise SystemExit(main(sys.argv[1:]))

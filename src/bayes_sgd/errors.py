@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,8 +38,12 @@ class UserError(Exception):
 def one_line(log: str | Path | None = None) -> Iterator[None]:
     """Inside, what a person can mend becomes one line on standard error (and in the file `log`), and exit status 1.
 
-    That is a `UserError`, a disk that is full or not writable, too little memory, and Ctrl-C (exit status 130).
+    That is a `UserError`, a disk that is full or not writable, too little memory, and Ctrl-C (exit status 130). A letter that
+    the terminal's encoding lacks is printed as its code, so that no print fails.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a test's or a notebook's may be another
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except (UserError, OSError, ImportError, MemoryError, RuntimeError, KeyboardInterrupt) as error:

@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 set -euo pipefail
-python -m pip install --requirement requirements.lock
-python -m pip install --no-deps .
+python -m pip install --constraint requirements.lock .
