@@ -39,8 +39,11 @@ esac
 """
 
 
+NOT_INHERITED = {"RUN", "CONFIG", "PYTHON", "CORES", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # as this may be part of `make test`
+
+
 def make(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in ("RUN", "CONFIG", "PYTHON", "MAKEFLAGS")}
+    inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     return subprocess.run(
         ["make", *arguments],
         cwd=folder,
