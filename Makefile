@@ -19,7 +19,7 @@ endif
 NUMERICAL = curvature evidence gradient_noise linear network_evidence reparameterization sampling spectra training
 
 .DEFAULT_GOAL := help
-.PHONY: help run test portable lint format publish compare restore plots faults calibrate schema first-run bench lock clean
+.PHONY: help run test portable lint format publish compare accept restore plots faults calibrate schema first-run bench lock clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ publish: .venv/run ## Copy what RUN made to results/published/RUN
 
 compare: .venv/run ## Compare RUN with what is published, claim by claim
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.publish compare "$$run"
+
+accept: .venv/run ## Take what RUN made as made by the present code: after an edit that changes no number
+	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.accept "$$run"
+	$(BIN)/snakemake --cores 1 --touch --quiet all --configfile "$(CONFIG)"
 
 restore: .venv/run ## Get data and results of the committed dvc.lock from the DVC remote, instead of making them
 	@[ -n "$$($(BIN)/dvc config core.remote)" ] || { echo "error: no DVC remote is set, so there is nothing to restore from; set one with .venv/bin/dvc remote add -d NAME URL" >&2; exit 1; }

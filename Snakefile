@@ -9,10 +9,14 @@ from snakemake.utils import min_version
 
 min_version("9.1")
 
+
+include: "workflow/rules/paths.smk"
+
+
 # A run is one config file. Only if none is given is the quick run read, so that two are never merged.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: beside("config/config.yaml")
 
 
 report: "workflow/report/workflow.rst"

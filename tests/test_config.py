@@ -12,8 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayes_sgd.config import Config, expand, load_config, schema_text
+from bayes_sgd.config import load_config, schema_text
 from bayes_sgd.errors import UserError, one_line
+from bayes_sgd.grid import l2_grid
+from bayes_sgd.sweep import expand
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
@@ -69,11 +71,11 @@ def test_hidden_sizes_are_one_value_unless_lists_of_lists():
     assert sizes([[20], [10, 5]]) == [[20], [10, 5]]
 
 
-def test_l2_values_are_equally_spaced_and_hold_both_ends():
-    linear = Config(run="a").linear
-    assert linear.l2_values[0] == 1e-5
-    assert linear.l2_values[-1] == 1e4
-    assert len(linear.l2_values) == 9 * 4 + 1
+def test_values_of_l2_are_equally_spaced_and_hold_both_ends():
+    values = l2_grid(1e-5, 1e4, 4)
+    assert values[0] == 1e-5
+    assert values[-1] == 1e4
+    assert len(values) == 9 * 4 + 1
 
 
 BAD = {

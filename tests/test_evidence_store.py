@@ -13,9 +13,9 @@ from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig, NetworkEvidenceConfig, load_config
 from bayes_sgd.errors import UserError
 from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb
-from bayes_sgd.evidence_store import NETWORK, check_invariance, weigh_pack
+from bayes_sgd.evidence_store import NETWORK, weigh_pack
 from bayes_sgd.network_evidence import COLUMNS
-from bayes_sgd.reparameterization import INVARIANCE
+from bayes_sgd.reparameterization import INVARIANCE, check_invariance
 from bayes_sgd.store import Setup, train_pack
 from bayes_sgd.tables import about_csv, collect, forget_partial, partial_file, read_csv
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -15,45 +20,223 @@ from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError
 from bayes_sgd.figure_parts import save
 from bayes_sgd.origin import made_by, record_run
-from bayes_sgd.provenance import code_digest, digest, environment
-from bayes_sgd.tables import collect, write_csv, write_facts
+from bayes_sgd.provenance import NO_NUMBERS, code_digest, digest, environment, reached
+from bayes_sgd.tables import collect, write_csv, write_facts, write_text
 
-SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
+ROOT = Path(__file__).parents[1]
+LIBRARY = ROOT / "src" / "bayes_sgd"
+SCRIPTS = ROOT / "workflow" / "scripts"
+ALL_SCRIPTS = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 WRITERS = {"write_csv": write_csv, "collect": collect, "save": save}
+
+# reached through modules that make no number, and so not in every digest
+BY_THE_WAY = {"grid.py": "config.py checks the grid with it; cells and λ are made by those that import it themselves"}
+
+A = """
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from bayes_sgd import style
+from bayes_sgd.b import f, g as other
+
+
+def a(values: Sequence[float], scale: float = 1.0) -> float:
+    \'\'\'Doc.\'\'\'
+    total: float = 0.0
+    for value in values:
+        total += scale * math.sqrt(value) + f(value)
+    return other(total) + style.width  # a comment
+"""
+B = "def f(x):\n    return x\n\n\ndef g(x):\n    return 2 * x\n"
+FILES = {"a.py": A, "b.py": B, "c.py": B.replace("2 * x", "3 * x"), "style.py": "width = 3\n", "errors.py": "word = 1\n"}
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package of three modules, a imports b; gives a function that edits one and returns the digest of a."""
+    """Gives a function that writes a package of these files and returns the digest of one of them."""
+
+    def written(files: dict[str, str], of: str = "a.py") -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir()))) / "bayes_sgd"
+        for name, text in files.items():
+            write_text(folder / name, text)
+        monkeypatch.setattr(provenance, "_PACKAGE", folder)
+        return code_digest(folder / of)
+
+    return written
+
+
+SAME = {
+    "a comment": {"a.py": A.replace("# a comment", "# another") + "\n# more\n"},
+    "docstrings": {"a.py": A.replace("Doc.", "Other."), "b.py": '"""New."""\n' + B.replace("x):", 'x):\n    """New."""\n')},
+    "annotations": {"a.py": A.replace(": Sequence[float]", "").replace(": float = 0.0", " = 0.0").replace(" -> float", "")},
+    "the order of imports": {
+        "a.py": A.replace("import math\n", "").replace("from bayes_sgd.b", "import math\nfrom bayes_sgd.b"),
+    },
+    "an import that is not used": {"a.py": A.replace("import math", "import math\nimport json")},
+    "an import for annotations": {
+        "a.py": A.replace(
+            "from bayes_sgd import style",
+            "from typing import TYPE_CHECKING\nfrom bayes_sgd import style\nif TYPE_CHECKING:\n    import bayes_sgd.c\n",
+        ),
+    },
+    "the name of a local variable": {
+        "a.py": A.replace("total", "result").replace("for value in", "for v in").replace("(value)", "(v)")
+    },
+    "a name that is imported by itself": {
+        "a.py": A.replace("from bayes_sgd import style", "from bayes_sgd.style import width").replace("style.width", "width"),
+    },
+    "a module's full name": {
+        "a.py": A.replace("from bayes_sgd import style", "import bayes_sgd.style").replace("style.w", "bayes_sgd.style.w")
+    },
+    "a relative import": {"a.py": A.replace("from bayes_sgd.b", "from .b")},
+    "a module that makes no number": {
+        "a.py": A.replace("import math", "import math\nimport bayes_sgd.errors"),
+        "errors.py": "word = 2\n",
+    },
+    "a module that is not used": {"c.py": "y = 1\n"},
+}
+OTHER = {
+    "a number in the module": {"a.py": A.replace("scale: float = 1.0", "scale: float = 2.0")},
+    "a number in a module that it imports": {"b.py": B.replace("2 * x", "4 * x")},
+    "a constant that nothing uses": {"b.py": B + "more = 1\n"},
+    "where a name comes from": {
+        "a.py": A.replace("bayes_sgd.b import f, g as other", "bayes_sgd.b import f\nfrom bayes_sgd.c import g as other")
+    },
+    "what a name stands for": {"a.py": A.replace("g as other", "f as other")},
+    "a function of another package": {"a.py": A.replace("import math", "import cmath as math")},
+    "the name of a parameter": {"a.py": A.replace("scale", "factor")},
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_changes_no_number_changes_no_digest(package, name):
+    assert package(FILES | SAME[name]) == package(FILES)
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_what_may_change_a_number_changes_the_digest(package, name):
+    assert package(FILES | OTHER[name]) != package(FILES)
+
+
+def test_a_swap_among_modules_that_are_all_reached_changes_the_digest(package):
+    both = A.replace("from bayes_sgd.b import f, g as other", "from bayes_sgd.b import f\nfrom bayes_sgd.c import g as other")
+    swapped = A.replace(
+        "from bayes_sgd.b import f, g as other", "from bayes_sgd.c import f\nfrom bayes_sgd.b import g as other"
+    )
+    assert package(FILES | {"a.py": both}) != package(FILES | {"a.py": swapped})
+
+
+def test_modules_that_move_into_packages_keep_the_digest(package):
+    moved = A.replace("from bayes_sgd import style", "from bayes_sgd.figures import look as style")
+    moved = moved.replace(
+        "from bayes_sgd.b import f, g as other", "from ..core import f\nfrom bayes_sgd.core.functions import g as other"
+    )
     files = {
-        "a": "from bayes_sgd.b import f\n\nx = f()\n",
-        "b": '"""Doc."""\n\n\ndef f():\n    return 1\n',
-        "c": "y = 1\n",
+        "__init__.py": '"""The package."""\n',
+        "training/__init__.py": "from .sgd import a\n\n__all__ = ['a']\n",
+        "training/sgd.py": moved,
+        "core/__init__.py": '"""Core."""\n\nfrom .functions import f, g\n\n__all__ = ["f", "g"]\n',
+        "core/functions.py": B,
+        "figures/look.py": FILES["style.py"],
     }
-    for name, text in files.items():
-        (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.setattr(provenance, "_PACKAGE", tmp_path)
-
-    def edited(name: str, text: str) -> str:
-        (tmp_path / f"{name}.py").write_text(text)
-        provenance._tree.cache_clear()
-        return code_digest("a")
-
-    yield edited
-    provenance._tree.cache_clear()
+    assert package(files, "training/sgd.py") == package(FILES)
+    assert package(files | {"core/functions.py": B.replace("2 * x", "4 * x")}, "training/sgd.py") != package(FILES)
 
 
-def test_digest_follows_imports_and_ignores_comments_and_docstrings(package):
-    before = package("c", "y = 2\n")
-    same = '"""Other words."""\n\n\ndef f():  # a comment\n    """New."""\n\n    return 1\n'
-    assert package("b", same) == before
-    assert package("b", "def f():\n    return 2\n") != before
+def test_an_edit_is_seen_in_one_process(package, tmp_path):
+    before = package(FILES)
+    file = next(tmp_path.rglob("b.py"))
+    file.write_text(B + "# a longer file\nmore = 1\n")
+    os.utime(file, ns=(1, 1))
+    assert code_digest(file.with_name("a.py")) != before
 
 
-def test_code_digest_of_the_store_holds_what_makes_numbers():
-    reached = provenance._reach(["store"])
-    assert {"training", "models", "sampling", "streams", "datasets", "labels", "cell", "noise_scale"} <= reached
-    assert not {"figures", "claims", "config", "tables", "statistics"} & reached
+def test_the_digest_is_the_same_in_every_python(tmp_path):
+    text = (
+        "def f(x, *, w=3):\n"
+        '    """Doc."""\n'
+        '    return f"{x!r:>{w}}" f"a{{" "b" + f"{x:}{x}" + u"d" if x else {**x, 1: 1e-9, 2: None, 3: 1_000j}\n'
+    )
+    write_text(tmp_path / "text.py", text)
+    assert code_digest(tmp_path / "text.py") == "c82772cb8dd888c718fb920f1018752c56a61ddc60d2645cacc571afe05e78b8"
+    print_all = (
+        "import sys; from pathlib import Path; from bayes_sgd.provenance import code_digest as c; "
+        "print(*(c(p) for folder in sys.argv[1:] for p in sorted(Path(folder).rglob('*.py'))))"
+    )
+    others = [path for path in Path(sys.base_prefix).parent.glob("3.1[1-9]*/bin/python3") if path.stat().st_size]
+    said = {
+        subprocess.run(
+            [str(python), "-c", print_all, str(SCRIPTS), str(tmp_path)],
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            text=True,
+            capture_output=True,
+            check=True,
+        ).stdout
+        for python in [Path(sys.executable), *others]
+    }
+    assert len(said) == 1
+
+
+def imported(file: Path) -> set[Path]:
+    """The library's files that a file imports, by its words alone."""
+    names = re.findall(r"(?m)^ *from bayes_sgd\.([\w.]+) import", file.read_text(encoding="utf-8"))
+    several = re.findall(r"(?m)^ *from bayes_sgd import (.+)$", file.read_text(encoding="utf-8"))
+    names += [name.strip() for line in several for name in line.split(",")]
+    return {LIBRARY / f"{name.replace('.', '/')}.py" for name in names}
+
+
+def test_every_module_that_a_script_reaches_is_in_the_digest_of_its_rule():
+    rules = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    blocks = [block for block in re.split(r"(?m)^ *rule\b", rules) if "script:" in block]
+    for block in blocks:
+        (script,) = re.findall(r"\.\./scripts/(\w+)\.py", block)
+        assert f'code=code("{script}")' in block or script == "record_provenance", block
+    assert {re.findall(r"\.\./scripts/(\w+)\.py", block)[0] for block in blocks} == set(ALL_SCRIPTS)
+    for script in ALL_SCRIPTS:
+        seen, waiting = set(), [SCRIPTS / f"{script}.py"]
+        while waiting:
+            file = waiting.pop()
+            if file not in seen:
+                seen.add(file)
+                waiting.extend(imported(file))
+        left_out = {path.relative_to(LIBRARY).as_posix() for path in seen - reached(SCRIPTS / f"{script}.py")}
+        assert left_out <= {*NO_NUMBERS, *BY_THE_WAY}, script
+    assert all((LIBRARY / name).exists() for name in (*NO_NUMBERS, *BY_THE_WAY))
+
+
+@pytest.mark.parametrize(
+    ("script", "file", "old", "new"),
+    [
+        ("network_evidence", "evidence_store.py", ": cell.n_train]", ": cell.n_train // 2]"),
+        ("check_invariance", "reparameterization.py", "EXAMPLES = 200", "EXAMPLES = 50"),
+        ("measure_spectra", "spectra.py", ": plan.cell.n_train]", ": plan.cell.n_train // 2]"),
+        ("fit_linear", "grid.py", "* per_decade", "* 2 * per_decade"),
+        ("plot_figure", "sweep.py", "", "MORE = 1\n"),
+        ("plot_figure", "grid.py", "product(*choices)", "zip(*choices)"),
+        ("judge_claims", "verdicts.py", "", "MORE = 1\n"),
+        ("train", "streams.py", "", "MORE = 1\n"),
+    ],
+)
+def test_an_edit_of_a_number_changes_the_digest_of_its_rule(tmp_path, monkeypatch, script, file, old, new):
+    library = tmp_path / "bayes_sgd"
+    shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    monkeypatch.setattr(provenance, "_PACKAGE", library)
+    before = {name: code_digest(tmp_path / "scripts" / f"{name}.py") for name in (script, "collect_packs")}
+    text = (library / file).read_text(encoding="utf-8")
+    assert old in text
+    (library / file).write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+    assert code_digest(tmp_path / "scripts" / f"{script}.py") != before[script]
+    assert code_digest(tmp_path / "scripts" / "collect_packs.py") == before["collect_packs"]
+
+
+def test_provenance_is_of_all_scripts_that_make_numbers():
+    common = (ROOT / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8")
+    numbers = re.search(r"(?s)NUMBERS = \((.+?)\n\)", common)
+    assert numbers is not None
+    others = {"collect_packs", "collect_tables", "collect_metrics", "record_provenance", "plot_figure"}
+    assert sorted(re.findall(r"\w+", numbers[1])) == sorted(set(ALL_SCRIPTS) - others)
 
 
 def test_digest_is_of_content():

@@ -18,7 +18,6 @@ from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig, load_config
 from bayes_sgd.errors import UserError
 from bayes_sgd.evidence_plan import commonest_packs, spectra_packs
-from bayes_sgd.evidence_store import measure_spectra
 from bayes_sgd.models import with_ones
 from bayes_sgd.spectra import (
     LARGEST,
@@ -27,6 +26,7 @@ from bayes_sgd.spectra import (
     chosen_sizes,
     gauss_newton_eigenvalues,
     hessian_eigenvalues,
+    measure_spectra,
     spectra_table,
 )
 from bayes_sgd.store import Setup, train_pack

@@ -44,6 +44,7 @@ pytestmark = pytest.mark.workflow
 
 def copied(folder: Path, config: dict) -> Path:
     """A workflow of its own in `folder`, with the library that lies in its src/."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in PARTS:
         source = ROOT / name
         if source.is_dir():
@@ -206,9 +207,36 @@ def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone)
     assert jobs["train"] == 3
     assert "fit_linear" not in jobs
     training.write_text(text)
+    script = clone / "workflow" / "scripts" / "train.py"
+    script.write_text(script.read_text() + "# a remark, later than every result\n")
+    assert planned(clone) == {}
     figures = clone / "src" / "bayes_sgd" / "figures.py"
     figures.write_text(figures.read_text() + "\nMORE = 1\n")
     assert planned(clone) == {f"plot_{name}": 1 for name in FIGURES} | {"all": 1}
+
+
+def test_results_that_are_accepted_after_an_edit_are_not_trained_again(clone):
+    training = clone / "src" / "bayes_sgd" / "training.py"
+    training.write_text(training.read_text() + "\n_UNUSED = 1\n")
+    accepted = subprocess.run(
+        [sys.executable, "-m", "bayes_sgd.accept", "tiny"],
+        cwd=clone,
+        env=environment(clone),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert accepted.returncode == 0, accepted.stderr
+    ran(clone, "--touch", "all")
+    assert planned(clone) == {}
+    wider = [*GRID, {"learning_rate": 0.2, "batch_size": [10]}]
+    experiments = TINY["experiments"] | {"learning_rate": {"axis": "learning_rate", "grid": wider}}
+    configure(clone, TINY | {"experiments": experiments})
+    ran(clone, "trained")
+    (log,) = clone.glob("logs/tiny/train/*_b10_*.log")
+    (line,) = log.read_text().splitlines()
+    assert "1 cells x 2 seeds" in line
+    assert "learning rate 0.2" in line
 
 
 def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(finished, tmp_path):
@@ -287,3 +315,94 @@ def test_the_report_opens_and_shows_a_figure(clone, tmp_path):
     assert [line for line in seen.console if "tailwindcss" not in line] == []
     assert '<img src="data:image/png;charset=utf8;filename=fig5.png' in seen.document
     assert seen.drawn > 0.1
+
+
+def called(folder: Path, *arguments: str, path: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    """Snakemake in any folder, with a PYTHONPATH that the caller has."""
+    return subprocess.run(
+        [str(SNAKEMAKE), "--cores", "1", "--nocolor", *arguments],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        | more,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def other(tmp_path) -> str:
+    """The src folder of another clone, whose library is broken."""
+    library = tmp_path / "other" / "src" / "bayes_sgd"
+    library.mkdir(parents=True)
+    for name in ("__init__", "config", "datasets", "errors", "store"):
+        (library / f"{name}.py").write_text('raise SystemExit("the library of another clone")\n')
+    return str(library.parent)
+
+
+def test_a_deployed_module_runs_with_its_own_library_wherever_it_lies(tmp_path, other):
+    clone, away = copied(tmp_path / "its clone", TINY), tmp_path / "away"
+    away.mkdir()
+    (away / "mine.yaml").write_text(yaml.safe_dump(TINY))
+    (away / "Snakefile").write_text(
+        'configfile: "mine.yaml"\n'
+        f"module smith_le:\n    snakefile: {str(clone / 'workflow' / 'Snakefile')!r}\n    config: config\n    prefix: 'sl'\n"
+        "use rule * from smith_le as smith_le_*\n"
+    )
+    done = called(away, "--dry-run", path=other)
+    assert done.returncode == 0, done.stdout[-4000:]
+    jobs = dict(re.findall(r"^smith_le_(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    assert jobs["train"] == "3"
+    assert {"all", "judge_claims", "fit_linear", "plot_fig5"} <= set(jobs)
+    done = called(away, "smith_le_prepared", "sl/results/tiny/cells/real_h12_n100_b5_independent.parquet", path=other)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert (away / "sl/data/prepared/mnist5k/labels_real.safetensors").exists()
+    assert (away / "sl/results/tiny/cells/real_h12_n100_b5_independent.parquet").exists()
+    assert not (clone / "data").exists()
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_it_is_called_from_another_folder(tmp_path, other, snakefile):
+    clone, away = copied(tmp_path / "clone", TINY), tmp_path / "away"
+    away.mkdir()
+    given = ["--configfile", str(clone / "config" / "tiny.yaml")] if snakefile == "Snakefile" else []
+    done = called(away, "-s", str(clone / snakefile), "--dry-run", *given, path=other)
+    assert done.returncode == 0, done.stdout[-4000:]
+    run = "tiny" if given else "quick"
+    assert f"results/{run}/tables/claims.csv" in done.stdout
+    assert str(clone / "config" / "claims.yaml") in done.stdout
+    assert [path.name for path in away.iterdir() if path.name != ".snakemake"] == []
+
+
+def one_error(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 1, done.stdout[-4000:]
+    lines = [line for line in done.stdout.strip().splitlines() if not line.startswith("Using workflow specific profile")]
+    assert len(lines) == 1, done.stdout
+    return lines[0]
+
+
+def test_several_config_files_are_refused_and_single_keys_are_not(tmp_path):
+    clone = copied(tmp_path, TINY)
+    both = called(clone, "-n", "--configfile", "config/config.yaml", "config/tiny.yaml")
+    assert re.match(r"error: --configfile \S*config/config.yaml \+ \S*config/tiny.yaml: a run is one file", one_error(both))
+    done = called(clone, "-n", "--configfile", "config/tiny.yaml", "--config", "run=other", "seeds=3", "linear={seeds: 0}")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "results/other/tables/claims.csv" in done.stdout
+    assert "fit_linear" not in done.stdout
+
+
+def test_a_library_from_elsewhere_or_none_is_one_line(tmp_path, other):
+    clone, early = copied(tmp_path / "clone", TINY), tmp_path / "early"
+    early.mkdir()
+    for name in Path(other, "bayes_sgd").iterdir():
+        name.write_text("")
+    (early / "sitecustomize.py").write_text("import bayes_sgd\n")
+    told = one_error(called(clone, "-n", path=f"{early}{os.pathsep}{other}"))
+    assert f"bayes_sgd was loaded from {other}/bayes_sgd, not from {clone / 'src'}" in told
+    (early / "sitecustomize.py").write_text("import sys\nsys.modules['bayes_sgd'] = None\n")
+    told = one_error(called(clone, "-n", path=str(early)))
+    assert "has no module bayes_sgd; in a clone of this workflow: " in told
+    assert "-m pip install --requirement requirements.lock" in told

@@ -9,11 +9,9 @@ a configuration and prints the name of its run.
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +19,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bayes_sgd.errors import UserError, one_line
+from bayes_sgd.grid import combinations
 from bayes_sgd.provenance import digest
 
 Labels = Annotated[
@@ -152,13 +151,6 @@ class LinearConfig(_Model):
     l2_per_decade: Annotated[int, Field(ge=1, le=100)] = 4
     """Values of λ in a decade."""
 
-    @property
-    def l2_values(self) -> list[float]:
-        """The grid of λ, increasing, equally spaced in its logarithm, both ends included."""
-        low, high = math.log10(self.l2_low), math.log10(self.l2_high)
-        steps = max(1, math.ceil((high - low) * self.l2_per_decade - 1e-9))
-        return [10.0 ** round(low + (high - low) * i / steps, 12) for i in range(steps + 1)]
-
     @model_validator(mode="after")
     def _range_is_a_range(self) -> LinearConfig:
         if self.l2_low >= self.l2_high:
@@ -284,7 +276,7 @@ class Config(_Model):
     @model_validator(mode="after")
     def _experiments_have_cells(self) -> Config:
         for name in self.experiments:
-            for block in expand(self, name):
+            for block in _checked_grid(self, name):
                 if not block:
                     raise ValueError(f"experiments.{name}: a grid with no cell")
                 for cell in block:
@@ -296,33 +288,24 @@ class Config(_Model):
         return self
 
 
-def expand(config: Config, name: str) -> list[list[CellDefaults]]:
+def _checked_grid(config: Config, name: str) -> list[list[CellDefaults]]:
     """The cells of one experiment, a list for each block of its grid; raises ValueError naming the block and key."""
     experiment = config.experiments[name]
-    base = config.cell.model_dump()
-    unknown = sorted(set(experiment.cell) - set(CELL_FIELDS))
-    if unknown:
-        raise ValueError(f"experiments.{name}.cell.{unknown[0]}: unknown key; allowed: {', '.join(CELL_FIELDS)}")
+    for where, keys in [("cell", experiment.cell), *((f"grid[{i}]", block) for i, block in enumerate(experiment.grid))]:
+        unknown = sorted(set(keys) - set(CELL_FIELDS))
+        if unknown:
+            raise ValueError(f"experiments.{name}.{where}.{unknown[0]}: unknown key; allowed: {', '.join(CELL_FIELDS)}")
     blocks = []
     for number, block in enumerate(experiment.grid):
         where = f"experiments.{name}.grid[{number}]"
-        unknown = sorted(set(block) - set(CELL_FIELDS))
-        if unknown:
-            raise ValueError(f"{where}.{unknown[0]}: unknown key; allowed: {', '.join(CELL_FIELDS)}")
-        choices = []
-        for key, value in block.items():
-            several = isinstance(value, list) and (key != "hidden_sizes" or any(isinstance(v, list) for v in value))
-            if isinstance(value, list) and not value:
-                raise ValueError(f"{where}.{key}: an empty list; allowed: a value or a list of values")
-            choices.append([(key, v) for v in value] if several else [(key, value)])
-        cells = []
-        for combination in product(*choices):
-            fields = base | experiment.cell | dict(combination)
-            try:
-                cells.append(CellDefaults.model_validate(fields))
-            except ValidationError as error:
-                raise ValueError(f"{where}.{_first_line(error)}") from None
-        blocks.append(cells)
+        empty = [key for key, value in block.items() if value == []]
+        if empty:
+            raise ValueError(f"{where}.{empty[0]}: an empty list; allowed: a value or a list of values")
+        try:
+            products = combinations(config.cell.model_dump() | experiment.cell, block)
+            blocks.append([CellDefaults.model_validate(fields) for fields in products])
+        except ValidationError as error:
+            raise ValueError(f"{where}.{_first_line(error)}") from None
     return blocks
 
 

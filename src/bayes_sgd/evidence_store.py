@@ -11,7 +11,6 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -26,10 +25,8 @@ from bayes_sgd.errors import UserError
 from bayes_sgd.models import initial_weights
 from bayes_sgd.network_evidence import COLUMNS, network_evidence
 from bayes_sgd.provenance import code_digest, digest
-from bayes_sgd.reparameterization import INVARIANCE, invariance_table
-from bayes_sgd.spectra import SPECTRA, Trained, spectra_table
-from bayes_sgd.store import Setup, load_labelled, weights_key
-from bayes_sgd.tables import about_csv, partial_file, read_csv, read_parquet, read_tensors, write_csv, write_parquet
+from bayes_sgd.store import Setup, load_labelled, network_layers, read_weights, weights_key
+from bayes_sgd.tables import about_csv, partial_file, read_csv, read_parquet, write_csv, write_parquet
 from bayes_sgd.training import LabelledData
 
 NETWORK = (
@@ -37,7 +34,6 @@ NETWORK = (
     "log_evidence_ratio", "test_accuracy", "test_loss", "n_train", "hidden_sizes", "updates", "momentum", "sampling",
     "train_l2", "noise_scale",
 )  # fmt: skip
-INVARIANCE_EXAMPLES = 200  # enough to see it, at a hundredth of the time that a thousand take
 _ORIGIN = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
 
 
@@ -66,10 +62,10 @@ def weigh_pack(
     """
     torch.set_num_threads(setup.threads)
     dataset = load_prepared(prepared, setup.data)
-    kept = _kept(weights, prepared, dataset.digest)
+    kept = read_weights(weights, prepared, dataset.digest)
     data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
     origin = {
-        "code_digest": code_digest("network_evidence"),
+        "code_digest": code_digest(__file__),
         "data": dataset.digest,
         "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
         "initialization": setup.initialization,
@@ -84,7 +80,7 @@ def weigh_pack(
     networks = [(plan, seed) for plan in plans for seed in range(plan.seeds)]
     with threadpool_limits(setup.threads):  # of SciPy's own LAPACK, which torch's setting does not reach
         for plan, seed in tqdm(networks, desc=table.stem, unit="network", disable=None):
-            layers = _layers(kept, weights_key(plan.cell, seed), weights)
+            layers = network_layers(kept, weights_key(plan.cell, seed), weights)
             seal = _seal(layers)
             if seal not in done:
                 started = time.perf_counter()
@@ -97,77 +93,6 @@ def weigh_pack(
                 )
             rows.append(done[seal])
     write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, origin)
-
-
-def check_invariance(
-    plan: Plan, prepared: Path, setup: Setup, l2: float, weights: Path, table: Path, made_by: Mapping[str, Any]
-) -> None:
-    """Write how E and the top eigenvalue of a cell's networks change when they are reparameterized, a row for each and seed.
-
-    Arguments as in `weigh_pack`; of the training set, only the first `INVARIANCE_EXAMPLES` count.
-    """
-    torch.set_num_threads(setup.threads)
-    kept, _ = read_tensors(weights)
-    data = load_labelled(prepared, setup.data, plan.cell.labels, plan.seeds, setup.torch_device)
-    columns, tables = plan.cell.columns(), []
-    with threadpool_limits(setup.threads):
-        for seed in range(plan.seeds):
-            chosen = data.subsets[seed, : min(plan.cell.n_train, INVARIANCE_EXAMPLES)]
-            rows = invariance_table(
-                list(_layers(kept, weights_key(plan.cell, seed), weights).values()),
-                data.train_inputs[chosen],
-                data.train_labels[seed, chosen],
-                data.classes,
-                l2,
-            )
-            constant = {name: columns[name] for name in ("labels", "hidden_sizes", "batch_size", "learning_rate", "updates")}
-            tables.append(rows.assign(**constant, seed=seed))
-    write_csv(table, pd.concat(tables, ignore_index=True), ("seed", *INVARIANCE), made_by)
-
-
-def measure_spectra(
-    packs: Sequence[tuple[Sequence[Plan], Path]],
-    prepared: Path,
-    setup: Setup,
-    failed_below: float,
-    table: Path,
-    made_by: Mapping[str, Any],
-) -> None:
-    """Write the spectra of networks of one kind, as `spectra.spectra_table` chooses and measures them.
-
-    Args:
-        packs: cells of each pack, with the number of seeds to look at, and the pack's safetensors file.
-        prepared: folder of the prepared data and labels.
-        setup: as the networks were trained.
-        failed_below: training accuracy below which a network has failed to train.
-        table: the CSV to write.
-        made_by: what it is marked with.
-
-    Raises:
-        UserError: a file is damaged, the weights of a network are missing, or what `spectra_table` refuses.
-    """
-    torch.set_num_threads(setup.threads)
-    trained_on, device, networks = load_prepared(prepared, setup.data).digest, setup.torch_device, []
-    seeds = max(plan.seeds for plans, _ in packs for plan in plans)
-    labellings = {plans[0].cell.labels for plans, _ in packs}
-    labelled = {labels: load_labelled(prepared, setup.data, labels, seeds, device) for labels in sorted(labellings)}
-    for plans, weights in packs:
-        kept, data = _kept(weights, prepared, trained_on), labelled[plans[0].cell.labels]
-        for plan in plans:
-            for seed in range(plan.seeds):
-                layers = [layer.to(device) for layer in _layers(kept, weights_key(plan.cell, seed), weights).values()]
-                chosen = data.subsets[seed, : plan.cell.n_train]
-                networks.append(Trained(plan.cell, seed, layers, data.train_inputs[chosen], data.train_labels[seed, chosen]))
-    with threadpool_limits(setup.threads):
-        write_csv(table, spectra_table(networks, failed_below), SPECTRA, made_by)
-
-
-def _kept(weights: Path, prepared: Path, data: str) -> dict[str, Tensor]:
-    """The tensors of a pack, refused if they were trained on other data than the digest `data`."""
-    kept, trained_on = read_tensors(weights)
-    if trained_on.get("data") != data:
-        raise UserError(f"{weights}: of networks that were trained on other data than {prepared}; delete it and run again")
-    return kept
 
 
 def _done(table: Path, partial: Path, origin: Mapping[str, str]) -> dict[str, pd.DataFrame]:
@@ -187,14 +112,6 @@ def _done(table: Path, partial: Path, origin: Mapping[str, str]) -> dict[str, pd
         if made_by == origin:
             found |= {str(seal): rows for seal, rows in frame.groupby("weights", sort=False)}
     return found
-
-
-def _layers(kept: Mapping[str, Tensor], key: str, file: Path) -> dict[str, Tensor]:
-    """The layers of one network by full name, in order."""
-    names = sorted((name for name in kept if name.rsplit("/", 1)[0] == key), key=lambda name: int(name.rsplit("/", 1)[1]))
-    if not names:
-        raise UserError(f"{file}: the weights of {key} are missing; delete it and run again")
-    return {name: kept[name] for name in names}
 
 
 def _seal(layers: Mapping[str, Tensor]) -> str:

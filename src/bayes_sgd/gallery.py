@@ -122,12 +122,11 @@ def _spectra_facts(config: Config) -> Facts | None:
 
 @dataclass(frozen=True)
 class _Figure:
-    """A figure: its module, the tables it is drawn from, in the order of the function's arguments, and when, with which facts.
+    """A figure: the tables it is drawn from, in the order of the function's arguments, and when, with which facts.
 
     `experiments`: whose rows it gets for the table of cells; `failures`: whether it is told what a failed run is.
     """
 
-    module: str
     tables: tuple[str, ...]
     facts: Callable[[Config], Facts | None]
     experiments: tuple[str, ...] = ()
@@ -135,29 +134,29 @@ class _Figure:
 
 
 def _sweep(experiment: str) -> _Figure:
-    return _Figure("figures", ("cells", "optimum", "scaling"), _of(experiment), (experiment,), failures=True)
+    return _Figure(("cells", "optimum", "scaling"), _of(experiment), (experiment,), failures=True)
 
 
 _SWEPT = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}
 _FIGURES = {
-    "fig1": _Figure("figures_linear", ("linear",), _linear_facts),
-    "fig2": _Figure("figures_linear", ("linear",), _linear_facts),
-    "fig3": _Figure("figures_learning", ("cells",), _l2_facts(lambda n: [0.0]), ("l2",)),
-    "fig4": _Figure("figures", ("cells",), _of("batch_size"), ("batch_size",)),
+    "fig1": _Figure(("linear",), _linear_facts),
+    "fig2": _Figure(("linear",), _linear_facts),
+    "fig3": _Figure(("cells",), _l2_facts(lambda n: [0.0]), ("l2",)),
+    "fig4": _Figure(("cells",), _of("batch_size"), ("batch_size",)),
     "fig5": _sweep("learning_rate"),
     "fig6": _sweep("training_set_size"),
     "fig7": _sweep("momentum"),
-    "fig8": _Figure("figures_learning", ("cells",), _l2_facts(lambda n: [0.1, 0.1 * n]), ("l2",)),
-    "fig9": _Figure("figures_noise", ("gradients", "gradient_noise"), _noise_facts),
-    "noise": _Figure("figures_noise", ("gradient_noise",), _noise_facts),
-    "noise_scale": _Figure("figures_laws", ("cells",), _along(**_SWEPT), tuple(_SWEPT), failures=True),
-    "n_law": _Figure("figures_laws", ("optimum", "scaling", "laws"), _along(training_set_size="n_train")),
-    "prediction": _Figure("figures_laws", ("prediction",), _along(**_SWEPT)),
-    "evidence": _Figure("figures_evidence", ("network_evidence",), _evidence_facts),
-    "evidence_l2": _Figure("figures_evidence", ("network_evidence",), _minimum_facts),
-    "sharpness": _Figure("figures_evidence", ("network_evidence",), _evidence_facts),
-    "spectra": _Figure("figures_evidence", ("spectra",), _spectra_facts),
-    "laplace": _Figure("figures_evidence", ("laplace_gap",), _laplace_facts),
+    "fig8": _Figure(("cells",), _l2_facts(lambda n: [0.1, 0.1 * n]), ("l2",)),
+    "fig9": _Figure(("gradients", "gradient_noise"), _noise_facts),
+    "noise": _Figure(("gradient_noise",), _noise_facts),
+    "noise_scale": _Figure(("cells",), _along(**_SWEPT), tuple(_SWEPT), failures=True),
+    "n_law": _Figure(("optimum", "scaling", "laws"), _along(training_set_size="n_train")),
+    "prediction": _Figure(("prediction",), _along(**_SWEPT)),
+    "evidence": _Figure(("network_evidence",), _evidence_facts),
+    "evidence_l2": _Figure(("network_evidence",), _minimum_facts),
+    "sharpness": _Figure(("network_evidence",), _evidence_facts),
+    "spectra": _Figure(("spectra",), _spectra_facts),
+    "laplace": _Figure(("laplace_gap",), _laplace_facts),
 }
 
 
@@ -179,11 +178,18 @@ def _listed(values: Iterable[Any]) -> str:
 def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """Draw one figure of `figure_facts`, from the tables that `figure_tables` names."""
     # here, for the workflow asks for facts whenever it plans, and matplotlib takes a second
-    from bayes_sgd import figures, figures_evidence, figures_laws, figures_learning, figures_linear, figures_noise
+    from bayes_sgd.figures import PHASES, fig4, fig5, fig6, fig7
+    from bayes_sgd.figures_evidence import evidence, evidence_l2, laplace, sharpness, spectra
+    from bayes_sgd.figures_laws import n_law, noise_scale, prediction
+    from bayes_sgd.figures_learning import fig3, fig8
+    from bayes_sgd.figures_linear import fig1, fig2
+    from bayes_sgd.figures_noise import fig9, noise
 
+    functions: list[Callable[..., tuple[Figure, pd.DataFrame]]] = [
+        *(fig1, fig2, fig3, fig4, fig5, fig6, fig7, fig8, fig9, noise, noise_scale, n_law, prediction),
+        *(evidence, evidence_l2, sharpness, spectra, laplace),
+    ]
     figure = _FIGURES[name]
-    drawers = (figures, figures_evidence, figures_laws, figures_learning, figures_linear, figures_noise)
-    modules = {module.__name__.rpartition(".")[2]: module for module in drawers}
     given = []
     for table in figure.tables:
         if table != "cells":
@@ -193,8 +199,8 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         rows = [
             experiment_rows(config, experiment, tables["cells"], phase).assign(experiment=experiment)
             for experiment in own
-            for phase in ("constant", *figures.PHASES)
+            for phase in ("constant", *PHASES)
         ]
         given.append(pd.concat([part for part in rows if len(part)]))
     more = {"failed_below": config.statistics.failed_below} if figure.failures else {}
-    return getattr(modules[figure.module], name)(*given, **more)
+    return {function.__name__: function for function in functions}[name](*given, **more)

@@ -8,23 +8,30 @@ and E moves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from bayes_sgd.cell import Plan
 from bayes_sgd.curvature import Linearization, Precision, softmax_factor
 from bayes_sgd.determinant import Factor
 from bayes_sgd.evidence import log_evidence_ratio
+from bayes_sgd.store import Setup, load_labelled, network_layers, weights_key
 from bayes_sgd.streams import generator
+from bayes_sgd.tables import read_tensors, write_csv
 
 INVARIANCE = (
     "transformation", "factor", "l2", "n_train", "log_evidence_ratio", "evidence_change_mapped", "evidence_change_held",
     "top_eigenvalue", "eigenvalue_ratio", "logits_change",
 )  # fmt: skip
+INVARIANCE_EXAMPLES = 200  # enough to see it, at a hundredth of the time that a thousand take
 
 
 @dataclass(frozen=True)
@@ -151,3 +158,39 @@ def invariance_table(
     table["evidence_change_held"] = table["held"] - first["log_evidence_ratio"]
     table["eigenvalue_ratio"] = table["top_eigenvalue"] / first["top_eigenvalue"]
     return table.reindex(columns=list(INVARIANCE))
+
+
+def check_invariance(
+    plan: Plan, prepared: Path, setup: Setup, l2: float, weights: Path, table: Path, made_by: Mapping[str, Any]
+) -> None:
+    """Write how E and the top eigenvalue of a cell's networks change when they are reparameterized, a row for each and seed.
+
+    Args:
+        plan: the cell, and the number of seeds.
+        prepared: folder of the prepared data and labels.
+        setup: as the networks were trained.
+        l2: λ.
+        weights: the pack's safetensors file, as `store.train_pack` wrote it.
+        table: the CSV to write; of the training set, only the first `INVARIANCE_EXAMPLES` count.
+        made_by: what it is marked with.
+
+    Raises:
+        UserError: a file is damaged, or the weights of a network are missing.
+    """
+    torch.set_num_threads(setup.threads)
+    kept, _ = read_tensors(weights)
+    data = load_labelled(prepared, setup.data, plan.cell.labels, plan.seeds, setup.torch_device)
+    columns, tables = plan.cell.columns(), []
+    with threadpool_limits(setup.threads):
+        for seed in range(plan.seeds):
+            chosen = data.subsets[seed, : min(plan.cell.n_train, INVARIANCE_EXAMPLES)]
+            rows = invariance_table(
+                list(network_layers(kept, weights_key(plan.cell, seed), weights).values()),
+                data.train_inputs[chosen],
+                data.train_labels[seed, chosen],
+                data.classes,
+                l2,
+            )
+            constant = {name: columns[name] for name in ("labels", "hidden_sizes", "batch_size", "learning_rate", "updates")}
+            tables.append(rows.assign(**constant, seed=seed))
+    write_csv(table, pd.concat(tables, ignore_index=True), ("seed", *INVARIANCE), made_by)

@@ -16,20 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from bayes_sgd.cell import Cell
+from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.curvature import Linearization, hessian_product, softmax_factor
+from bayes_sgd.datasets import load_prepared
 from bayes_sgd.determinant import eigenvalues
 from bayes_sgd.errors import UserError
 from bayes_sgd.lanczos import extreme_eigenvalues
 from bayes_sgd.models import forward
+from bayes_sgd.store import Setup, load_labelled, network_layers, read_weights, weights_key
 from bayes_sgd.streams import generator
+from bayes_sgd.tables import write_csv
 from bayes_sgd.training import loss_and_accuracy
 
 SPECTRA = (
@@ -181,3 +186,40 @@ def _eigenvalues(network: Trained) -> pd.DataFrame:
         [pd.DataFrame({"matrix": name, "index": list(index), "eigenvalue": list(v)}) for name, (index, v) in parts.items()],
         ignore_index=True,
     )
+
+
+def measure_spectra(
+    packs: Sequence[tuple[Sequence[Plan], Path]],
+    prepared: Path,
+    setup: Setup,
+    failed_below: float,
+    table: Path,
+    made_by: Mapping[str, Any],
+) -> None:
+    """Write the spectra of networks of one kind, as `spectra_table` chooses and measures them.
+
+    Args:
+        packs: cells of each pack, with the number of seeds to look at, and the pack's safetensors file.
+        prepared: folder of the prepared data and labels.
+        setup: as the networks were trained.
+        failed_below: training accuracy below which a network has failed to train.
+        table: the CSV to write.
+        made_by: what it is marked with.
+
+    Raises:
+        UserError: a file is damaged, the weights of a network are missing, or what `spectra_table` refuses.
+    """
+    torch.set_num_threads(setup.threads)
+    trained_on, device, networks = load_prepared(prepared, setup.data).digest, setup.torch_device, []
+    seeds = max(plan.seeds for plans, _ in packs for plan in plans)
+    labellings = {plans[0].cell.labels for plans, _ in packs}
+    labelled = {labels: load_labelled(prepared, setup.data, labels, seeds, device) for labels in sorted(labellings)}
+    for plans, weights in packs:
+        kept, data = read_weights(weights, prepared, trained_on), labelled[plans[0].cell.labels]
+        for plan in plans:
+            for seed in range(plan.seeds):
+                layers = [layer.to(device) for layer in network_layers(kept, weights_key(plan.cell, seed), weights).values()]
+                chosen = data.subsets[seed, : plan.cell.n_train]
+                networks.append(Trained(plan.cell, seed, layers, data.train_inputs[chosen], data.train_labels[seed, chosen]))
+    with threadpool_limits(setup.threads):
+        write_csv(table, spectra_table(networks, failed_below), SPECTRA, made_by)

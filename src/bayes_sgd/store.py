@@ -9,7 +9,7 @@ goes on; a job's result is the same whether it was interrupted or not.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -96,7 +96,7 @@ def train_pack(
     torch.backends.cuda.matmul.allow_tf32 = setup.tf32
     data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
     origin = {
-        "code": code_digest("store"),
+        "code": code_digest(__file__),
         "data": load_prepared(prepared, setup.data).digest,
         "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
         "initialization": setup.initialization,
@@ -134,6 +134,40 @@ def weights_key(cell: Cell, seed: int) -> str:
     columns = cell.columns()
     del columns["noise_scale"]
     return ",".join(f"{name}={value}" for name, value in (columns | {"seed": seed}).items())
+
+
+def read_weights(weights: Path, prepared: Path, data: str) -> dict[str, Tensor]:
+    """The tensors of a pack, as `train_pack` wrote them.
+
+    Args:
+        weights: the pack's safetensors file.
+        prepared: folder of the prepared data and labels.
+        data: digest of that data.
+
+    Raises:
+        UserError: the file is damaged, or its networks were trained on other data.
+    """
+    kept, trained_on = read_tensors(weights)
+    if trained_on.get("data") != data:
+        raise UserError(f"{weights}: of networks that were trained on other data than {prepared}; delete it and run again")
+    return kept
+
+
+def network_layers(kept: Mapping[str, Tensor], key: str, file: Path) -> dict[str, Tensor]:
+    """The layers of one network of a pack by full name, in order.
+
+    Args:
+        kept: the tensors of the pack, by name.
+        key: the network's, as `weights_key` gives it.
+        file: which the tensors are from, for the message.
+
+    Raises:
+        UserError: the network is not there.
+    """
+    names = sorted((name for name in kept if name.rsplit("/", 1)[0] == key), key=lambda name: int(name.rsplit("/", 1)[1]))
+    if not names:
+        raise UserError(f"{file}: the weights of {key} are missing; delete it and run again")
+    return {name: kept[name] for name in names}
 
 
 def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, list[int]]]]:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bayes_sgd.cell import Cell, Plan
-from bayes_sgd.config import MAX_UPDATES, CellDefaults, Config, ConstantProduct, Experiment, expand
+from bayes_sgd.config import MAX_UPDATES, CellDefaults, Config, ConstantProduct, Experiment
 from bayes_sgd.errors import UserError
+from bayes_sgd.grid import combinations
 from bayes_sgd.noise_scale import effective_learning_rate
 
 
@@ -34,6 +35,13 @@ def make_cell(fields: CellDefaults) -> Cell:
         updates = max(1, round(number))
     named = fields.model_dump(exclude={"dampening", "updates", "hidden_sizes"})
     return Cell(**named, hidden_sizes=tuple(fields.hidden_sizes), dampening=dampening, updates=updates)
+
+
+def expand(config: Config, name: str) -> list[list[CellDefaults]]:
+    """The cells of one experiment, a list for each block of its grid."""
+    experiment = config.experiments[name]
+    base = config.cell.model_dump() | experiment.cell
+    return [[CellDefaults.model_validate(fields) for fields in combinations(base, block)] for block in experiment.grid]
 
 
 def experiment_plans(config: Config, name: str) -> list[Plan]:

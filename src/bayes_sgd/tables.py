@@ -282,3 +282,30 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if sealed != _seal(hashlib.sha256(save(tensors)).hexdigest(), origin):
         raise UserError(f"{path}: its tensors are not those that were written; {_AGAIN}")
     return tensors, origin
+
+
+def read_marks(path: Path) -> dict[str, str]:
+    """What made a table or tensors that were written here (.csv, .parquet, .safetensors).
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    if path.suffix == ".csv":
+        read_csv(path)
+        return about_csv(path)
+    return (read_parquet(path) if path.suffix == ".parquet" else read_tensors(path))[1]
+
+
+def rewrite_marks(path: Path, changes: Mapping[str, str]) -> None:
+    """Change some of what `read_marks` gives; the content stays as it is.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    marks = read_marks(path) | dict(changes)
+    if path.suffix == ".csv":
+        write_facts(_about(path), marks)
+    elif path.suffix == ".parquet":
+        write_parquet(path, read_parquet(path)[0], marks)
+    else:
+        write_tensors(path, read_tensors(path)[0], marks)

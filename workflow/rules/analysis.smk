@@ -25,14 +25,14 @@ rule estimate_optima:
         runtime=30,
     params:
         config=part("run", *CELLS_PART, "statistics", "advise"),
-        code=code_digest("analysis"),
+        code=code("estimate_optima"),
     script:
         "../scripts/estimate_optima.py"
 
 
 rule judge_claims:
     input:
-        claims="config/claims.yaml",
+        claims=local(beside("config/claims.yaml")),
         tables=claims_tables,
     output:
         table=report(
@@ -54,7 +54,7 @@ rule judge_claims:
         runtime=10,
     params:
         config=part("run", *CELLS_PART, "statistics"),
-        code=code_digest("analysis"),
+        code=code("judge_claims"),
     script:
         "../scripts/judge_claims.py"
 
@@ -78,7 +78,7 @@ rule collect_metrics:
         mem_mb=1000,
         runtime=5,
     params:
-        code=code_digest("metrics"),
+        code=code("collect_metrics"),
     script:
         "../scripts/collect_metrics.py"
 
@@ -102,6 +102,6 @@ rule record_provenance:
         runtime=5,
     params:
         config=CONFIG.model_dump(mode="json"),
-        code=code_digest("store", "analysis", "linear"),
+        code=code(*NUMBERS),
     script:
         "../scripts/record_provenance.py"

@@ -5,22 +5,29 @@ OUTPUTS  CONFIG, RUN, PACKS, and functions that give a rule its own part of the 
          only when its own part changes
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
-from bayes_sgd.config import load_config
-from bayes_sgd.datasets import check_source, pool_size
-from bayes_sgd.errors import one_line
-from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb, spectra_packs
-from bayes_sgd.gallery import figure_facts, figure_tables
-from bayes_sgd.provenance import code_digest
-from bayes_sgd.sweep import check_pool, packs
-from bayes_sgd.tables import check_writable
+try:
+    from bayes_sgd.config import load_config
+    from bayes_sgd.datasets import check_source, pool_size
+    from bayes_sgd.errors import UserError, one_line
+    from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb, spectra_packs
+    from bayes_sgd.gallery import figure_facts, figure_tables
+    from bayes_sgd.provenance import code_digest
+    from bayes_sgd.sweep import check_pool, packs
+    from bayes_sgd.tables import check_writable
+except ModuleNotFoundError as missing:
+    refuse(
+        f"Snakemake's Python ({sys.executable}) has no module {missing.name}; in a clone of this workflow: "
+        f"{sys.executable} -m pip install --requirement requirements.lock, then --no-deps --editable ."
+    )
 
 with one_line():
     # before Snakemake itself tries, which would end in a traceback
     check_writable(Path(".snakemake"))
     CONFIG_FILE = " + ".join(map(str, workflow.configfiles))
+    if len(workflow.configfiles) > 1 and workflow.modifier.is_main_snakefile():
+        raise UserError(f"--configfile {CONFIG_FILE}: a run is one file; give one, and --config key=value for single keys")
     CONFIG = load_config(config, CONFIG_FILE)
     check_source(CONFIG.data)
     check_pool(CONFIG, pool_size(CONFIG.data), CONFIG_FILE)
@@ -32,6 +39,11 @@ EVIDENCE_PACKS = evidence_packs(CONFIG)
 INVARIANCE_CASE = invariance_case(CONFIG)
 SPECTRA_PACKS = spectra_packs(CONFIG)
 LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
+# the scripts that make numbers of the run's tables
+NUMBERS = (
+    *("prepare_data", "randomize_labels", "train", "fit_linear", "measure_noise"),
+    *("network_evidence", "check_invariance", "measure_spectra", "laplace_gap", "estimate_optima", "judge_claims"),
+)
 # what the table of cells depends on
 CELLS_PART = ("experiments", "cell", "seeds", "record", "cooling", "data")
 
@@ -42,6 +54,14 @@ wildcard_constraints:
     labels=r"real|random|random-0\.[0-9]+",
     # not all names: Snakemake reads this text again for each job, which takes seconds for thousands of packs
     pack=r"[\w.+-]+",
+
+
+def code(*scripts):
+    """The digest of the code of scripts and of all of the library that they use: a rule's parameter.
+
+    A function, so that a job, which reads all rules, computes only its own.
+    """
+    return lambda wildcards: code_digest(*(beside(f"workflow/scripts/{script}.py") for script in scripts))
 
 
 def pack_plans(wildcards):

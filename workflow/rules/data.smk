@@ -22,7 +22,7 @@ rule prepare_data:
         runtime=10,
     params:
         data=CONFIG.data.model_dump(include={"name", "path", "raw"}),
-        code=code_digest("datasets"),
+        code=code("prepare_data"),
     script:
         "../scripts/prepare_data.py"
 
@@ -44,6 +44,6 @@ rule randomize_labels:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code_digest("labels"),
+        code=code("randomize_labels"),
     script:
         "../scripts/randomize_labels.py"

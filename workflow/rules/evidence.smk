@@ -31,7 +31,7 @@ rule weigh_networks:
         plans=lambda wildcards: [plan.to_dict() for plan in EVIDENCE_PACKS[wildcards.pack]],
         settings=CONFIG.network_evidence.weighing,
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
-        code=code_digest("network_evidence"),
+        code=code("network_evidence"),
     script:
         "../scripts/network_evidence.py"
 
@@ -52,6 +52,8 @@ rule collect_evidence:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=code("collect_packs"),
     script:
         "../scripts/collect_packs.py"
 
@@ -79,7 +81,7 @@ rule check_invariance:
         plan=INVARIANCE_CASE[1].to_dict() if INVARIANCE_CASE else None,
         l2=invariance_l2(CONFIG),
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
-        code=code_digest("reparameterization"),
+        code=code("check_invariance"),
     script:
         "../scripts/check_invariance.py"
 
@@ -111,7 +113,7 @@ rule measure_spectra:
         packs=[[plan.to_dict() for plan in plans] for plans in SPECTRA_PACKS.values()],
         failed_below=CONFIG.statistics.failed_below,
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
-        code=code_digest("spectra"),
+        code=code("measure_spectra"),
     script:
         "../scripts/measure_spectra.py"
 
@@ -135,6 +137,6 @@ rule laplace_gap:
         runtime=grows(30),
     params:
         config=part("data", "initialization"),
-        code=code_digest("laplace_gap"),
+        code=code("laplace_gap"),
     script:
         "../scripts/laplace_gap.py"

@@ -35,6 +35,6 @@ for figure, facts in figure_facts(CONFIG).items():
             figure=figure,
             facts=facts,
             config=part("run", *CELLS_PART, "statistics"),
-            code=code_digest("gallery"),
+            code=code("plot_figure"),
         script:
             "../scripts/plot_figure.py"

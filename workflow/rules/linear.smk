@@ -23,7 +23,7 @@ rule fit_linear:
         runtime=grows(60),
     params:
         linear=part("linear", "data"),
-        code=code_digest("linear"),
+        code=code("fit_linear"),
     script:
         "../scripts/fit_linear.py"
 
@@ -44,5 +44,7 @@ rule collect_linear:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        code=code("collect_tables"),
     script:
         "../scripts/collect_tables.py"

@@ -25,6 +25,6 @@ rule measure_noise:
         runtime=grows(60),
     params:
         config=part("run", "noise", "cell", "data", "initialization"),
-        code=code_digest("gradient_noise"),
+        code=code("measure_noise"),
     script:
         "../scripts/measure_noise.py"

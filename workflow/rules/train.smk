@@ -31,7 +31,7 @@ rule train:
     params:
         plans=pack_plans,
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
-        code=code_digest("store"),
+        code=code("train"),
     script:
         "../scripts/train.py"
 
@@ -53,5 +53,7 @@ rule collect_cells:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=code("collect_packs"),
     script:
         "../scripts/collect_packs.py"

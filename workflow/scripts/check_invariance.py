@@ -5,8 +5,8 @@ from pathlib import Path
 from bayes_sgd.cell import Plan
 from bayes_sgd.config import DataConfig
 from bayes_sgd.errors import one_line
-from bayes_sgd.evidence_store import check_invariance
 from bayes_sgd.origin import made_by
+from bayes_sgd.reparameterization import check_invariance
 from bayes_sgd.store import Setup
 
 given = snakemake.params

@@ -8,6 +8,7 @@ import torch
 from bayes_sgd.config import LinearConfig
 from bayes_sgd.datasets import load_prepared
 from bayes_sgd.errors import one_line
+from bayes_sgd.grid import l2_grid
 from bayes_sgd.linear import linear_table
 from bayes_sgd.origin import made_by
 from bayes_sgd.tables import LINEAR, write_csv
@@ -18,6 +19,7 @@ with one_line(snakemake.log[0]):
     data = load_prepared(Path(snakemake.input.data).parent)
     images, digits = np.concatenate([data.x_train, data.x_test]), np.concatenate([data.y_train, data.y_test])
     names, sizes = [snakemake.wildcards.labels], linear.model_dump(include={"n_train", "n_test"})
-    table = linear_table(images, digits, linear.l2_values, range(linear.seeds), names, **sizes)
+    values = l2_grid(linear.l2_low, linear.l2_high, linear.l2_per_decade)
+    table = linear_table(images, digits, values, range(linear.seeds), names, **sizes)
     marks = made_by(snakemake.config, snakemake.params.code, snakemake.threads)
     write_csv(Path(snakemake.output.table), table, LINEAR, marks)
