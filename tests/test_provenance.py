@@ -258,6 +258,10 @@ def test_record_of_a_run_names_every_table(tmp_path):
     assert record["run"] == "tiny"
     assert list(record["tables"]) == ["claims.csv"]
     assert record["data"] == {"name": "mnist5k"}
+    assert "accepted" not in record
+    (tmp_path / "accepted.json").write_text('[{"files": {"c0de": 2}}]')
+    record_run(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
+    assert json.loads((tmp_path / "provenance.json").read_text())["accepted"] == [{"files": {"c0de": 2}}]
 
 
 def test_marks_are_those_of_the_whole_configuration_with_its_defaults():

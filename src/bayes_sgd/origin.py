@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,11 @@ def made_by(config: Mapping[str, Any], code: str = "", threads: int = 1, device:
 
 
 def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path) -> None:
-    """Write what a run was made of: its configuration and digests of it, of code, data and every table; and the machine."""
+    """Write what a run was made of: its configuration and digests of it, of code, data and every table; and the machine.
+
+    If results of other code were accepted (accepted.json beside `path`), that too.
+    """
+    accepted = path.with_name("accepted.json")
     write_json(
         path,
         {
@@ -41,5 +46,6 @@ def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path)
             "tables": {table.name: file_digest(table) for table in sorted(tables.glob("*.csv"))},
             "environment": environment(),
             "config": config,
-        },
+        }
+        | ({"accepted": json.loads(accepted.read_text(encoding="utf-8"))} if accepted.exists() else {}),
     )

@@ -18,7 +18,7 @@ try:
     from bayes_sgd.tables import check_writable
 except ModuleNotFoundError as missing:
     refuse(
-        f"Snakemake's Python ({sys.executable}) has no module {missing.name}; in a clone of this workflow: "
+        f"Snakemake's Python ({sys.executable}) has no module {missing.name.partition('.')[0]}; in a clone of this workflow: "
         f"{sys.executable} -m pip install --requirement requirements.lock, then --no-deps --editable ."
     )
 

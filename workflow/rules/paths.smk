@@ -33,7 +33,7 @@ if ROOT is not None:
     sys.path.insert(0, source)
     # jobs are other processes, which get the environment
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    os.environ["PYTHONPATH"] = os.pathsep.join([source, *(path for path in paths if path not in ("", source))])
+    os.environ.update(PYTHONPATH=os.pathsep.join([source, *(path for path in paths if path not in ("", source))]))
 
 # workflow/envs/bayes-sgd.post-deploy.sh installs what stands there
-os.environ["BAYES_SGD_REQUIREMENTS"] = str(Path(beside("requirements.lock")).absolute())
+os.environ.update(BAYES_SGD_REQUIREMENTS=os.path.abspath(beside("requirements.lock")))
