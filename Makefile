@@ -56,9 +56,11 @@ publish: .venv/run ## Copy what RUN made to results/published/RUN
 compare: .venv/run ## Compare RUN with what is published, claim by claim
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.publish compare "$$run"
 
-accept: .venv/run ## Take what RUN made as made by the present code: after an edit that changes no number
-	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.accept "$$run"
-	$(BIN)/snakemake --cores 1 --touch --quiet all --configfile "$(CONFIG)"
+accept: .venv/run ## Take the results of CONFIG's run as made by the present code: after an edit that changes no number
+	@run=$$($(NAMED)) && \
+	{ [ "$${RUN-$$run}" = "$$run" ] || { echo "error: RUN is $$RUN, but $$CONFIG is of run $$run; give that run's CONFIG" >&2; exit 1; }; } && \
+	$(BIN)/python -m bayes_sgd.accept "$$run" && \
+	$(BIN)/snakemake --cores 1 --touch --quiet all --configfile "$$CONFIG"
 
 restore: .venv/run ## Get data and results of the committed dvc.lock from the DVC remote, instead of making them
 	@[ -n "$$($(BIN)/dvc config core.remote)" ] || { echo "error: no DVC remote is set, so there is nothing to restore from; set one with .venv/bin/dvc remote add -d NAME URL" >&2; exit 1; }
