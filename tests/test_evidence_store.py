@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +12,13 @@ from bayes_sgd import evidence_store
 from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig, NetworkEvidenceConfig, load_config
 from bayes_sgd.errors import UserError
-from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb
+from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb, with_main_series
 from bayes_sgd.evidence_store import NETWORK, weigh_pack
 from bayes_sgd.network_evidence import COLUMNS
 from bayes_sgd.reparameterization import INVARIANCE, check_invariance
+from bayes_sgd.spectra import SPECTRA
 from bayes_sgd.store import Setup, train_pack
-from bayes_sgd.tables import about_csv, collect, forget_partial, partial_file, read_csv
+from bayes_sgd.tables import CELLS, about_csv, collect, forget_partial, partial_file, read_csv, write_csv
 
 CELL = Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 30)
 PLANS = [Plan(replace(CELL, learning_rate=rate), 2, (30,), keep_weights=True) for rate in (0.05, 0.1)]
@@ -53,11 +54,40 @@ def test_a_pack_is_weighed_once_and_only_what_is_new_again(prepared: Path, weigh
     weigh(prepared, weights, whole)
     assert whole.read_bytes() == table.read_bytes()
     assert about_csv(table)["threads"] == "1"
-    collect([table], tmp_path / "network_evidence.csv", {"run": "tiny"})
+    collect([table], tmp_path / "network_evidence.csv", {"run": "tiny"}, with_main_series)
     forget_partial([table])
     assert not partial_file(table).exists()
-    pd.testing.assert_frame_equal(read_csv(tmp_path / "network_evidence.csv"), frame)
+    collected = read_csv(tmp_path / "network_evidence.csv")
+    assert (collected["main_series"] == (frame["learning_rate"] == 0.05)).all(), "of two kinds of equal size the first"
+    pd.testing.assert_frame_equal(collected.drop(columns="main_series"), frame)
     assert weigh(prepared, weights, table) == []
+
+
+def test_tables_of_evidence_say_every_field_of_a_cell(prepared: Path, weights: Path, tmp_path: Path) -> None:
+    own = {field.name for field in fields(Cell)}
+    assert own <= set(CELLS)
+    named = {"train_l2" if name == "l2" else name for name in own} | {"seed"}
+    assert named <= {*NETWORK} & {*SPECTRA}
+    weigh(prepared, weights, tmp_path / "pack.csv", PLANS[:1])
+    check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
+    for name in ("pack", "invariance"):
+        table = read_csv(tmp_path / f"{name}.csv", tuple(named))
+        assert set(table["seed"]) == {0, 1}
+        for column, value in CELL.network_columns().items():
+            if column in named:
+                assert set(table[column]) == {value}, column
+
+
+def test_rows_that_lack_a_field_of_the_cell_get_it_and_no_network_is_weighed_again(
+    prepared: Path, weights: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "pack.csv"
+    weigh(prepared, weights, table)
+    content, about = table.read_bytes(), about_csv(table)
+    write_csv(table, read_csv(table).drop(columns="dampening"), (), {key: about[key] for key in evidence_store._ORIGIN})
+    partial_file(table).unlink()
+    assert weigh(prepared, weights, table) == []
+    assert table.read_bytes() == content
 
 
 def test_other_settings_weigh_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
@@ -144,4 +174,4 @@ def test_invariance_is_checked_on_the_first_cell_with_real_labels(prepared: Path
     table = read_csv(tmp_path / "invariance.csv", ("seed", *INVARIANCE))
     assert set(table["seed"]) == {0, 1}
     assert table["evidence_change_mapped"].abs().max() < 1e-8
-    assert (table["n_train"] == 20).all()
+    assert (table["examples"] == 20).all()

@@ -12,7 +12,11 @@ from test_figures import axes, words
 from test_figures_learning import inside
 
 from bayes_sgd import figure_parts, figures, figures_evidence
+from bayes_sgd.cell import Cell
 from bayes_sgd.errors import UserError
+from bayes_sgd.evidence_plan import KIND
+from bayes_sgd.evidence_quantities import evidence_optimum_distance, evidence_rank, evidence_sign
+from bayes_sgd.quantities import Measured, Tables
 
 SIZES = (8, 11, 16, 23, 32, 64, 128, 256, 500)
 L2 = (0.01, 0.1, 1.0, 10.0)
@@ -139,6 +143,54 @@ def test_paired_intervals_leave_out_what_a_seed_shares() -> None:
     assert table["batch_size"].tolist() == [8, 32]
     assert set(table["seeds"]) == {3}
     assert figures_evidence.paired(rows[rows["seed"] == 0], "e")[["ci_low", "ci_high"]].isna().all(axis=None)
+
+
+def shown_and_judged(table: pd.DataFrame) -> tuple[str, pd.DataFrame, list[Measured]]:
+    """The title of the figure, its data, and what claims measure at the same networks."""
+    figure, data = figures_evidence.evidence(table)
+    tables = Tables(None, None, {}, evidence=table, n_replicates=100)
+    judged = [evidence_rank(tables, "sgd"), evidence_optimum_distance(tables, "sgd"), evidence_sign(tables, "sgd", "real")]
+    return words(figure), data, judged
+
+
+def few(table: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """True labels, five batch sizes, one kind: 5 networks for each seed."""
+    own = (
+        (table["n_train"] == 500) & (table["hidden_sizes"] == "200") & (table["labels"] == "real") & (table["batch_size"] < 33)
+    )
+    return table[own & (table["seed"] < seeds)]
+
+
+def test_figure_and_claims_choose_the_same_networks() -> None:
+    table = evidence_table()
+    larger = few(table, 3).assign(n_train=1000)
+    # 30 of 50 networks have N = 1000, but 20 are alike and have N = 500
+    mixed = pd.concat([larger, larger.assign(hidden_sizes="400"), few(table, 4)], ignore_index=True)
+    title, data, judged = shown_and_judged(mixed)
+    assert "N = 500, hidden layers 200" in title
+    alone = shown_and_judged(few(table, 4).reset_index(drop=True))
+    pd.testing.assert_frame_equal(data, alone[1])
+    assert judged == alone[2]
+    assert all("N = 500" in measured.detail for measured in judged)
+    # the table's own mark decides
+    marked = mixed.assign(main_series=(mixed["n_train"] == 1000) & (mixed["hidden_sizes"] == "400"))
+    title, data, judged = shown_and_judged(marked)
+    assert "N = 1000, hidden layers 400" in title
+    assert set(data["seeds"]) == {measured.seeds for measured in judged} == {3}
+    assert all("N = 1000" in measured.detail for measured in judged)
+
+
+@pytest.mark.parametrize("field", [name for name in KIND if name != "n_train"])
+def test_networks_that_differ_in_any_field_of_the_cell_are_of_two_kinds(field: str) -> None:
+    cell = Cell("real", (200,), 500, 8, 0.1, 0.9, 0.0, 0.0, "independent", 4000).network_columns()
+    table = evidence_table()
+    table = table.assign(**{name: cell[name] for name in KIND if name not in table})
+    value = {"hidden_sizes": "400", "sampling": "replacement", "updates": 100}.get(field, 0.01)
+    mixed = pd.concat([few(table, 3).assign(**{field: value}), few(table, 4)], ignore_index=True)
+    _, data, judged = shown_and_judged(mixed)
+    expected = shown_and_judged(few(table, 4).reset_index(drop=True))
+    pd.testing.assert_frame_equal(data, expected[1])
+    assert judged == expected[2]
 
 
 def test_evidence_is_that_at_the_best_lambda_of_the_commonest_networks(drawn: dict[str, figures.Drawn]) -> None:

@@ -264,7 +264,7 @@ def test_networks_that_failed_or_are_not_finite_do_not_enter_a_conditional_evide
     found = conditional_evidence_rank(Tables(None, None, {}, evidence=empty), "sgd")
     assert found.seeds == 3
     assert found.value > 0.9
-    twice = pd.concat([rows, rows.assign(momentum=0.5)], ignore_index=True)
+    twice = pd.concat([rows, rows], ignore_index=True)
     with pytest.raises(UserError, match="same batch_size and seed"):
         conditional_evidence(Tables(None, None, {}, evidence=twice), "minimum")
     with pytest.raises(NotMeasuredError, match="sgd point"):

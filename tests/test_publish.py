@@ -13,7 +13,7 @@ from conftest import ROOT
 from synthetic import GRID, experiment
 
 from bayes_sgd.errors import UserError
-from bayes_sgd.findings import findings
+from bayes_sgd.findings import SECTIONS, findings
 from bayes_sgd.prediction import advice_table
 from bayes_sgd.publish import CALIBRATION, COSTS, FINDINGS, README_RUN, compare, main, publish, show, update_readme
 from bayes_sgd.statistics import HEADLINE, fit_optima, optimum_table, scaling_table
@@ -281,6 +281,16 @@ def test_findings_tell_labels_drawn_from_the_model_apart(tmp_path):
     assert texts[1].startswith(texts[0])
     assert "from both ends" not in texts[0]
     assert texts[1].splitlines()[-1] == "| 0.3 | 2 | -17 | -5.25 to -5 |"
+
+
+def test_findings_keep_networks_apart_that_differ_in_any_field_of_the_cell():
+    table = read_csv(ROOT / "results" / "published" / "quick" / "tables" / "network_evidence.csv")
+    section = SECTIONS["Evidence of the trained networks"][2]
+    text = section({"network_evidence": table})
+    assert section({"network_evidence": table.assign(dampening=0.0)}) == text
+    both = section({"network_evidence": pd.concat([table.assign(dampening=m) for m in (0.0, 0.9)])})
+    assert "| B | dampening | E/N, SGD |" in both
+    assert both.count("\n") == 2 * (text.count("\n") - 2) + 2
 
 
 def test_the_readme_is_written_between_its_marks(tmp_path):

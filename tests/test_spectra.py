@@ -171,6 +171,10 @@ def test_packs_are_those_of_the_commonest_kind_and_only_if_they_are_asked_for() 
     cells = {(plan.cell.labels, plan.cell.batch_size) for plans in packs.values() for plan in plans}
     assert cells == {(labels, size) for labels in ("real", "random") for size in (8, 16)}
     assert {p.cell.n_train for plans in packs.values() for p in plans} == {1000}
+    # what else a cell may differ in is a kind of its own
+    slow = kept | {"cell": {"momentum": 0.5}, "seeds": 3}
+    several = {"experiments": {"slow": slow, "kept": kept}, "network_evidence": {"experiments": ["slow", "kept"]}}
+    assert {p.cell.momentum for plans in commonest_packs(load_config(run | several)).values() for p in plans} == {0.9}
     silent = load_config(run | {"network_evidence": {"experiments": ["kept", "other"]}})
     assert spectra_packs(silent) == {}
     assert commonest_packs(silent) == packs

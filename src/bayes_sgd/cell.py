@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bayes_sgd.noise_scale import noise_scale
@@ -26,8 +26,19 @@ class Cell:
 
     def columns(self) -> dict[str, Any]:
         """The cell as columns of a table: hidden sizes as text ("200", "256x256", "none"), and its noise scale g."""
-        fields = asdict(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes)) or "none"}
-        return fields | {"noise_scale": noise_scale(self)}
+        own = asdict(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes)) or "none"}
+        return own | {"noise_scale": noise_scale(self)}
+
+    def network_columns(self) -> dict[str, Any]:
+        """The cell as columns of a table in which `l2` is the λ of a prior: the λ of the training is `train_l2`."""
+        return {_of_network(name): value for name, value in self.columns().items()}
+
+
+def _of_network(name: str) -> str:
+    return "train_l2" if name == "l2" else name
+
+
+NETWORK_FIELDS = tuple(_of_network(field.name) for field in fields(Cell))  # with the seed they say which network it is
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,20 @@ Nothing here imports torch: the workflow calls it while it plans.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bayes_sgd.cell import Cell, Plan
+import numpy as np
+import pandas as pd
+
+from bayes_sgd.cell import NETWORK_FIELDS, Cell, Plan
 from bayes_sgd.config import Config
 from bayes_sgd.sweep import experiment_plans, pack_name
 
-KIND = ("n_train", "hidden_sizes", "learning_rate", "updates")  # what networks of one figure agree in
+# what networks of one kind agree in: all fields but those that are compared
+KIND = tuple(name for name in NETWORK_FIELDS if name not in ("labels", "batch_size"))
+LABELS = ("real", "random")  # of the networks that count, and that figures and claims show
 _CLASSES = 10  # of the published sets; a job for a set of your own with more is started again with more memory
 
 
@@ -32,23 +36,51 @@ def evidence_packs(config: Config) -> dict[str, list[Plan]]:
     return result
 
 
+def commonest_kind(networks: pd.DataFrame, kind: Sequence[str] = KIND) -> dict[str, Any]:
+    """The kind of which there are most networks with true or random labels, by column; empty if there is none.
+
+    Of equally many it is the first in the order of `kind`.
+
+    Args:
+        networks: a row or more for each network; columns `labels`, `batch_size`, `seed`, and of `kind` those that there are.
+        kind: the columns in which networks of one kind agree.
+    """
+    names = [name for name in kind if name in networks]
+    own = networks.loc[networks["labels"].isin(LABELS), [*names, "labels", "batch_size", "seed"]].drop_duplicates()
+    if own.empty:
+        return {}
+    most: Any = own.groupby(names, dropna=False).size().idxmax()
+    return dict(zip(names, most, strict=True))
+
+
+def of_kind(table: pd.DataFrame, kind: Mapping[str, Any]) -> np.ndarray:
+    """Which rows of a table are of a kind, bool (rows,); none are if the kind is empty."""
+    same = [np.asarray(table[name] == value) for name, value in kind.items()]
+    return np.all(same, axis=0) if same else np.zeros(len(table), dtype=bool)
+
+
+def with_main_series(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of evidence with `main_series`: whether a row is of the kind that figures show and claims judge.
+
+    A table that has the column stays as it is; one without gets the commonest kind of its own networks.
+    """
+    return table if "main_series" in table else table.assign(main_series=of_kind(table, commonest_kind(table)))
+
+
 def commonest_packs(config: Config) -> dict[str, list[Plan]]:
-    """Of `evidence_packs` the kind of network (`KIND`) of which most have real or random labels: what the figures show."""
-    packs = {
-        name: [plan for plan in plans if plan.cell.labels in ("real", "random")]
-        for name, plans in evidence_packs(config).items()
-    }
-    kinds: Counter[tuple[Any, ...]] = Counter()
-    for plan in (plan for plans in packs.values() for plan in plans):
-        kinds[_kind(plan.cell)] += plan.seeds
-    most = min(kinds, key=lambda kind: (-kinds[kind], kind), default=None)  # of equally many the first, as in the figures
-    chosen = {name: [plan for plan in plans if _kind(plan.cell) == most] for name, plans in packs.items()}
+    """Of `evidence_packs` the networks of the commonest kind with true or random labels: what figures show and claims judge."""
+    packs = evidence_packs(config)
+    rows = [
+        plan.cell.network_columns() | {"seed": seed} for plans in packs.values() for plan in plans for seed in range(plan.seeds)
+    ]
+    most = commonest_kind(pd.DataFrame(rows)) if rows else {}
+    chosen = {name: [plan for plan in plans if _is_of_kind(plan.cell, most)] for name, plans in packs.items()}
     return {name: plans for name, plans in chosen.items() if plans}
 
 
-def _kind(cell: Cell) -> tuple[Any, ...]:
-    columns = cell.columns()
-    return tuple(columns[name] for name in KIND)
+def _is_of_kind(cell: Cell, kind: Mapping[str, Any]) -> bool:
+    columns = cell.network_columns()
+    return cell.labels in LABELS and all(columns[name] == value for name, value in kind.items())
 
 
 def spectra_packs(config: Config) -> dict[str, list[Plan]]:

@@ -13,34 +13,35 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from bayes_sgd.cell import NETWORK_FIELDS
 from bayes_sgd.errors import UserError
+from bayes_sgd.evidence_plan import KIND, commonest_kind, of_kind, with_main_series
 from bayes_sgd.intervals import Floats, Interval, bootstrap_mean, mean_interval, percentile_interval, seed_counts
 from bayes_sgd.quantities import Labels, Measured, NotMeasuredError, Tables, experiment_of, measured_as, where
 
 RANKED = 5  # batch sizes that a rank correlation or an optimum over them needs (our choice)
 EARLY = 0.02  # share of the budget before which a sum over the training must begin (our choice)
 Point = Literal["sgd", "linearized", "minimum"]
-_NETWORK = ["labels", "batch_size", "learning_rate", "seed", "n_train", "hidden_sizes", "updates"]
 
 
 def _evidence(
     tables: Tables, point: Point, labels: Labels, columns: list[str], trained: bool, n_train: int | None, at_least: int = 3
 ) -> tuple[Floats, list[Floats], int]:
-    """Batch sizes (K,), each column (K, S) and N: best λ, prior at 0, the setting that most networks share.
+    """Batch sizes (K,), each column (K, S) and N: best λ, prior at 0, the kind of network that the figures show.
 
-    `n_train`: which N; the most frequent if not given.
+    `n_train`: which N, and of it the commonest kind; that of the figures if not given.
     """
     if tables.evidence is None or tables.evidence.empty:
         raise NotMeasuredError("the run has no evidence of networks")
-    rows = _at_point(tables.evidence, point, labels)
-    rows = where(rows, np.asarray(rows["best_l2"].astype(bool)))
-    shared = ["n_train"] if n_train is None else []
-    rows = rows if n_train is None else where(rows, np.asarray(rows["n_train"] == n_train))
+    rows = with_main_series(tables.evidence)
+    if n_train is not None:
+        own = where(rows, np.asarray(rows["n_train"] == n_train))
+        rows = rows.assign(main_series=of_kind(rows, commonest_kind(own)))
+    rows = _at_point(rows, point, labels)
+    rows = where(rows, np.asarray(rows["best_l2"].astype(bool) & rows["main_series"]))
     if rows.empty:
         n = "" if n_train is None else f" with N = {n_train}"
         raise NotMeasuredError(f"no evidence of networks on {labels} labels at the {point} point{n}")
-    for name in [*shared, "hidden_sizes", "learning_rate", "updates"]:
-        rows = where(rows, np.asarray(rows[name] == rows[name].mode().iloc[0]))
     if trained:
         rows = _where_all_train(rows, "batch_size", ["sgd_train_accuracy"], tables.failed_below)
     rows = rows.assign(evidence=-rows["log_evidence_ratio"], sharpness=-rows["top_eigenvalue"])
@@ -63,7 +64,7 @@ def _complete(rows: pd.DataFrame, columns: list[str], at_least: int) -> tuple[Fl
     """
     rows = where(rows, np.asarray(np.isfinite(rows[columns].to_numpy(np.float64)).all(axis=1)))
     if rows.duplicated(["batch_size", "seed"]).any():
-        raise UserError("claims: two networks that differ in another field have the same batch_size and seed; keep one of them")
+        raise UserError("claims: two networks of one kind have the same batch_size and seed; keep one of them")
     sizes = len(set(rows["batch_size"]))
     rows = where(rows, np.asarray(rows.groupby("seed")["batch_size"].transform("size")) == sizes)
     if sizes < at_least or rows.empty:
@@ -77,10 +78,11 @@ def _complete(rows: pd.DataFrame, columns: list[str], at_least: int) -> tuple[Fl
 def _at_point(table: pd.DataFrame, point: Point, labels: Labels) -> pd.DataFrame:
     """The rows of one point and labelling, prior at 0, with the accuracies of the network as SGD left it."""
     names = {"train_accuracy": "sgd_train_accuracy", "test_accuracy": "sgd_test_accuracy"}
-    of_sgd = table.loc[table["point"] == "sgd", [*_NETWORK, *names]].drop_duplicates(_NETWORK)
+    network = [name for name in (*NETWORK_FIELDS, "seed") if name in table]
+    of_sgd = table.loc[table["point"] == "sgd", [*network, *names]].drop_duplicates(network)
     if of_sgd.empty:
         raise NotMeasuredError("the table has no rows at the sgd point, where the networks' accuracies are")
-    rows = table.merge(of_sgd.rename(columns=names), on=_NETWORK, validate="many_to_one")
+    rows = table.merge(of_sgd.rename(columns=names), on=network, validate="many_to_one")
     chosen = (rows["point"] == point) & (rows["prior_centre"] == "zero") & (rows["labels"] == labels)
     return where(rows, np.asarray(chosen))
 
@@ -164,7 +166,7 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
         raise NotMeasuredError("the run has no evidence of networks")
     rows = _at_point(tables.evidence, point, "real")
     rows = rows.assign(size=np.where(rows["batch_size"] == rows["n_train"], np.inf, rows["batch_size"]))
-    kind = ["hidden_sizes", "learning_rate", "updates"]
+    kind = [name for name in KIND if name in rows and name != "n_train"]
     first = where(rows, np.asarray(rows["best_l2"].astype(bool)))
     pairs = rows.merge(first, on=[*kind, "size", "seed", "l2"], suffixes=("", "_first"))
     pairs = where(pairs, np.asarray(pairs["n_train_first"] < pairs["n_train"]))
@@ -172,8 +174,7 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
         raise NotMeasuredError("no networks were trained alike on two sizes of training set")
     for name in ("n_train", "n_train_first"):
         pairs = where(pairs, np.asarray(pairs[name] == pairs[name].max()))
-    for name in kind:
-        pairs = where(pairs, np.asarray(pairs[name] == pairs[name].mode().iloc[0]))
+    pairs = where(pairs, of_kind(pairs, commonest_kind(pairs, kind)))
     before, n = int(pairs["n_train_first"].iloc[0]), int(pairs["n_train"].iloc[0])
     change = pairs["log_evidence_ratio"] - pairs["log_evidence_ratio_first"]
     pairs = pairs.assign(conditional=change / (n - before))

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
 
-from bayes_sgd.cell import Plan
+from bayes_sgd.cell import NETWORK_FIELDS, Cell, Plan
 from bayes_sgd.config import NetworkEvidenceConfig
 from bayes_sgd.datasets import load_prepared
 from bayes_sgd.errors import UserError
@@ -29,11 +29,11 @@ from bayes_sgd.store import Setup, load_labelled, network_layers, read_weights, 
 from bayes_sgd.tables import about_csv, partial_file, read_csv, read_parquet, write_csv, write_parquet
 from bayes_sgd.training import LabelledData
 
-NETWORK = (
+_FIRST = (
     "labels", "batch_size", "learning_rate", "seed", "point", "prior_centre", "l2", "cost", "occam_factor",
-    "log_evidence_ratio", "test_accuracy", "test_loss", "n_train", "hidden_sizes", "updates", "momentum", "sampling",
-    "train_l2", "noise_scale",
+    "log_evidence_ratio", "test_accuracy", "test_loss",
 )  # fmt: skip
+NETWORK = (*_FIRST, *(name for name in (*NETWORK_FIELDS, "noise_scale") if name not in _FIRST))
 _ORIGIN = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
 
 
@@ -91,7 +91,7 @@ def weigh_pack(
                     f"{cell.labels}, N {cell.n_train}, B {cell.batch_size}, learning rate {cell.learning_rate:g}, seed {seed}: "
                     f"{time.perf_counter() - started:.1f} s"
                 )
-            rows.append(done[seal])
+            rows.append(_named(done[seal], plan.cell, seed))
     write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, origin)
 
 
@@ -141,8 +141,10 @@ def _weigh(
         settings.points,
         settings.prior_centres,
     )
-    columns = cell.columns()
-    columns["train_l2"] = columns.pop("l2")  # of the training; `l2` is that of the prior
-    constant = {name: columns[name] for name in NETWORK if name in columns}
-    ordered = [*NETWORK, *(name for name in COLUMNS if name not in NETWORK)]
-    return table.assign(**constant, seed=seed).reindex(columns=ordered)
+    return _named(table, cell, seed)
+
+
+def _named(rows: pd.DataFrame, cell: Cell, seed: int) -> pd.DataFrame:
+    """The rows of a network with all that says which it is; an older table may lack a part."""
+    ordered = [*NETWORK, *(name for name in COLUMNS if name not in NETWORK), *(["weights"] if "weights" in rows else [])]
+    return rows.assign(**cell.network_columns(), seed=seed).reindex(columns=ordered)

@@ -1,15 +1,14 @@
 """Figures on the evidence of trained networks, and on what Laplace's approximation is worth: takes tables, gives figures.
 
 The paper computes no evidence of a network; its figure 2 is of a linear model. Of `network_evidence` the networks of one kind
-(N, hidden layers, ε, updates) are shown, those that there are most of, with the prior centred at 0 if it was. As in `figures`,
-nothing is estimated here but means over seeds. Intervals over batch sizes are paired: each seed's mean over batch sizes is
-taken out, and what is left is widened by √(K/(K − 1)) for K batch sizes (Morey 2008), so that they show differences between
-batch sizes. Spectra are of one network each, and have no intervals. E in nats.
+are shown, those of its column `main_series`, with the prior centred at 0 if it was. As in `figures`, nothing is estimated here
+but means over seeds. Intervals over batch sizes are paired: each seed's mean over batch sizes is taken out, and what is left is
+widened by √(K/(K − 1)) for K batch sizes (Morey 2008), so that they show differences between batch sizes. Spectra are of one
+network each, and have no intervals. E in nats.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -20,7 +19,7 @@ from matplotlib.figure import Figure
 
 from bayes_sgd import style
 from bayes_sgd.errors import UserError
-from bayes_sgd.evidence_plan import KIND
+from bayes_sgd.evidence_plan import KIND, with_main_series
 from bayes_sgd.figure_parts import SEEDS_95, Drawn, band, legend, need, over_seeds, span
 from bayes_sgd.intervals import mean_interval
 from bayes_sgd.style import BLACK, BLUE, GREEN, GREY, LABELS, ORANGE, PURPLE, VERMILION, Look, number, points
@@ -35,6 +34,7 @@ WORDS = {"real": "true labels", "random": "random labels"}
 GAP_WORDS = WORDS | {"simulated": "labels drawn from it"}
 PAIRED_95 = "95 % t-interval over paired seeds"
 EVIDENCE = "log_evidence_ratio_per_example"
+SHOWN = ("n_train", "hidden_sizes", "learning_rate", "updates")  # what titles say of the kind
 RANKS_A_DECADE = 60  # of a spectrum that are drawn
 SHARPNESS = {
     "top_eigenvalue": "largest eigenvalue of the GGN",
@@ -69,18 +69,14 @@ def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _chosen(table: pd.DataFrame, columns: Iterable[str], what: str) -> tuple[pd.DataFrame, str]:
-    """The rows of the most common kind of network, with real and with random labels; and that kind in words."""
-    need(table, ["labels", "batch_size", "seed", "point", "prior_centre", "l2", "best_l2", *KIND, *columns], what)
-    table = table.loc[table["labels"].isin(list(WORDS)) & table["point"].isin(list(POINTS))]
+    """The rows of the main series, with real and with random labels; and its kind in words."""
+    need(table, ["labels", "batch_size", "seed", "point", "prior_centre", "l2", "best_l2", *SHOWN, *columns], what)
+    table = with_main_series(table)
+    table = table.loc[table["main_series"] & table["labels"].isin(list(WORDS)) & table["point"].isin(list(POINTS))]
     if table.empty:
         raise UserError(f"{what}: the table has no rows with real or random labels")
-    networks = table.drop_duplicates([*KIND, "labels", "batch_size", "seed"])
-    counts = Counter(networks.loc[:, list(KIND)].itertuples(index=False, name=None))
-    kind = min(counts, key=lambda kind: (-counts[kind], kind))
-    for name, value in zip(KIND, kind, strict=True):
-        table = table.loc[table[name] == value]
     centre = "zero" if "zero" in set(table["prior_centre"]) else table["prior_centre"].iloc[0]
-    n, hidden, rate, updates = kind
+    n, hidden, rate, updates = table.loc[:, list(SHOWN)].iloc[0]
     words = f"N = {number(n)}, hidden layers {hidden}, ε = {number(rate)}, {number(updates)} updates"
     table = table.loc[table["prior_centre"] == centre]
     return table.assign(best_l2=table["best_l2"].fillna(value=False).astype(bool)), f"{words}; prior centred at {centre}"
@@ -222,13 +218,13 @@ def spectra(spectra: pd.DataFrame) -> Drawn:
     Left out are ranks between those drawn (`RANKS_A_DECADE`), and eigenvalues of the GGN below the resolution of float64.
     """
     what = "Eigenvalues of the curvature of trained networks"
-    need(spectra, ["labels", "batch_size", "seed", "matrix", "index", "eigenvalue", "train_accuracy", *KIND], what)
+    need(spectra, ["labels", "batch_size", "seed", "matrix", "index", "eigenvalue", "train_accuracy", *SHOWN], what)
     table = spectra.loc[spectra["labels"].isin(list(WORDS)) & np.isfinite(spectra["eigenvalue"])]
     if table.empty:
         raise UserError(f"{what}: the table has no rows with real or random labels")
-    if len(table.loc[:, [*KIND, "seed"]].drop_duplicates()) > 1:
+    if len(table.loc[:, [*(name for name in KIND if name in table), "seed"]].drop_duplicates()) > 1:
         raise UserError(f"{what}: the table has networks of several kinds or seeds")
-    n, hidden, rate, updates, seed = table.loc[:, [*KIND, "seed"]].iloc[0]
+    n, hidden, rate, updates, seed = table.loc[:, [*SHOWN, "seed"]].iloc[0]
     last = max(1, int(table["index"].max()))
     ranks = np.unique(np.geomspace(1, last, 1 + int(RANKS_A_DECADE * np.log10(last))).round())
     top = table.groupby(["labels", "batch_size", "matrix"])["eigenvalue"].transform("max")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from bayes_sgd.cell import NETWORK_FIELDS
 from bayes_sgd.intervals import proportion_interval
 from bayes_sgd.statistics import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.tables import read_csv
@@ -156,8 +157,13 @@ def _noise(tables: Tables) -> str:
 def _evidence(tables: Tables) -> str:
     table = tables["network_evidence"]
     table = table[(table["prior_centre"] == "zero") & table["best_l2"].astype(bool)]
-    keys = ["labels", "n_train", "hidden_sizes", "learning_rate", "updates", "batch_size"]
-    rows = []
+    shown = {
+        "labels": "labels", "n_train": "N", "hidden_sizes": "hidden", "learning_rate": "ε", "updates": "updates",
+        "batch_size": "B",
+    }  # fmt: skip
+    varying = [name for name in NETWORK_FIELDS if name in table and name not in shown and table[name].nunique() > 1]
+    shown |= {name: name for name in varying}
+    keys, rows = list(shown), []
     for key, group in table.groupby(keys, sort=True):
         by_point = group.groupby("point")["log_evidence_ratio_per_example"].mean()
         sgd = group[group["point"] == "sgd"]
@@ -166,7 +172,7 @@ def _evidence(tables: Tables) -> str:
             + [number(by_point.get(point, float("nan"))) for point in ("sgd", "linearized", "minimum")]
             + [f"{100 * sgd['test_accuracy'].mean():.2f}", number(sgd["top_eigenvalue"].mean()), f"{sgd['seed'].nunique()}"]
         )
-    header = ["labels", "N", "hidden", "ε", "updates", "B", "E/N, SGD", "E/N, linearized", "E/N, minimum"]
+    header = [*shown.values(), "E/N, SGD", "E/N, linearized", "E/N, minimum"]
     return markdown(rows, [*header, "test accuracy, %", "top eigenvalue", "seeds"])
 
 

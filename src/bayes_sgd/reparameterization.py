@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bayes_sgd.cell import Plan
+from bayes_sgd.cell import NETWORK_FIELDS, Plan
 from bayes_sgd.curvature import Linearization, Precision, softmax_factor
 from bayes_sgd.determinant import Factor
 from bayes_sgd.evidence import log_evidence_ratio
@@ -28,7 +28,7 @@ from bayes_sgd.streams import generator
 from bayes_sgd.tables import read_tensors, write_csv
 
 INVARIANCE = (
-    "transformation", "factor", "l2", "n_train", "log_evidence_ratio", "evidence_change_mapped", "evidence_change_held",
+    "transformation", "factor", "l2", "examples", "log_evidence_ratio", "evidence_change_mapped", "evidence_change_held",
     "top_eigenvalue", "eigenvalue_ratio", "logits_change",
 )  # fmt: skip
 INVARIANCE_EXAMPLES = 200  # enough to see it, at a hundredth of the time that a thousand take
@@ -124,8 +124,9 @@ def invariance_table(
 ) -> pd.DataFrame:
     """A row for each reparameterization, columns `INVARIANCE`.
 
-    `log_evidence_ratio` is E with the prior mapped along; the changes are against the identity. `eigenvalue_ratio`: largest
-    eigenvalue of the GGN, new over old. `logits_change`: the largest, absolute, which floating point alone should make.
+    `log_evidence_ratio` is E of the first `examples` of the training set, the prior mapped along; the changes are against the
+    identity. `eigenvalue_ratio`: largest eigenvalue of the GGN, new over old. `logits_change`: the largest, absolute, which
+    floating point alone should make.
 
     Args:
         layers: trained weights, (fan_in + 1, fan_out) each, bias last.
@@ -145,7 +146,7 @@ def invariance_table(
             "transformation": change.name,
             "factor": change.factor,
             "l2": l2,
-            "n_train": len(x),
+            "examples": len(x),
             "log_evidence_ratio": evidence_at(new, new_x, labels, classes, l2, change.precision),
             "held": evidence_at(new, new_x, labels, classes, l2),
             "top_eigenvalue": float(after.top_eigenvalues(softmax_factor(after.logits), tolerance=1e-8)[0]),
@@ -180,7 +181,7 @@ def check_invariance(
     torch.set_num_threads(setup.threads)
     kept, _ = read_tensors(weights)
     data = load_labelled(prepared, setup.data, plan.cell.labels, plan.seeds, setup.torch_device)
-    columns, tables = plan.cell.columns(), []
+    columns, tables = plan.cell.network_columns(), []
     with threadpool_limits(setup.threads):
         for seed in range(plan.seeds):
             chosen = data.subsets[seed, : min(plan.cell.n_train, INVARIANCE_EXAMPLES)]
@@ -191,6 +192,6 @@ def check_invariance(
                 data.classes,
                 l2,
             )
-            constant = {name: columns[name] for name in ("labels", "hidden_sizes", "batch_size", "learning_rate", "updates")}
+            constant = {name: columns[name] for name in NETWORK_FIELDS}
             tables.append(rows.assign(**constant, seed=seed))
     write_csv(table, pd.concat(tables, ignore_index=True), ("seed", *INVARIANCE), made_by)

@@ -25,7 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from bayes_sgd.cell import Cell, Plan
+from bayes_sgd.cell import NETWORK_FIELDS, Cell, Plan
 from bayes_sgd.curvature import Linearization, hessian_product, softmax_factor
 from bayes_sgd.datasets import load_prepared
 from bayes_sgd.determinant import eigenvalues
@@ -37,10 +37,7 @@ from bayes_sgd.streams import generator
 from bayes_sgd.tables import write_csv
 from bayes_sgd.training import loss_and_accuracy
 
-SPECTRA = (
-    "labels", "hidden_sizes", "n_train", "batch_size", "learning_rate", "updates", "seed", "matrix", "index", "eigenvalue",
-    "train_accuracy",
-)  # fmt: skip
+SPECTRA = (*NETWORK_FIELDS, "seed", "matrix", "index", "eigenvalue", "train_accuracy")
 SEED = 0  # one network a batch size: a spectrum has thousands of rows
 LARGEST = 5  # of the Hessian
 TOLERANCE = 1e-4  # relative, of Lanczos
@@ -145,7 +142,7 @@ def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFr
     """The spectra of the networks of seed `SEED` at the batch sizes of `chosen_sizes`, a row for each eigenvalue.
 
     Args:
-        networks: of one kind (N, hidden sizes, ε, updates), at several batch sizes, with real or random labels or both.
+        networks: of one kind (`evidence_plan.KIND`), at several batch sizes, with real or random labels or both.
         failed_below: training accuracy below which a network has failed to train.
 
     Returns:
@@ -168,7 +165,7 @@ def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFr
     tables = []
     for network in networks:
         if network.seed == SEED and network.cell.batch_size in sizes:
-            columns = network.cell.columns() | {"seed": SEED}
+            columns = network.cell.network_columns() | {"seed": SEED}
             columns["train_accuracy"] = accuracies[network.cell.labels, network.cell.batch_size, SEED]
             constant = {name: columns[name] for name in SPECTRA if name in columns}
             tables.append(_eigenvalues(network).assign(**constant).reindex(columns=list(SPECTRA)))

@@ -171,13 +171,19 @@ def _about(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def collect(parts: Sequence[Path], path: Path, made_by: Mapping[str, Any] | None = None) -> None:
+def collect(
+    parts: Sequence[Path],
+    path: Path,
+    made_by: Mapping[str, Any] | None = None,
+    finish: Callable[[pd.DataFrame], pd.DataFrame] = lambda joined: joined,
+) -> None:
     """Join tables, CSV or sealed Parquet, one below the other, and write them as CSV.
 
     Args:
         parts: the tables to join.
         path: the table to write.
         made_by: what made it; where its parts say more (code, device, threads), what they say goes with it.
+        finish: adds columns that no part can know alone.
 
     Raises:
         UserError: a part is missing or damaged.
@@ -190,7 +196,7 @@ def collect(parts: Sequence[Path], path: Path, made_by: Mapping[str, Any] | None
     said = {key: sorted({str(origin[key]) for origin in origins if key in origin}) for key in _OF_PARTS}
     of_parts = {key: values[0] if len(values) == 1 else values for key, values in said.items() if values}
     whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CELLS))
-    write_csv(path, whole, made_by=dict(made_by or {}) | of_parts)
+    write_csv(path, finish(whole), made_by=dict(made_by or {}) | of_parts)
 
 
 def partial_file(path: Path) -> Path:

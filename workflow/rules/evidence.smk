@@ -53,9 +53,9 @@ rule collect_evidence:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code("collect_packs"),
+        code=code("collect_evidence"),
     script:
-        "../scripts/collect_packs.py"
+        "../scripts/collect_evidence.py"
 
 
 rule check_invariance:

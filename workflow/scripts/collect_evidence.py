@@ -1,0 +1,13 @@
+"""Join the packs to the run's table of evidence, and mark the networks that figures show and claims judge."""
+
+from pathlib import Path
+
+from bayes_sgd.errors import one_line
+from bayes_sgd.evidence_plan import with_main_series
+from bayes_sgd.origin import made_by
+from bayes_sgd.tables import collect, forget_partial
+
+with one_line(snakemake.log[0]):
+    marks = made_by(snakemake.config, threads=snakemake.threads)
+    collect([Path(pack) for pack in snakemake.input.packs], Path(snakemake.output.table), marks, with_main_series)
+    forget_partial(Path(file) for file in snakemake.input)
