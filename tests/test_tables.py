@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(path, half)
     assert read_csv(path)["x"].tolist() == [1]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.json"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664), (0o027, 0o640)])
+def test_files_have_the_modes_that_the_umask_leaves(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_csv(tmp_path / "a.csv", pd.DataFrame({"x": [1]}))
+        write_atomically(tmp_path / "b", lambda file: file.write(b""))
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -54,22 +54,24 @@ _OF_PARTS = ("code_digest", "data", "initialization", "device", "threads", "torc
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Call `write` on a temporary file in the folder of `path`, flush it to the disk, rename it to `path`.
 
+    Who may read and write it is what the umask says, as for any new file.
+
     Raises:
         OSError: with the name of `path`, whatever file or system call it was that failed.
     """
-    name = ""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    made = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:  # not tempfile's, which are for their owner alone whatever the umask
+            made = True
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        part.replace(path)
     except BaseException as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
+        if made:
+            part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
