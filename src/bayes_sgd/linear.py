@@ -14,7 +14,7 @@ import pandas as pd
 
 from bayes_sgd.errors import UserError
 from bayes_sgd.evidence import log_evidence_ratio
-from bayes_sgd.logistic import Fit, evaluate, live_features, newton, spread, to_signs
+from bayes_sgd.logistic import Fit, evaluate, live_features, newton, row_space, spread, to_signs
 from bayes_sgd.streams import generator
 
 LABELS = ("real", "random")
@@ -42,7 +42,7 @@ def sweep_l2(
     Never raises for a numerical failure: a λ that cannot be fitted has `converged` False and NaN for its results.
 
     Args:
-        train_x: shape (N, d), pixels in [0, 1]; test_x likewise.
+        train_x: shape (N, d), pixels as the run's networks have them, in [0, 1] unless they are scaled; test_x likewise.
         train_y: 0 or 1, shape (N,), with any randomization already done; test_y likewise.
         test_x: see `train_x`.
         test_y: see `train_y`.
@@ -58,6 +58,7 @@ def sweep_l2(
         `logistic.Evaluation`, and `weight_norm` the ‖w‖ in them, without the bias; the rest as in `logistic.Fit`.
     """
     features, live = live_features(train_x)
+    features, basis = row_space(features)
     signs = to_signs(train_y)
     n = len(signs)
     grid = sorted(set(l2_values), reverse=True)
@@ -71,7 +72,7 @@ def sweep_l2(
             fits[l2] = newton(features, signs, l2, start, tolerance, max_iterations=100)
         except np.linalg.LinAlgError:
             continue
-    weights = np.array([spread(fit.weights, live) for fit in fits.values()]).reshape(-1, len(live))
+    weights = np.array([spread(fit.weights, live, basis) for fit in fits.values()]).reshape(-1, len(live))
     train, test = evaluate(weights, train_x, train_y), evaluate(weights, test_x, test_y)
     true = test if true_test_y is None else evaluate(weights, test_x, true_test_y)
     of_fits = ("cost", "occam_factor", "gradient_norm", "iterations", "converged")
@@ -103,7 +104,7 @@ def sweep_l2(
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs in [0, 1], float64, shape (N, d) and (N_test, d); labels 0 or 1, int64, shape (N,) and (N_test,)."""
+    """Inputs, float64, shape (N, d) and (N_test, d); labels 0 or 1, int64, shape (N,) and (N_test,)."""
 
     train_x: np.ndarray
     train_y: np.ndarray
@@ -117,7 +118,7 @@ def split(images: np.ndarray, labels: np.ndarray, n_train: int = 800, n_test: in
     The test images are what training leaves, so pass all images there are: MNIST's own test split has too few of them.
 
     Args:
-        images: shape (n, d), of all classes; uint8 in [0, 255] or floats in [0, 1].
+        images: shape (n, d), of all classes; uint8, which are divided by 255, or floats, which are taken as they are.
         labels: their classes, shape (n,).
         n_train: N, even.
         n_test: at most so many test images; fewer where the data set has fewer, balanced all the same.

@@ -20,6 +20,8 @@ from scipy.special import expit
 from bayes_sgd.evidence import occam_factor_from_cholesky
 
 EPS = float(np.finfo(np.float64).eps)
+# ∇∇C of so many features takes 8 MB and is used as it is, even where the examples are fewer: images of 28 x 28 always are
+DENSE_FEATURES = 1024
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,11 @@ def fit_map(
 ) -> Fit:
     """The most probable weights, by Newton's method with the exact Hessian and a line search (section 3).
 
-    Pixels that are zero in all rows take no part: exact, for their weights are 0 and their eigenvalues λ.
+    Pixels that are zero in all rows take no part: exact, for their weights are 0 and their eigenvalues λ. Nor, where features
+    are many and examples few, does what is orthogonal to every example: see `row_space`.
 
     Args:
-        inputs: shape (n, d), pixels in [0, 1] in this project; any finite numbers will do.
+        inputs: shape (n, d), pixels in this project; any finite numbers will do.
         labels: 0 or 1, shape (n,).
         l2: λ > 0.
         start: weights to start from, shape (d + 1,), bias last; None for 0.
@@ -73,9 +76,10 @@ def fit_map(
         numpy.linalg.LinAlgError: the cost or the Hessian is not finite, or the Hessian not positive definite.
     """
     features, live = live_features(inputs, bias_input)
-    short = None if start is None else start[live]
+    features, basis = row_space(features)
+    short = None if start is None else start[live] if basis is None else basis.T @ start[live]
     fit = newton(features, to_signs(labels), l2, short, tolerance, max_iterations)
-    return replace(fit, weights=spread(fit.weights, live), tangent=spread(fit.tangent, live))
+    return replace(fit, weights=spread(fit.weights, live, basis), tangent=spread(fit.tangent, live, basis))
 
 
 def hessian(features: np.ndarray, logits: np.ndarray, l2: float) -> np.ndarray:
@@ -94,6 +98,27 @@ def live_features(inputs: np.ndarray, bias_input: float = 1.0) -> tuple[np.ndarr
     return np.ascontiguousarray(full[:, live]), live
 
 
+def row_space(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The same model in n coordinates where it has many more features than examples, so that ∇∇C is n x n.
+
+    With Xᵀ = Q R of orthonormal columns Q, the minimum is w = Q u: what is orthogonal to all examples only costs.
+    X w = Rᵀu and ‖w‖ = ‖u‖, so u is the minimum of the same cost with the features Rᵀ, and the k − n eigenvalues of ∇∇C
+    that are left out are λ, each with ln(λ_i/λ) = 0. Exact, and without X Xᵀ, which would square the condition number (our
+    choice).
+
+    Args:
+        features: X, shape (n, k), float64.
+
+    Returns:
+        Rᵀ, shape (n, n), and Q, shape (k, n); X itself and None where k ≤ n or k ≤ `DENSE_FEATURES`.
+    """
+    n, k = features.shape
+    if k <= max(n, DENSE_FEATURES):
+        return features, None
+    basis, upper = scipy.linalg.qr(features.T, mode="economic", check_finite=False)
+    return np.ascontiguousarray(upper.T), basis
+
+
 def to_signs(labels: np.ndarray) -> np.ndarray:
     """The labels 0, 1 as t = −1, +1."""
     if not np.isin(labels, (0, 1)).all():
@@ -101,10 +126,10 @@ def to_signs(labels: np.ndarray) -> np.ndarray:
     return 2.0 * np.asarray(labels, dtype=np.float64) - 1.0
 
 
-def spread(short: np.ndarray, live: np.ndarray) -> np.ndarray:
-    """Put the weights of the live columns back among the dead ones, whose weights are 0."""
+def spread(short: np.ndarray, live: np.ndarray, basis: np.ndarray | None = None) -> np.ndarray:
+    """Put the weights of the live columns back among the dead ones, whose weights are 0; `basis` as `row_space` gives it."""
     full = np.zeros(len(live))
-    full[live] = short
+    full[live] = short if basis is None else basis @ short
     return full
 
 

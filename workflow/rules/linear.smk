@@ -19,7 +19,7 @@ rule fit_linear:
         "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
+        mem_mb=grows(linear_memory_mb(CONFIG.linear, N_POOL + N_TEST, PIXELS)),
         runtime=grows(60),
     params:
         linear=part("linear", "data"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bayes_sgd.config import LinearConfig
+from bayes_sgd.config import DataConfig, LinearConfig
 from bayes_sgd.datasets import load_prepared
 from bayes_sgd.errors import one_line
 from bayes_sgd.grid import l2_grid
@@ -16,7 +16,7 @@ from bayes_sgd.tables import LINEAR, write_csv
 linear = LinearConfig(**snakemake.params.linear["linear"])
 torch.set_num_threads(snakemake.threads)
 with one_line(snakemake.log[0]):
-    data = load_prepared(Path(snakemake.input.data).parent)
+    data = load_prepared(Path(snakemake.input.data).parent, DataConfig(**snakemake.params.linear["data"]))
     images, digits = np.concatenate([data.x_train, data.x_test]), np.concatenate([data.y_train, data.y_test])
     names, sizes = [snakemake.wildcards.labels], linear.model_dump(include={"n_train", "n_test"})
     values = l2_grid(linear.l2_low, linear.l2_high, linear.l2_per_decade)
