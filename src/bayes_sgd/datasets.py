@@ -8,7 +8,10 @@ nested in N.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bayes_sgd.content_checks import check_content
 from bayes_sgd.errors import UserError
-from bayes_sgd.raw_files import POOL_SIZES, Raw, read_idx_set, read_mnist5k
+from bayes_sgd.provenance import digest, file_digest
+from bayes_sgd.raw_files import SIZES, Raw, read_idx_set, read_mnist5k
 from bayes_sgd.streams import permutation
 from bayes_sgd.tables import read_facts, write_atomically, write_facts
 from bayes_sgd.user_file import read_headers, read_user_file
@@ -60,7 +65,36 @@ def check_source(data: DataConfig) -> None:
         UserError: one line with file, key, value and what is allowed.
     """
     if data.path is not None:
-        read_headers(Path(data.path))
+        read_headers(expanded(data.path))
+
+
+def expanded(path: str) -> Path:
+    """A path of the configuration, with `~` and `$NAME` replaced as a shell would.
+
+    Raises:
+        UserError: the path has a variable that is not set, or `~` names no home directory.
+    """
+    told = os.path.expandvars(path)
+    unset = re.search(r"\$(\w+|\{\w+\})", told)
+    if unset and not Path(told).exists():
+        raise UserError(f"{path}: {unset[0]} is not set in the environment")
+    try:
+        return Path(told).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def sizes(data: DataConfig) -> tuple[int, int, int]:
+    """The numbers of training images (to draw subsets from), of test images, and of pixels, known without loading any.
+
+    Raises:
+        UserError: as `check_source`.
+    """
+    if data.path is None:
+        return SIZES[data.name]
+    headers = read_headers(expanded(data.path))
+    train, test = headers["x_train"].shape, headers["x_test"].shape
+    return train[0], test[0], math.prod(train[1:])
 
 
 def pool_size(data: DataConfig) -> int:
@@ -69,10 +103,27 @@ def pool_size(data: DataConfig) -> int:
     Raises:
         UserError: as `check_source`.
     """
-    return POOL_SIZES[data.name] if data.path is None else read_headers(Path(data.path))["x_train"].shape[0]
+    return sizes(data)[0]
 
 
-def prepare(data: DataConfig, folder: Path) -> None:
+def prepared_name(data: DataConfig) -> str:
+    """Name of the folder of the prepared data: of a published set its own, of a user's file one for each path and content.
+
+    A file that is replaced by another of the same name is thus another data set, whatever its date. Reads the whole file.
+
+    Raises:
+        UserError: no such file.
+    """
+    if data.path is None:
+        return data.name
+    path = expanded(data.path)
+    try:
+        return f"file-{digest([data.path, file_digest(path)])[:12]}"
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+
+
+def prepare(data: DataConfig, folder: Path, say: Callable[[str], None] = print) -> None:
     """Read the raw data, check them, write `folder`/data.safetensors and `folder`/manifest.json.
 
     Images are flattened, (n, d), uint8 0-255 or (a user's floats) float32 in [0, 1]; labels are uint8, or int32 if
@@ -81,11 +132,13 @@ def prepare(data: DataConfig, folder: Path) -> None:
     Args:
         data: the data part of a configuration; published sets are downloaded into `data.raw` if they are not there.
         folder: where to write; made if need be, and only once all input has been checked.
+        say: receives a line for each thing about the data that a person should know; see `content_checks`.
 
     Raises:
-        UserError: bad, damaged or missing raw data; nothing is written then.
+        UserError: bad, damaged, meaningless or missing raw data; nothing is written then.
     """
     raw = _read_raw(data)
+    counts, remarks = check_content(raw.source, raw.arrays)
     classes = int(raw.arrays["y_train"].max()) + 1
     small = np.uint8 if classes <= 256 else np.int32
     arrays = {key: raw.arrays[key] if key.startswith("x") else raw.arrays[key].astype(small) for key in ARRAYS}
@@ -96,14 +149,17 @@ def prepare(data: DataConfig, folder: Path) -> None:
         "arrays": {key: {"shape": list(array.shape), "dtype": array.dtype.name} for key, array in arrays.items()},
         "classes": classes,
         "class_counts": {part: np.bincount(raw.arrays[f"y_{part}"], minlength=classes).tolist() for part in ("train", "test")},
+        "counts": counts,
     }
+    for remark in (*raw.remarks, *remarks):
+        say(remark)
     write_sealed(folder / "data.safetensors", folder / "manifest.json", arrays, facts)
 
 
 def _read_raw(data: DataConfig) -> Raw:
     if data.path is not None:
-        return read_user_file(Path(data.path))
-    return read_mnist5k() if data.name == "mnist5k" else read_idx_set(data.name, Path(data.raw))
+        return read_user_file(expanded(data.path))
+    return read_mnist5k() if data.name == "mnist5k" else read_idx_set(data.name, expanded(data.raw))
 
 
 def load_prepared(folder: Path, data: DataConfig | None = None) -> Dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -56,6 +56,17 @@ def one_line(log: str | Path | None = None) -> Iterator[None]:
                 print(line, file=file)
         print(line, file=sys.stderr)
         raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1) from None
+
+
+def warn_into(log: str | Path) -> Callable[[str], None]:
+    """Give a function that tells a line of warning, on standard error and in the file `log`."""
+
+    def warn(line: str) -> None:
+        with Path(log).open("a", encoding="utf-8") as file:
+            print(f"warning: {line}", file=file)
+        print(f"warning: {line}", file=sys.stderr)
+
+    return warn
 
 
 def _told(error: BaseException) -> str | None:

