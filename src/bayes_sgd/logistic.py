@@ -115,7 +115,7 @@ def row_space(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     n, k = features.shape
     if k <= max(n, DENSE_FEATURES):
         return features, None
-    basis, upper = scipy.linalg.qr(features.T, mode="economic", check_finite=False)
+    basis, upper = np.linalg.qr(features.T)
     return np.ascontiguousarray(upper.T), basis
 
 
