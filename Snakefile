@@ -41,6 +41,7 @@ rule all:
         f"results/{RUN}/metrics.json",
         f"results/{RUN}/provenance.json",
         wanted_figures(),
+        known_data(),
     localrule: True
 
 
@@ -56,10 +57,12 @@ rule prepared:
 rule trained:
     input:
         f"results/{RUN}/tables/cells.csv",
+        known_data(),
     localrule: True
 
 
 rule evidence:
     input:
         evidence_tables(),
+        known_data(),
     localrule: True

@@ -244,7 +244,8 @@ SHAPES = st.lists(st.integers(0, 5), max_size=5)
 )
 def test_120_files_with_other_arrays(tmp_path, changes):
     path, y = tmp_path / "mine.npz", np.arange(6) % 3
-    arrays = {"x_train": np.zeros((6, 2, 2), "u1"), "y_train": y, "x_test": np.zeros((6, 2, 2), "u1"), "y_test": y}
+    x = np.arange(24, dtype="u1").reshape(6, 2, 2) * 11
+    arrays = {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
     for key, kind, shape, value in changes:
         array = np.zeros(shape or arrays[key].shape, kind)
         with suppress(ValueError, TypeError, OverflowError), np.errstate(all="ignore"):

@@ -185,7 +185,7 @@ def test_damaged_labels(prepared: Path, tmp_path: Path) -> None:
 
 def test_labels_of_other_data(prepared: Path, tmp_path: Path) -> None:
     y = np.arange(10)
-    np.savez(tmp_path / "mine.npz", x_train=np.zeros((10, 2)), y_train=y, x_test=np.zeros((10, 2)), y_test=y)
+    np.savez(tmp_path / "mine.npz", x_train=np.eye(10), y_train=y, x_test=np.eye(10), y_test=y)
     prepare(DataConfig(name="file", path=str(tmp_path / "mine.npz")), tmp_path)
     for suffix in ("safetensors", "json"):
         shutil.copy(prepared / f"labels_random.{suffix}", tmp_path)

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -279,6 +280,38 @@ def test_bad_input_is_one_line_exit_1_and_nothing_written(tmp_path, change, told
     assert len(ours) == 1, done.stdout
     assert not (folder / "results").exists()
     assert not (folder / "data").exists()
+
+
+def digits(path: Path, shift: int = 0) -> None:
+    """A user's file of 60 and 30 pictures in three classes, half of the latter among the former; `shift` turns the classes."""
+    draws = np.random.default_rng(0)
+    x, y = draws.integers(0, 256, (75, 5, 5), dtype=np.uint8), np.arange(75) % 3
+    np.savez(path, x_train=x[:60], y_train=(y[:60] + shift) % 3, x_test=x[45:], y_test=y[45:])
+
+
+def test_a_replaced_data_file_makes_everything_again_whatever_its_date(tmp_path):
+    one = {"axis": "learning_rate", "grid": [{"batch_size": 10}]}
+    cell = {"hidden_sizes": [5], "n_train": 40, "updates": 5}
+    own = {"data": {"name": "file", "path": "$SETS/mine.npz"}, "cell": cell, "experiments": {"learning_rate": one}}
+    folder = copied(tmp_path, TINY | own | {"linear": {"seeds": 0}})
+    file = tmp_path / "mine.npz"
+    digits(file)
+    before = file.stat()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SETS", str(tmp_path))
+        said = ran(folder, "trained")
+        assert f"warning: {file}: 15 test images are training images too" in said
+        manifest = next((folder / "data" / "prepared").glob("file-*/manifest.json"))
+        assert json.loads(manifest.read_text())["counts"]["test_images_in_train"] == 15
+        digits(file, shift=1)
+        assert file.stat().st_size == before.st_size
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        again = {"prepare_data": 1, "randomize_labels": 1, "train": 1, "collect_cells": 1, "trained": 1}
+        assert planned(folder, "trained") == again
+        shutil.rmtree(folder / ".snakemake")  # as in another clone, or after DVC brought the results
+        assert planned(folder, "trained") == again
+        digits(file)
+        assert planned(folder, "trained") == {}, "the file that the results are of"
 
 
 def test_the_default_configuration_is_lint_clean_and_plans(tmp_path):

@@ -86,6 +86,12 @@ def prepared_files():
     )
 
 
+def known_data():
+    """The manifest of a user's file, a target of its own: without it Snakemake would not miss that of a replaced file, where it
+    has forgotten (in another clone, without .snakemake) from which files the results were made."""
+    return [f"data/prepared/{DATA}/manifest.json"] if CONFIG.data.path else []
+
+
 def grows(amount):
     """A resource that doubles at each retry. Equal for all jobs of a rule: a job array has one request for all of them."""
 
