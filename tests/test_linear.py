@@ -334,7 +334,7 @@ def test_pixels_of_the_linear_model_are_scaled_as_the_networks_are(prepared: Pat
     pixels = np.concatenate([plain.x_train, plain.x_test])
     scaled = (pixels - np.float32(data.get("pixel_shift", 0))) * np.float32(data.get("pixel_scale", 1))
     labels = np.concatenate([plain.y_train, plain.y_test])
-    expected = linear_table(scaled, labels, config.linear.l2_values, [0], ["real"], 40, 40)
+    expected = linear_table(scaled, labels, [0.1, 1.0, 10.0], [0], ["real"], 40, 40)
     found = pd.read_csv(tmp_path / "real.csv").reindex(columns=expected.columns)
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bayes_sgd.cell import NETWORK_FIELDS, Cell, Plan
 from bayes_sgd.config import Config, LinearConfig
+from bayes_sgd.grid import l2_grid
 from bayes_sgd.sweep import experiment_plans, pack_name
 
 # what networks of one kind agree in: all fields but those that are compared
@@ -102,9 +103,10 @@ def linear_memory_mb(linear: LinearConfig, images: int, pixels: int) -> int:
         images: of the whole data set, training and test.
         pixels: d, of one image.
     """
+    l2_values = l2_grid(linear.l2_low, linear.l2_high, linear.l2_per_decade)
     rows = min(linear.n_train, pixels + 1)  # of ∇∇C, as `logistic.row_space` has it
     data = 10 * images * pixels  # as bytes from the disk, as they are stored, as float32, and these once more
-    chosen = 8 * pixels * (4 * linear.n_train + 2 * min(linear.n_test, images) + len(linear.l2_values))
+    chosen = 8 * pixels * (4 * linear.n_train + 2 * min(linear.n_test, images) + len(l2_values))
     return max(2000, 500 + round((data + chosen + 3 * 8 * rows**2) / 1e6))
 
 
