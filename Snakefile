@@ -43,6 +43,8 @@ rule all:
         wanted_figures(),
         known_data(),
     localrule: True
+    message:
+        "all that the configuration asks for is there"
 
 
 # The stages by name, for `snakemake <stage>` and for dvc.yaml.
@@ -52,6 +54,8 @@ rule prepared:
     input:
         prepared_files(),
     localrule: True
+    message:
+        "the data are prepared"
 
 
 rule trained:
@@ -59,6 +63,8 @@ rule trained:
         f"results/{RUN}/tables/cells.csv",
         known_data(),
     localrule: True
+    message:
+        "the networks are trained"
 
 
 rule evidence:
@@ -66,3 +72,5 @@ rule evidence:
         evidence_tables(),
         known_data(),
     localrule: True
+    message:
+        "the evidence is there"

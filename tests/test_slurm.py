@@ -87,8 +87,8 @@ def test_its_tables_are_those_of_a_local_run(slurm, local, tmp_path):
     print(f"\nSLURM: {time.perf_counter() - started:.1f} s, {submitted(said)} jobs")
     assert submitted(said) == 5, "fit_linear for two labellings; train for three batch sizes"
     assert tables(folder) == tables(local)
-    assert "localrule prepare_data" in said
-    assert "localrule plot_fig5" in said
+    assert "prepare mnist5k" in said
+    assert "draw fig5" in said
     assert "Nothing to be done" in ran(folder)
 
 

@@ -107,13 +107,14 @@ def test_interrupted_equals_uninterrupted_byte_for_byte(whole, prepared, tmp_pat
 
 def test_only_what_is_missing_is_trained(whole, prepared, tmp_path):
     *_, said = trained(tmp_path, prepared, PLANS[:1])
-    assert [line.split(",")[0] for line in said] == ["1 cells x 3 seeds"]
+    assert ["1 cell x 3 seeds" in line for line in said] == [True]
     table, _, said = trained(tmp_path, prepared, PLANS)
-    assert all("learning rate 0.02, 40 updates" not in line for line in said)
+    assert all("learning rate 0.02: 1 cell x 3 seeds" not in line for line in said)
     pd.testing.assert_frame_equal(rows_of(table), rows_of(whole[0]), check_exact=True)
-    assert trained(tmp_path, prepared, PLANS)[2] == []
+    (nothing,) = trained(tmp_path, prepared, PLANS)[2]
+    assert nothing.endswith(f"all there already; delete {table} to train again")
     more_seeds = [Plan(PLANS[0].cell, 4, (20, 40))]
-    assert [line.split(",")[0] for line in trained(tmp_path, prepared, more_seeds)[2]] == ["1 cells x 1 seeds"]
+    assert ["1 cell x 1 seed:" in line for line in trained(tmp_path, prepared, more_seeds)[2]] == [True]
 
 
 def test_rows_of_another_setup_are_trained_again(prepared, tmp_path):

@@ -100,7 +100,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     folder = copied(tmp_path_factory.mktemp("workflow"), TINY)
-    ran(folder)
+    (folder / "said.txt").write_text(ran(folder))
     return folder
 
 
@@ -175,6 +175,31 @@ def test_one_job_a_cell_gives_the_same_numbers(finished, tmp_path):
         assert tables(folder)[name] == tables(finished)[name]
 
 
+def test_a_job_is_one_line(finished):
+    said = (finished / "said.txt").read_text()
+    jobs = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("Job ")]
+    trained = [line for line in jobs if line.startswith("train N 100, B ")]
+    assert len(trained) == 3
+    assert all("learning rate 0.05 to 0.1: 2 cells x 2 seeds (" in line for line in trained)
+    assert "(0 of 6 cells done)" in trained[0]
+    assert not re.search("^ +(input|output|resources|reason): ", said, re.MULTILINE)
+    assert jobs.index("write real labels of mnist5k") < min(n for n, line in enumerate(jobs) if "linear model" in line)
+
+
+def test_what_is_forced_is_trained_again_and_what_is_touched_stays(clone):
+    before = tables(clone)
+    kept = {path: path.read_bytes() for path in (clone / "results").rglob("*.parquet")}
+    ran(clone, "--touch", "--forceall")
+    assert {path: path.read_bytes() for path in (clone / "results").rglob("*.parquet")} == kept
+    logs = list(clone.glob("logs/tiny/train/*.log"))
+    for log in logs:
+        log.unlink()
+    ran(clone, "--forcerun", "train", "--", "trained")
+    assert sum(len(log.read_text().splitlines()) for log in logs) >= 3
+    assert not any("already" in log.read_text() for log in logs)
+    assert tables(clone) == before
+
+
 def test_a_new_learning_rate_trains_only_its_cells(clone):
     wider = [*GRID, {"learning_rate": 0.2, "batch_size": [10, 20]}]
     experiments = TINY["experiments"] | {"learning_rate": {"axis": "learning_rate", "grid": wider}}
@@ -182,14 +207,16 @@ def test_a_new_learning_rate_trains_only_its_cells(clone):
     configure(clone, TINY | {"experiments": experiments})
     jobs = planned(clone)
     assert jobs["train"] == 2, "the packs of B = 10 and 20"
+    for said in (ran(clone, "--dry-run"), ran(clone, "--dry-run", "--quiet", "host")):
+        assert len(said) < 8000
+        assert "n_train" not in said, "parameters are shown in a few words"
     assert not {"prepare_data", "randomize_labels", "fit_linear"} & set(jobs)
     ran(clone)
     for batch_size in (10, 20):
         (log,) = clone.glob(f"logs/tiny/train/*_b{batch_size}_*.log")
         lines = log.read_text().splitlines()
         assert len(lines) == 1
-        assert "1 cells x 2 seeds" in lines[0]
-        assert "learning rate 0.2" in lines[0]
+        assert "learning rate 0.2: 1 cell x 2 seeds" in lines[0]
     after = pd.read_csv(clone / "results/tiny/tables/cells.csv")
     kept = after[after["learning_rate"] != 0.2].reset_index(drop=True)
     order = ["learning_rate", "batch_size", "seed", "update"]

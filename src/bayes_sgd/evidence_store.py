@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from tqdm import tqdm
 
 from bayes_sgd.cell import NETWORK_FIELDS, Cell, Plan
 from bayes_sgd.config import NetworkEvidenceConfig
@@ -24,6 +23,7 @@ from bayes_sgd.datasets import load_prepared
 from bayes_sgd.errors import UserError
 from bayes_sgd.models import initial_weights
 from bayes_sgd.network_evidence import COLUMNS, network_evidence
+from bayes_sgd.progress import summary
 from bayes_sgd.provenance import code_digest, digest
 from bayes_sgd.store import Setup, load_labelled, network_layers, read_weights, weights_key
 from bayes_sgd.tables import about_csv, partial_file, read_csv, read_parquet, write_csv, write_parquet
@@ -55,7 +55,7 @@ def weigh_pack(
         settings: λ, points and centres.
         weights: the pack's safetensors file, as `store.train_pack` wrote it.
         table: the CSV to write; rows in it that are still valid are kept.
-        say: receives a line for each network that was weighed.
+        say: receives a line for each network that was weighed, or one if none had to be.
 
     Raises:
         UserError: a file is damaged, the weights of a network are missing, or memory would not do.
@@ -78,8 +78,9 @@ def weigh_pack(
     done = _done(table, partial, origin)
     rows: list[pd.DataFrame] = []
     networks = [(plan, seed) for plan in plans for seed in range(plan.seeds)]
+    there = len(done)
     with threadpool_limits(setup.threads):  # of SciPy's own LAPACK, which torch's setting does not reach
-        for plan, seed in tqdm(networks, desc=table.stem, unit="network", disable=None):
+        for number, (plan, seed) in enumerate(networks, 1):
             layers = network_layers(kept, weights_key(plan.cell, seed), weights)
             seal = _seal(layers)
             if seal not in done:
@@ -88,10 +89,12 @@ def weigh_pack(
                 write_parquet(partial, pd.concat(done.values(), ignore_index=True), origin)
                 cell = plan.cell
                 say(
-                    f"{cell.labels}, N {cell.n_train}, B {cell.batch_size}, learning rate {cell.learning_rate:g}, seed {seed}: "
-                    f"{time.perf_counter() - started:.1f} s"
+                    f"{number} of {len(networks)}: {cell.labels}, N {cell.n_train}, B {cell.batch_size}, "
+                    f"learning rate {cell.learning_rate:g}, seed {seed}: {time.perf_counter() - started:.1f} s"
                 )
             rows.append(_named(done[seal], plan.cell, seed))
+    if len(done) == there:
+        say(f"{summary(plans)}: all there already; delete {table} to weigh again")
     write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, origin)
 
 

@@ -27,6 +27,7 @@ NO_NUMBERS = {
     "config.py": "checks the configuration; its values are parameters of the rules",
     "errors.py": "words of messages",
     "origin.py": "says what made a table",
+    "progress.py": "says how far a run is",
     "provenance.py": "makes these digests",
     "tables.py": "writes tables and reads them back equal, which their seals check",
 }

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import DataConfig
@@ -27,6 +26,7 @@ from bayes_sgd.datasets import load_prepared, subset_indices
 from bayes_sgd.errors import UserError, is_out_of_memory
 from bayes_sgd.labels import load_labels
 from bayes_sgd.models import with_ones
+from bayes_sgd.progress import counted, summary
 from bayes_sgd.provenance import code_digest
 from bayes_sgd.tables import CELLS, partial_file, read_parquet, read_tensors, write_parquet, write_tensors
 from bayes_sgd.training import LabelledData, train
@@ -87,7 +87,7 @@ def train_pack(
         setup: what all cells share.
         table: the Parquet file to write; rows in it that are still valid are kept.
         weights: the safetensors file to write, keyed "<weights_key>/<layer>"; layers (fan_in + 1, fan_out), bias last.
-        say: receives a line for each stack that was trained.
+        say: receives a line for each stack that was trained, or one if none had to be.
 
     Raises:
         UserError: the prepared data or an earlier file is damaged.
@@ -109,7 +109,10 @@ def train_pack(
     kept = _valid_weights([weights, partial_weights], origin)
 
     missing = [(plan, seeds) for plan in plans if (seeds := _missing(plan, done, kept))]
-    for stack in tqdm(_stacks(missing), desc=table.stem, unit="stack", disable=None):
+    stacks = _stacks(missing)
+    if not stacks:
+        say(f"{summary(plans)}: all there already; delete {table} to train again")
+    for number, stack in enumerate(stacks, 1):
         started = time.perf_counter()
         stack_plans, seeds = [plan for plan, _ in stack], stack[0][1]
         rows, new_weights = _train_stack(stack_plans, seeds, data, setup)
@@ -117,10 +120,9 @@ def train_pack(
         kept |= new_weights
         write_parquet(partial, done, origin)
         write_tensors(partial_weights, kept, origin)
-        cell = stack_plans[0].cell
         say(
-            f"{len(stack)} cells x {len(seeds)} seeds, N {cell.n_train}, B {cell.batch_size}, "
-            f"learning rate {cell.learning_rate:g}, {cell.updates} updates: {time.perf_counter() - started:.1f} s"
+            f"{number} of {counted(len(stacks), 'stack')}: {summary(stack_plans, len(seeds))}: "
+            f"{time.perf_counter() - started:.1f} s"
         )
     planned = _planned_rows(plans, setup)
     rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")

@@ -215,6 +215,13 @@ def forget_partial(files: Iterable[Path]) -> None:
         partial_file(path).unlink(missing_ok=True)
 
 
+def forget(files: Iterable[Path]) -> None:
+    """Remove files, and what unfinished jobs kept of them, so that a job makes them anew."""
+    for path in files:
+        path.unlink(missing_ok=True)
+        partial_file(path).unlink(missing_ok=True)
+
+
 def write_parquet(path: Path, frame: pd.DataFrame, origin: Mapping[str, str]) -> None:
     """Write rows as Parquet, sealed with a digest of them and of `origin`, which says what made them (digests, versions)."""
     import pyarrow as pa

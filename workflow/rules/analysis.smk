@@ -26,6 +26,8 @@ rule estimate_optima:
     params:
         config=part("run", *CELLS_PART, "statistics", "advise"),
         code=code("estimate_optima"),
+    message:
+        f"estimate optima and exponents: {CONFIG.statistics.replicates} replicates"
     script:
         "../scripts/estimate_optima.py"
 
@@ -55,6 +57,8 @@ rule judge_claims:
     params:
         config=part("run", *CELLS_PART, "statistics"),
         code=code("judge_claims"),
+    message:
+        "judge the claims"
     script:
         "../scripts/judge_claims.py"
 
@@ -79,6 +83,8 @@ rule collect_metrics:
         runtime=5,
     params:
         code=code("collect_metrics"),
+    message:
+        "collect the metrics"
     script:
         "../scripts/collect_metrics.py"
 
@@ -101,7 +107,9 @@ rule record_provenance:
         mem_mb=1000,
         runtime=5,
     params:
-        config=CONFIG.model_dump(mode="json"),
+        config=BriefDict(CONFIG.model_dump(mode="json")),
         code=code(*NUMBERS),
+    message:
+        "record the provenance"
     script:
         "../scripts/record_provenance.py"

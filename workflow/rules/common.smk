@@ -13,9 +13,10 @@ try:
     from bayes_sgd.errors import UserError, one_line
     from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, linear_memory_mb, memory_mb, spectra_packs
     from bayes_sgd.gallery import figure_facts, figure_tables
+    from bayes_sgd.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.provenance import code_digest
     from bayes_sgd.sweep import check_pool, packs
-    from bayes_sgd.tables import check_writable
+    from bayes_sgd.tables import check_writable, forget
 except ModuleNotFoundError as missing:
     refuse(
         f"Snakemake's Python ({sys.executable}) has no module {missing.name.partition('.')[0]}; in a clone of this workflow: "
@@ -45,6 +46,7 @@ NUMBERS = (
     *("prepare_data", "randomize_labels", "train", "fit_linear", "measure_noise"),
     *("network_evidence", "check_invariance", "measure_spectra", "laplace_gap", "estimate_optima", "judge_claims"),
 )
+PROGRESS = Progress({Path(f"results/{RUN}/cells/{pack}.parquet"): plans for pack, plans in PACKS.items()})
 # what the table of cells depends on
 CELLS_PART = ("experiments", "cell", "seeds", "record", "cooling", "data")
 
@@ -65,9 +67,14 @@ def code(*scripts):
     return lambda wildcards: code_digest(*(beside(f"workflow/scripts/{script}.py") for script in scripts))
 
 
+def plain_plans(plans):
+    """Plans as plain data, for a rule's parameters."""
+    return BriefList([plan.to_dict() for plan in plans], summary(plans))
+
+
 def pack_plans(wildcards):
-    """The cells of a pack, as plain data: a rule's parameters, so that a new cell re-runs its pack and no other."""
-    return [plan.to_dict() for plan in PACKS[wildcards.pack]]
+    """The cells of a pack: a rule's parameters, so that a new cell re-runs its pack and no other."""
+    return plain_plans(PACKS[wildcards.pack])
 
 
 def pack_labels(wildcards):
@@ -103,7 +110,7 @@ def grows(amount):
 
 def part(*keys):
     """Parts of the configuration, as plain data."""
-    return CONFIG.model_dump(mode="json", include=set(keys))
+    return BriefDict(CONFIG.model_dump(mode="json", include=set(keys)))
 
 
 def wanted_figures():

@@ -13,6 +13,7 @@ rule prepare_data:
         "logs/prepare_data/{data}.log",
     benchmark:
         "benchmarks/prepare_data/{data}.tsv"
+    priority: 2  # all training waits for it
     localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
@@ -23,6 +24,8 @@ rule prepare_data:
     params:
         data=CONFIG.data.model_dump(include={"name", "path", "raw"}),
         code=code("prepare_data"),
+    message:
+        "prepare {wildcards.data}"
     script:
         "../scripts/prepare_data.py"
 
@@ -36,6 +39,7 @@ rule randomize_labels:
         "logs/randomize_labels/{data}_{labels}.log",
     benchmark:
         "benchmarks/randomize_labels/{data}_{labels}.tsv"
+    priority: 2  # all training waits for it
     localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
@@ -45,5 +49,7 @@ rule randomize_labels:
         runtime=10,
     params:
         code=code("randomize_labels"),
+    message:
+        "write {wildcards.labels} labels of {wildcards.data}"
     script:
         "../scripts/randomize_labels.py"

@@ -28,10 +28,12 @@ rule weigh_networks:
         runtime=grows(240),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
-        plans=lambda wildcards: [plan.to_dict() for plan in EVIDENCE_PACKS[wildcards.pack]],
-        settings=CONFIG.network_evidence.weighing,
+        plans=lambda wildcards: plain_plans(EVIDENCE_PACKS[wildcards.pack]),
+        settings=BriefDict(CONFIG.network_evidence.weighing),
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("network_evidence"),
+    message:
+        "weigh {params.plans.said}"
     script:
         "../scripts/network_evidence.py"
 
@@ -54,6 +56,8 @@ rule collect_evidence:
         runtime=10,
     params:
         code=code("collect_evidence"),
+    message:
+        f"join the evidence of {counted(len(EVIDENCE_PACKS), 'pack')}"
     script:
         "../scripts/collect_evidence.py"
 
@@ -78,10 +82,12 @@ rule check_invariance:
         runtime=grows(30),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
-        plan=INVARIANCE_CASE[1].to_dict() if INVARIANCE_CASE else None,
+        plan=BriefDict(INVARIANCE_CASE[1].to_dict()) if INVARIANCE_CASE else None,
         l2=invariance_l2(CONFIG),
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("check_invariance"),
+    message:
+        "reparameterize networks, weigh them again"
     script:
         "../scripts/check_invariance.py"
 
@@ -110,10 +116,12 @@ rule measure_spectra:
         runtime=grows(60),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
-        packs=[[plan.to_dict() for plan in plans] for plans in SPECTRA_PACKS.values()],
+        packs=[plain_plans(plans) for plans in SPECTRA_PACKS.values()],
         failed_below=CONFIG.statistics.failed_below,
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("measure_spectra"),
+    message:
+        f"measure the spectra of {counted(len(SPECTRA_PACKS), 'pack')}"
     script:
         "../scripts/measure_spectra.py"
 
@@ -138,5 +146,7 @@ rule laplace_gap:
     params:
         config=part("data", "initialization"),
         code=code("laplace_gap"),
+    message:
+        "compare Laplace's approximation with sampling"
     script:
         "../scripts/laplace_gap.py"

@@ -33,8 +33,10 @@ for figure, facts in figure_facts(CONFIG).items():
             runtime=5,
         params:
             figure=figure,
-            facts=facts,
+            facts=BriefDict(facts),
             config=part("run", *CELLS_PART, "statistics"),
             code=code("plot_figure"),
+        message:
+            f"draw {figure}"
         script:
             "../scripts/plot_figure.py"

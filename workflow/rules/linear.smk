@@ -24,6 +24,8 @@ rule fit_linear:
     params:
         linear=part("linear", "data"),
         code=code("fit_linear"),
+    message:
+        f"fit the linear model to {{wildcards.labels}} labels: {len(CONFIG.linear.l2_values)} λ x {counted(CONFIG.linear.seeds, 'seed')}"
     script:
         "../scripts/fit_linear.py"
 
@@ -46,5 +48,7 @@ rule collect_linear:
         runtime=5,
     params:
         code=code("collect_tables"),
+    message:
+        "join the fits of the linear model"
     script:
         "../scripts/collect_tables.py"

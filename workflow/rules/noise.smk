@@ -26,5 +26,7 @@ rule measure_noise:
     params:
         config=part("run", "noise", "cell", "data", "initialization"),
         code=code("measure_noise"),
+    message:
+        f"measure the noise of the gradient: {counted(CONFIG.noise.seeds, 'seed')}"
     script:
         "../scripts/measure_noise.py"

@@ -7,6 +7,15 @@ OUTPUTS          results/<run>/cells/<pack>.parquet (a row for each cell, seed a
 """
 
 
+onstart:
+    begun = list(workflow.dag.needrun_jobs())
+    if not workflow.touch:
+        # these jobs would find their old rows, and do nothing
+        forced = [job for job in begun if workflow.dag.reason(job).forced and job.rule.name in ("train", "weigh_networks")]
+        forget(Path(file) for job in forced for file in job.output)
+    PROGRESS.start(Path(job.output.table) for job in begun if job.rule.name == "train")
+
+
 rule train:
     input:
         data=f"data/prepared/{DATA}/data.safetensors",
@@ -32,6 +41,8 @@ rule train:
         plans=pack_plans,
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("train"),
+    message:
+        "train {params.plans.said}" + ("{PROGRESS}" if workflow.modifier.is_main_snakefile() else "")
     script:
         "../scripts/train.py"
 
@@ -55,5 +66,7 @@ rule collect_cells:
         runtime=10,
     params:
         code=code("collect_packs"),
+    message:
+        f"join the cells of {counted(len(PACKS), 'pack')}"
     script:
         "../scripts/collect_packs.py"
