@@ -25,7 +25,7 @@ rule fit_linear:
         linear=part("linear", "data"),
         code=code("fit_linear"),
     message:
-        f"fit the linear model to {{wildcards.labels}} labels: {len(CONFIG.linear.l2_values)} λ x {counted(CONFIG.linear.seeds, 'seed')}"
+        f"fit the linear model to {{wildcards.labels}} labels: {counted(CONFIG.linear.seeds, 'seed')}"
     script:
         "../scripts/fit_linear.py"
 
