@@ -144,6 +144,12 @@ def test_modules_that_move_into_packages_keep_the_digest(package):
     assert package(files | {"core/functions.py": B.replace("2 * x", "4 * x")}, "training/sgd.py") != package(FILES)
 
 
+def test_a_module_is_named_by_its_file_or_in_the_package():
+    assert code_digest("store") == code_digest(LIBRARY / "store.py") == code_digest(str(LIBRARY / "store.py"))
+    with pytest.raises(FileNotFoundError):
+        code_digest("stores")
+
+
 def test_an_edit_is_seen_in_one_process(package, tmp_path):
     before = package(FILES)
     file = next(tmp_path.rglob("b.py"))

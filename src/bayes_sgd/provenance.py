@@ -62,7 +62,10 @@ def code_digest(*files: str | Path) -> str:
     It is the digest of a set of digests, one a file, so that files may get other names and places.
 
     Args:
-        files: scripts, or modules of the library (their `__file__`).
+        files: scripts, or modules of the library, by `__file__` or by name inside the package, as "store".
+
+    Raises:
+        FileNotFoundError: there is no such file or module.
     """
     return digest(sorted({_content(file) for file in reached(*files) if _parsed(file).code != "[]"}))
 
@@ -70,7 +73,10 @@ def code_digest(*files: str | Path) -> str:
 def reached(*files: str | Path) -> set[Path]:
     """The files, and the library's files that they import, at once or through others, but for those that make no number."""
     seen: set[Path] = set()
-    waiting = [Path(file).resolve() for file in files]
+    modules = [_find(f"{_PACKAGE.name}.{file}") for file in files]
+    waiting = [
+        module[0] if module and not module[1] else Path(file).resolve() for file, module in zip(files, modules, strict=True)
+    ]
     while waiting:
         file = waiting.pop()
         if file not in seen and not _makes_no_number(file):
