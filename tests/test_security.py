@@ -20,7 +20,7 @@ from bayes_sgd.user_file import read_headers, read_user_file
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sorted(path for part in ("src", "workflow", "bench") for path in (ROOT / part).rglob("*.py"))
-RULES = [ROOT / "Snakefile", *sorted((ROOT / "workflow").rglob("*.smk"))]
+RULES = [ROOT / "Snakefile", ROOT / "workflow" / "Snakefile", *sorted((ROOT / "workflow").rglob("*.smk"))]
 ESCAPES = [
     "..",
     "../x",

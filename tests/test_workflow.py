@@ -23,7 +23,7 @@ from bayes_sgd.tables import about_csv
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
-PARTS = ("Snakefile", "workflow", "config", "profiles", "src")
+PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "requirements.lock")
 TABLES = ("cells", "linear", "optimum", "scaling", "claims")
 GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [5, 10, 20]}]
 TINY = {
@@ -422,6 +422,23 @@ def test_a_deployed_module_runs_with_its_own_library_wherever_it_lies(tmp_path, 
     assert (away / "sl/data/prepared/mnist5k/labels_real.safetensors").exists()
     assert (away / "sl/results/tiny/cells/real_h12_n100_b5_independent.parquet").exists()
     assert not (clone / "data").exists()
+
+
+def test_a_module_that_is_read_from_a_repository_plans_with_the_library_that_is_installed(tmp_path):
+    clone, away = copied(tmp_path / "clone", TINY), tmp_path / "away"
+    away.mkdir()
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "--all"], [*who, "commit", "-q", "-m", "all"], ["tag", "v1"]):
+        subprocess.run(["git", *command], cwd=clone, check=True)
+    (away / "mine.yaml").write_text(yaml.safe_dump(TINY))
+    (away / "Snakefile").write_text(
+        'configfile: "mine.yaml"\n'
+        f"module smith_le:\n    snakefile: 'git+file://{clone}/workflow/Snakefile@v1'\n    config: config\n"
+        "use rule * from smith_le\n"
+    )
+    done = called(away, "--dry-run", path=str(ROOT / "src"))
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert re.search(r"(?m)^judge_claims +1$", done.stdout)
 
 
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
