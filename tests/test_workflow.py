@@ -436,6 +436,7 @@ def test_a_module_that_is_read_from_a_repository_plans_with_the_library_that_is_
         f"module smith_le:\n    snakefile: 'git+file://{clone}/workflow/Snakefile@v1'\n    config: config\n"
         "use rule * from smith_le\n"
     )
+    shutil.copytree(ROOT / "profiles", away / "profiles")  # as snakedeploy does; the trigger `code` fails on files in Git
     done = called(away, "--dry-run", path=str(ROOT / "src"))
     assert done.returncode == 0, done.stdout[-4000:]
     assert re.search(r"(?m)^judge_claims +1$", done.stdout)
