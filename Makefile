@@ -8,7 +8,8 @@ export CONFIG
 # RUN, where it is not given, is the run that CONFIG names; the shell reads both, so that names may hold spaces and quotes
 NAMED = $(BIN)/python -m bayes_sgd.config "$$CONFIG"
 RUN_NAME = run=$${RUN-$$($(NAMED))}
-PIP = $(BIN)/python -m pip install --constraint requirements.lock
+PIP = $(BIN)/python -m pip install --constraint
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 # settings of pip for another place than .venv
 export PIP_USER = 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT
@@ -88,9 +89,10 @@ bench: .venv/bench ## Time training against its rivals, and how time and memory 
 	$(BIN)/python bench/engine.py
 	$(BIN)/python bench/growth.py
 
-lock: .venv/run ## Solve requirements.lock for Linux and macOS, keeping the versions that it has
-	$(PIP) --quiet --editable '.[lock]'
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+lock: .venv/run ## Solve the locks for Linux and macOS, keeping the versions that they have
+	$(PIP) requirements-test.lock --quiet --editable '.[lock]'
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --output-file requirements-test.lock --all-extras --constraint requirements.lock pyproject.toml
 
 clean: ## Remove results, logs and times of RUN (not the prepared data, which runs share, nor what is published)
 	@[ -n "$${RUN+given}" ] || [ -x $(BIN)/python ] || { echo "error: no $(BIN)/python to read CONFIG with; name the run, as in make clean RUN=quick" >&2; exit 1; }
@@ -107,13 +109,13 @@ endif
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v[:2] < (3, 15) or sys.exit("error: Python 3.11 to 3.14 is wanted, $(PYTHON) is %d.%d; name another: make run PYTHON=python3.12" % v[:2])'
 	@echo "installing into .venv: on Linux 3 GB to download and 6.5 GB on disk, 5 GB of which are for GPUs (README, 'Run it')"
 	@[ "$$($(PYTHON) -V)" = "$$($(BIN)/python -V 2>&1)" ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	$(PIP) --editable .
+	$(PIP) requirements.lock --editable .
 	@touch $@
 
-.venv/bench: .venv/run
-	$(PIP) --editable '.[bench]'
+.venv/bench: .venv/run requirements-test.lock
+	$(PIP) requirements-test.lock --editable '.[bench]'
 	@touch $@
 
-.venv/test: .venv/run
-	$(PIP) --editable '.[test]'
+.venv/test: .venv/run requirements-test.lock
+	$(PIP) requirements-test.lock --editable '.[test]'
 	@touch $@

@@ -42,12 +42,14 @@ esac
 NOT_INHERITED = {"RUN", "CONFIG", "PYTHON", "CORES", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # as this may be part of `make test`
 
 
-def make(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+def make(folder: Path, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+    """What `make` gives, with these variables of the environment set or, where None, not set."""
+    changed = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    changed |= {"PYTHONPATH": str(ROOT / "src")} | variables
     return subprocess.run(
         ["make", *arguments],
         cwd=folder,
-        env=inherited | {"PYTHONPATH": str(ROOT / "src")} | variables,
+        env={name: value for name, value in changed.items() if value is not None},
         text=True,
         capture_output=True,
         timeout=120,
@@ -72,7 +74,7 @@ def folder(tmp_path) -> Path:
     """A clone in a folder with an awkward name: what the Makefile reads, and two configurations."""
     folder = tmp_path / "süd (1)'s"
     (folder / "config").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock", "requirements-test.lock", "pyproject.toml"):
         shutil.copyfile(ROOT / name, folder / name)
     config = {"experiments": {"sweep": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}}}
     for file, run in (("config.yaml", "quick"), ("mein Läuf's.yaml", "mine")):
@@ -127,7 +129,7 @@ def test_settings_of_pip_for_another_place_do_not_reach_it(folder):
     make(folder, ".venv/test", f"PYTHON={python(folder.parent, '3.12.1')}", PIP_USER="1", PIP_TARGET="/elsewhere")
     lines = (folder / "pip.txt").read_text(encoding="utf-8").splitlines()
     assert [line.split(" -m pip ")[0] for line in lines if "install" in line] == ["3.12.1 PIP_USER=0 PIP_TARGET="] * 2
-    assert lines[-1].endswith("install --constraint requirements.lock --editable .[test]")
+    assert lines[-1].endswith("install --constraint requirements-test.lock --editable .[test]")
 
 
 def test_an_environment_whose_making_was_interrupted_is_made_anew(folder):
@@ -153,6 +155,14 @@ def test_the_run_is_the_one_that_the_configuration_names(installed, config, run)
     assert make(installed, "compare", *given).stdout == f"python -m bayes_sgd.publish compare {run}\n"
     assert make(installed, "publish", *given).stdout == f"python -m bayes_sgd.publish publish {run}\n"
     assert make(installed, "calibrate", *given).stdout == f"python -m bayes_sgd.calibration {run}\n"
+
+
+@pytest.mark.parametrize(("home", "cache"), [("/proc/nohome", "{folder}/.cache"), ("", "{folder}/.cache"), ("{folder}", "")])
+def test_where_home_cannot_be_written_to_the_cache_lies_here(installed, home, cache):
+    executable(installed / ".venv" / "bin" / "snakemake", '#!/bin/sh\necho "cache: $XDG_CACHE_HOME"\n')
+    done = make(installed, "run", HOME=home.format(folder=installed), XDG_CACHE_HOME=None)
+    assert f"cache: {cache.format(folder=installed)}\n" in done.stdout, done.stderr
+    assert "cache: /mine\n" in make(installed, "run", HOME="/proc/nohome", XDG_CACHE_HOME="/mine").stdout
 
 
 def test_a_run_that_is_named_is_taken_but_make_run_shows_what_it_ran(installed):
@@ -236,20 +246,21 @@ def test_the_stages_of_dvc_find_the_snakemake_of_the_environment(tmp_path):
     assert said() == "venv --cores all\n"
 
 
-def pins(platform: dict[str, str]) -> dict[str, Requirement]:
-    """What the lock pins on a platform, by name."""
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+def pins(platform: dict[str, str], lock: str) -> dict[str, Requirement]:
+    """What a lock pins on a platform, by name."""
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
     found = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(pin.name): pin for pin in found if pin.marker is None or pin.marker.evaluate(platform)}
 
 
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-test.lock"])
 @pytest.mark.parametrize(("platform", "version"), list(itertools.product(PLATFORMS, PYTHONS)))
-def test_the_lock_pins_all_that_is_asked_for(platform, version):
+def test_the_lock_pins_all_that_is_asked_for(platform, version, lock):
     """Follows the requirements of the packages that are installed here, as they read on each platform and Python."""
     about = PLATFORMS[platform] | {"python_version": version, "python_full_version": f"{version}.1", "os_name": "posix"}
     about |= {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
-    locked = pins(about)
-    extras = itertools.chain(*PROJECT["optional-dependencies"].values())
+    locked = pins(about, lock)
+    extras = itertools.chain(*PROJECT["optional-dependencies"].values()) if "test" in lock else ()
     wanted = [Requirement(text) for text in [*PROJECT["dependencies"], *extras]]
     seen: set[str] = set()
     while wanted:
@@ -275,8 +286,15 @@ def test_the_lock_pins_all_that_is_asked_for(platform, version):
     assert bool(gpu) == platform.startswith("linux")
 
 
+def test_the_tests_run_with_the_versions_of_the_workflow():
+    for platform in PLATFORMS.values():
+        run, test = (pins(platform, lock) for lock in ("requirements.lock", "requirements-test.lock"))
+        assert {name: str(test[name].specifier) for name in run} == {name: str(pin.specifier) for name, pin in run.items()}
+        assert "pytest" not in run
+
+
 def test_the_lock_accepts_the_cpu_build_of_torch():
-    locked = pins(PLATFORMS["linux x86-64"])
+    locked = pins(PLATFORMS["linux x86-64"], "requirements.lock")
     for name in ("torch", "torchvision"):
         (pinned,) = locked[name].specifier
         assert locked[name].specifier.contains(f"{pinned.version}+cpu")
