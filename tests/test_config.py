@@ -78,6 +78,25 @@ def test_values_of_l2_are_equally_spaced_and_hold_both_ends():
     assert len(values) == 9 * 4 + 1
 
 
+def test_what_is_left_out_is_off():
+    config = load_config({"run": "a"})
+    assert (config.linear.seeds, config.noise.seeds, config.network_evidence.experiments, config.advise) == (0, 0, [], [])
+
+
+def test_advice_is_for_the_cell_of_the_run():
+    config = load_config(minimal(cell={"n_train": 500, "momentum": 0.5}, advise=[{"learning_rate": 0.04}, {"n_train": 2000}]))
+    assert config.wishes == [
+        {"learning_rate": 0.04, "momentum": 0.5, "n_train": 500},
+        {"learning_rate": 0.1, "momentum": 0.5, "n_train": 2000},
+    ]
+
+
+def test_true_and_false_are_no_numbers_but_switches_take_them():
+    config = load_config(minimal(tf32=True, experiments={"a": GRID | {"keep_weights": True}}))
+    assert config.tf32
+    assert config.experiments["a"].keep_weights
+
+
 BAD = {
     "unknown key": (minimal(epochs=3), "epochs: unknown key; allowed: run, data"),
     "unknown key deep": (minimal(data={"nmae": "mnist"}), "data.nmae: unknown key; allowed: name, raw"),
@@ -139,6 +158,28 @@ BAD = {
     "odd linear training set": (minimal(linear={"n_train": 801}), "linear.n_train: 801"),
     "too few replicates": (minimal(statistics={"replicates": 10}), "statistics.replicates: 10"),
     "a list for a mapping": (minimal(cell=[1]), "cell"),
+    "yes for a number": (minimal(seeds=True), "seeds: True: a number or a text is wanted, not true or false"),
+    "off for zero": (minimal(cooling=False), "cooling: False"),
+    "no for dampening": (minimal(cell={"dampening": False}), "cell.dampening: False"),
+    "on in a list": (minimal(record=[1, True]), "record: [1, True]"),
+    "yes for a rate": (minimal(cell={"learning_rate": True}), "cell.learning_rate: True"),
+    "yes in a grid": (minimal(experiments={"a": GRID | {"grid": [{"batch_size": [4, True]}]}}), "grid[0].batch_size: True"),
+    "yes for a name": (minimal(run=True), "run: True"),
+    "run reads as a float": (minimal(run="1e3"), "run: '1e3': a name that some readers of YAML take for a number"),
+    "run reads as a small float": (minimal(run="1e-3"), "run: '1e-3'"),
+    "run reads as an integer": (minimal(run="007"), "run: '007'"),
+    "run reads as hexadecimal": (minimal(run="0x1f"), "run: '0x1f'"),
+    "linear without its seeds": (minimal(linear={"n_test": 200}), "linear.seeds is missing"),
+    "noise without its seeds": (minimal(noise={"draws": 200}), "noise.seeds is missing"),
+    "noise of a batch above N": (
+        minimal(noise={"seeds": 1}, cell={"n_train": 20}, experiments={}),
+        "cell.batch_size 32 (of `noise`) is larger than cell.n_train 20",
+    ),
+    "noise of larger batches alone": (
+        minimal(noise={"seeds": 1, "batch_sizes": [30]}, cell={"n_train": 20, "batch_size": 5}, experiments={}),
+        "noise.batch_sizes: [30]: none is at most cell.n_train 20",
+    ),
+    "more images than batches tell apart": (minimal(cell={"n_train": 2**20 + 1}), "cell.n_train: 1048577"),
 }
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayes_sgd.config import DataConfig
-from bayes_sgd.datasets import Dataset, check_source, load_prepared, pool_size, prepare, subset_indices
+from bayes_sgd.datasets import Dataset, check_source, data_sizes, load_prepared, prepare, subset_indices
 from bayes_sgd.errors import UserError
 from bayes_sgd.streams import generator, permutation
 
@@ -95,7 +95,7 @@ def test_mnist5k(digits: Path, tmp_path: Path) -> None:
     assert (data.x_train.min(), data.x_train.max()) == (0, 1)
     assert np.bincount(data.y_train).tolist() == [200] * 10
     assert np.bincount(data.y_test).tolist() == [300] * 10
-    assert (data.classes, data.name, pool_size(DataConfig())) == (10, "mnist5k", 2000)
+    assert (data.classes, data.name, data_sizes(DataConfig()).pool) == (10, "mnist5k", 2000)
     manifest = json.loads((digits / "manifest.json").read_text())
     content = (digits / "data.safetensors").read_bytes()
     assert data.digest == manifest["sha256"] == hashlib.sha256(content).hexdigest()

@@ -31,11 +31,12 @@ from hypothesis import strategies as st
 from bayes_sgd import raw_files
 from bayes_sgd.claims import load_claims
 from bayes_sgd.config import DataConfig, load_config
-from bayes_sgd.datasets import check_source, load_prepared, pool_size, prepare
+from bayes_sgd.datasets import check_source, data_sizes, load_prepared, prepare
 from bayes_sgd.gallery import figure_facts
 from bayes_sgd.labels import load_labels, write_labels
 from bayes_sgd.raw_files import read_idx_set
-from bayes_sgd.sweep import check_pool, packs
+from bayes_sgd.sizes import check_sizes
+from bayes_sgd.sweep import packs
 from bayes_sgd.tables import read_csv, read_parquet, read_tensors, write_csv, write_parquet, write_tensors
 from bayes_sgd.user_file import read_user_file
 
@@ -124,7 +125,7 @@ def planned(source: Any) -> None:
     """Everything that the workflow asks of a configuration before a job runs."""
     config = load_config(source)
     check_source(config.data)
-    check_pool(config, pool_size(config.data))
+    check_sizes(config, data_sizes(config.data))
     assert all(len(name) < 200 for name in packs(config)), "the name of a pack is the name of a file"
     figure_facts(config)
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from test_figures import rendered
 
+from bayes_sgd.analysis import estimate
 from bayes_sgd.config import Config, load_config
-from bayes_sgd.gallery import draw, figure_facts, figure_tables
+from bayes_sgd.gallery import draw, figure_facts, figure_notes, figure_tables, sweeps
 from bayes_sgd.sweep import experiment_plans
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +34,7 @@ EVERY = {
         "weighed": {"axis": "labels", "keep_weights": True, "grid": [{"labels": ["real", "random"], "batch_size": [4, 8, 50]}]},
         "deeper": {"axis": "labels", "keep_weights": True, "grid": [{"hidden_sizes": [[9, 9]], "batch_size": [4, 8]}]},
     },
+    "linear": {"seeds": 2},
     "noise": {"seeds": 2},
     "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_gap": True, "spectra": True},
 }
@@ -120,3 +122,54 @@ def test_noise_scale_takes_all_experiments_that_there_are() -> None:
     names = ("learning_rate", "momentum", "training_set_size")
     table = pd.concat([cells(config, name) for name in names]).drop_duplicates()
     assert set(draw("noise_scale", config, {"cells": table})[1]["panel"]) == set(names)
+
+
+RATES = {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2, 0.4], "batch_size": [4, 8, 16]}]}
+ONE_RATE = {"axis": "learning_rate", "grid": [{"batch_size": [4, 8, 16]}]}
+
+
+def only(**experiments: Any) -> Config:
+    return load_config({"run": "mine", "seeds": 2, "cell": {"n_train": 50, "updates": 20}, "experiments": experiments})
+
+
+@pytest.mark.parametrize(
+    ("experiments", "drawn", "notes"),
+    [
+        ({"rates": RATES}, {"learning_rate": "rates"}, 0),
+        ({"rates": RATES, "learning_rate": RATES}, {"learning_rate": "learning_rate"}, 0),
+        ({"rates": RATES, "batch_size": RATES}, {"learning_rate": "rates"}, 0),
+        ({"rates": RATES, "one": ONE_RATE}, {"learning_rate": "rates"}, 0),
+        ({"rates": RATES, "more": RATES}, {}, 1),
+        ({"one": ONE_RATE}, {}, 0),
+        ({"learning_rate": RATES | {"axis": "l2"}, "rates": RATES}, {}, 0),
+        (
+            {"sizes": {"axis": "n_train", "cell": {"batch_size": 4}, "grid": [{"n_train": [20, 50]}]}},
+            {"training_set_size": "sizes"},
+            0,
+        ),
+        ({"m": {"axis": "momentum", "grid": [{"momentum": [0.0, 0.5], "batch_size": 4}]}}, {"momentum": "m"}, 0),
+    ],
+)
+def test_a_sweep_is_drawn_by_what_it_follows(experiments: Any, drawn: dict[str, str], notes: int) -> None:
+    config = only(**experiments)
+    assert sweeps(config) == drawn
+    figures = {"learning_rate": "fig5", "momentum": "fig7", "training_set_size": "fig6"}
+    assert {"fig5", "fig6", "fig7"} & set(figure_facts(config)) == {figures[sweep] for sweep in drawn}
+    assert len(figure_notes(config)) == notes
+
+
+def test_several_experiments_along_one_axis_are_told_which_name_is_drawn() -> None:
+    (note,) = figure_notes(only(rates=RATES, more=RATES))
+    assert "no fig5: experiments rates, more all follow learning_rate; the one that is called learning_rate is drawn" in note
+
+
+def test_a_sweep_of_another_name_gives_the_same_figures() -> None:
+    named, mine = only(learning_rate=RATES), only(rates=RATES)
+    assert set(figure_facts(named)) == set(figure_facts(mine))
+    for name in ("fig5", "noise_scale"):
+        drawn = []
+        for config, experiment in ((named, "learning_rate"), (mine, "rates")):
+            table = cells(config, experiment)
+            tables = {"cells": table} | (estimate(config, table) if name == "fig5" else {})
+            drawn.append(draw(name, config, tables)[1])
+        pd.testing.assert_frame_equal(*drawn)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bayes_sgd import raw_files
 from bayes_sgd.config import DataConfig
-from bayes_sgd.datasets import check_source, load_prepared, pool_size, prepare
+from bayes_sgd.datasets import check_source, data_sizes, load_prepared, prepare
 from bayes_sgd.errors import UserError
 from bayes_sgd.raw_files import parse_idx
 
@@ -63,13 +63,16 @@ def test_mnist(tmp_path: Path, gunzipped: Path) -> None:
     lay_out(tmp_path / "raw", "gz")
     config = DataConfig(name="mnist", raw=str(tmp_path / "raw"))
     check_source(config)
-    assert pool_size(config) == 60_000
+    assert data_sizes(config).pool == 60_000
     prepare(config, tmp_path / "gz")
     prepare(DataConfig(name="mnist", raw=str(gunzipped.parents[1])), tmp_path / "plain")
     gz, plain = ((tmp_path / how / "data.safetensors").read_bytes() for how in ("gz", "plain"))
     assert gz == plain
     data = load_prepared(tmp_path / "gz", config)
     assert (data.x_train.shape, data.x_test.shape, data.classes) == ((60_000, 784), (10_000, 784), 10)
+    everything, known = np.concatenate([data.y_train, data.y_test]), data_sizes(config)
+    assert known.digits == ((everything == 0).sum(), (everything == 1).sum())
+    assert known.train_digits == (data.y_train < 2).sum()
     # The mean and the class counts of MNIST are known from elsewhere.
     assert data.x_train.mean(dtype=float) == pytest.approx(0.1307, abs=5e-5)
     assert np.bincount(data.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

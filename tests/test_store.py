@@ -26,6 +26,20 @@ def cell(learning_rate: float = 0.02, momentum: float = 0.9, updates: int = 40, 
     )
 
 
+@pytest.mark.parametrize(("visible", "why"), [("", "CUDA_VISIBLE_DEVICES is empty"), (None, "torch "), ("7", "is '7'")])
+def test_cuda_without_a_gpu_is_told_in_one_line(monkeypatch, visible, why):
+    monkeypatch.setattr(store.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(store.torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UserError, match="device: cuda, but torch finds no GPU here") as error:
+        _ = Setup(DataConfig(), device="cuda").torch_device
+    assert why in str(error.value)
+    assert str(error.value).endswith("use device: auto or cpu")
+    assert Setup(DataConfig(), device="auto").torch_device.type == "cpu"
+
+
 PLANS = [
     Plan(cell(), 3, (20, 40), keep_weights=True),
     Plan(cell(learning_rate=0.04), 3, (20, 40), keep_weights=True),

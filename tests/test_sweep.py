@@ -12,7 +12,7 @@ from bayes_sgd.cell import Cell, Plan
 from bayes_sgd.config import load_config
 from bayes_sgd.errors import UserError
 from bayes_sgd.noise_scale import effective_learning_rate, noise_scale
-from bayes_sgd.sweep import check_pool, experiment_plans, experiment_rows, packs, plans
+from bayes_sgd.sweep import experiment_plans, experiment_rows, packs, plans
 
 CONFIG = {
     "run": "tiny",
@@ -116,16 +116,6 @@ def test_rows_of_an_experiment_are_its_own_and_missing_ones_are_told():
     assert (rows["update"] == rows["updates"]).all()
     with pytest.raises(UserError, match="learning_rate: 1 of 12 rows are missing"):
         experiment_rows(config, "learning_rate", table.drop(index=rows.index[0]))
-
-
-def test_more_training_images_than_there_are_is_told_in_one_line():
-    grid = {"axis": "n_train", "grid": [{"n_train": [1000, 2001], "batch_size": 8}]}
-    config = load_config({"run": "tiny", "experiments": {"training_set_size": grid}})
-    check_pool(config, 60_000)
-    with pytest.raises(
-        UserError, match=r"mine.yaml: experiments.training_set_size: n_train 2001 is larger than the pool of 2000"
-    ):
-        check_pool(config, 2000, "mine.yaml")
 
 
 def test_cooled_phases_are_planned_where_the_run_asks_for_them():

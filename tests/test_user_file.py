@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayes_sgd.config import DataConfig
-from bayes_sgd.datasets import check_source, load_prepared, pool_size, prepare, prepared_name, sizes
+from bayes_sgd.datasets import check_source, data_sizes, load_prepared, prepare, prepared_name
 from bayes_sgd.errors import UserError
 
 
@@ -57,7 +57,7 @@ def test_user_file(tmp_path: Path, x_dtype: str, y_dtype: str, shape: tuple[int,
     path = tmp_path / "mine.npz"
     path.write_bytes(npz(arrays, compressed))
     check_source(config_of(path))
-    assert pool_size(config_of(path)) == 6
+    assert data_sizes(config_of(path)).pool == 6
     prepare(config_of(path), tmp_path / "out")
     data = load_prepared(tmp_path / "out", config_of(path))
     assert np.allclose(data.x_train, arrays["x_train"].reshape(6, 6).astype(float) / factor, atol=1e-6)
@@ -150,7 +150,7 @@ def test_bad_user_file(tmp_path: Path, what: str, arrays: dict[str, Any], told: 
     message = fails(config_of(path), tmp_path / "out")
     assert message.startswith(f"{path}: {told}"), message
     if early:
-        for look in (check_source, pool_size):
+        for look in (check_source, data_sizes):
             with pytest.raises(UserError) as caught:
                 look(config_of(path))
             assert str(caught.value) == message
@@ -182,7 +182,8 @@ def test_layouts_as_people_have_them(tmp_path: Path, what: str) -> None:
     path.write_bytes(npz(LAYOUTS[what]))
     plain.write_bytes(npz(valid()))
     check_source(config_of(path))
-    assert sizes(config_of(path)) == (6, 2, 6)
+    known = data_sizes(config_of(path))
+    assert (known.pool, known.test, known.pixels) == (6, 2, 6)
     for file in (path, plain):
         prepare(config_of(file), tmp_path / file.stem)
     assert (tmp_path / "mine" / "data.safetensors").read_bytes() == (tmp_path / "plain" / "data.safetensors").read_bytes()

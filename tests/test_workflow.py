@@ -295,6 +295,7 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(finished, tmp_
         ({"epochs": 3}, "config/tiny.yaml: epochs: unknown key; allowed: run, data"),
         ({"data": {"name": "file", "path": "none.npz"}}, "none.npz"),
         ({"cell": TINY["cell"] | {"n_train": 3000}}, "n_train 3000 is larger than the pool of 2000"),
+        ({"linear": TINY["linear"] | {"n_train": 1000}}, "config/tiny.yaml: linear.n_train: 1000 needs 500 images each"),
     ],
 )
 def test_bad_input_is_one_line_exit_1_and_nothing_written(tmp_path, change, told):
@@ -339,6 +340,24 @@ def test_a_replaced_data_file_makes_everything_again_whatever_its_date(tmp_path)
         assert planned(folder, "trained") == again
         digits(file)
         assert planned(folder, "trained") == {}, "the file that the results are of"
+
+
+def test_a_key_that_stands_twice_is_one_line_and_nothing_is_written(tmp_path):
+    folder = copied(tmp_path, TINY)
+    path = folder / "config" / "tiny.yaml"
+    path.write_text(path.read_text() + "seeds: 1\n")
+    done = snakemake(folder)
+    assert done.returncode == 1
+    assert re.search(r"^error: config/tiny.yaml: key 'seeds' stands twice \(lines \d+ and \d+\)$", done.stdout, re.MULTILINE)
+    assert not (folder / "results").exists()
+
+
+def test_another_configuration_with_the_name_of_the_run_is_refused(clone):
+    assert (clone / "results/tiny/configuration.txt").read_text() == "config/tiny.yaml\n"
+    shutil.copyfile(clone / "config/tiny.yaml", clone / "config/other.yaml")
+    done = snakemake(clone, "--dry-run", "--configfile", "config/other.yaml")
+    assert done.returncode == 1
+    assert "error: config/other.yaml: run: tiny: results/tiny was made from config/tiny.yaml" in done.stdout
 
 
 def test_the_default_configuration_is_lint_clean_and_plans(tmp_path):

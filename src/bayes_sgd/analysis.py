@@ -84,7 +84,7 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True)),
         "laws": pd.DataFrame(compared, columns=LAWS_COLUMNS),
         "prediction": prediction_table(ends),
-        "advice": advice_table(ends, [wish.model_dump() for wish in config.advise], experiments(config, cells)),
+        "advice": advice_table(ends, config.wishes, experiments(config, cells)),
     }
 
 

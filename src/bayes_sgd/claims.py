@@ -13,7 +13,6 @@ from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from bayes_sgd.errors import UserError
@@ -22,6 +21,7 @@ from bayes_sgd.network_quantities import NETWORK_QUANTITIES
 from bayes_sgd.optimum import Experiment
 from bayes_sgd.quantities import QUANTITIES as OPTIMUM_QUANTITIES
 from bayes_sgd.quantities import Measured, NotMeasuredError, Quantity, Tables
+from bayes_sgd.strict_yaml import read_yaml
 from bayes_sgd.verdicts import Limit, Predicate, Verdict, judge
 
 QUANTITIES: dict[str, Quantity] = OPTIMUM_QUANTITIES | NETWORK_QUANTITIES | EVIDENCE_QUANTITIES
@@ -102,12 +102,7 @@ def load_claims(path: str | Path) -> list[Claim]:
     Raises:
         UserError: one line with the file, the key, the value and what is allowed.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from None
+    content = read_yaml(Path(path))
     try:
         return _File.model_validate(content).claims
     except ValidationError as error:

@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core.core_schema import ValidationInfo
 
 from bayes_sgd.errors import UserError, one_line
 from bayes_sgd.grid import combinations
+from bayes_sgd.strict_yaml import read_yaml
 
 Labels = Annotated[
     str,
@@ -34,6 +35,7 @@ DataName = Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "file"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 MAX_UPDATES = 10**9
+MAX_TRAIN = 2**20  # what the sampler of batches can tell apart
 Units = Annotated[int, Field(ge=1, le=100_000)]
 Updates = Annotated[int, Field(ge=1, le=MAX_UPDATES)]
 Recorded = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -45,6 +47,21 @@ MAX_SEEDS = 64  # the label files hold a row for each of so many seeds, whatever
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts True as 1, so a number would take it."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        if wanted is not bool and any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
+            raise ValueError("a number or a text is wanted, not true or false (as YAML reads yes, no, on, off); quote a text")
+        return value
+
+
+def _no_number(name: str) -> str:
+    if re.fullmatch(r"[0-9][0-9_]*(e-?[0-9_]+)?|0[xob][0-9a-f_]+", name):
+        raise ValueError("a name that some readers of YAML take for a number; put a letter in front, as r" + name)
+    return name
 
 
 def _unique(values: list[PackAxis]) -> list[PackAxis]:
@@ -90,7 +107,7 @@ class CellDefaults(_Model):
     labels: Labels = "real"
     hidden_sizes: list[Units] = Field(default=[200], max_length=8)
     """Units of each hidden layer: [200], or [256, 256]; [] is a linear model."""
-    n_train: Annotated[int, Field(ge=2)] = 1000
+    n_train: Annotated[int, Field(ge=2, le=MAX_TRAIN)] = 1000
     """N, the training set size."""
     batch_size: Count = 32
     """B."""
@@ -133,8 +150,8 @@ class Experiment(_Model):
 class LinearConfig(_Model):
     """The logistic regression of the paper's section 3: digits 0 and 1."""
 
-    seeds: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 20
-    """Replicates over subset and labels; 0 leaves the linear model out."""
+    seeds: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 0
+    """Replicates over subset and labels (20 in `paper.yaml`); 0 leaves the linear model out."""
     n_train: Annotated[int, Field(ge=4, multiple_of=2)] = 800
     """Training images, half of each digit."""
     n_test: Annotated[int, Field(ge=2, multiple_of=2)] = 10_000
@@ -167,13 +184,13 @@ class NoiseConfig(_Model):
 
 
 class Wish(_Model):
-    """A setting for which a batch size is wanted."""
+    """A setting for which a batch size is wanted; what it leaves out is as in the run's `cell`."""
 
-    learning_rate: Positive
+    learning_rate: Positive | None = None
     """ε."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     """m, without dampening."""
-    n_train: Annotated[int, Field(ge=2)] = 1000
+    n_train: Annotated[int, Field(ge=2)] | None = None
     """N."""
 
 
@@ -216,8 +233,8 @@ class StatisticsConfig(_Model):
 class Config(_Model):
     """One run: one config file, one folder results/<run>/."""
 
-    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-    """Name of the run and of its folder: lower-case letters, digits, _ and -."""
+    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"), AfterValidator(_no_number)]
+    """Name of the run and of its folder: lower-case letters, digits, _ and -; not one that reads as a number, as 1e3."""
     data: DataConfig = DataConfig()
     initialization: Literal["lecun_normal", "glorot_uniform", "he_normal", "torch"] = "lecun_normal"
     """Weights at the start; biases start at 0, but with `torch`, which draws them too."""
@@ -253,6 +270,33 @@ class Config(_Model):
     network_evidence: NetworkEvidenceConfig = NetworkEvidenceConfig()
     """The evidence of trained networks."""
     statistics: StatisticsConfig = StatisticsConfig()
+
+    @property
+    def wishes(self) -> list[dict[str, float]]:
+        """The settings of `advise`, with what they leave out as in `cell`."""
+        return [
+            {key: getattr(self.cell, key) if value is None else value for key, value in wish.model_dump().items()}
+            for wish in self.advise
+        ]
+
+    @model_validator(mode="after")
+    def _parts_say_how_often(self) -> Config:
+        for name in ("linear", "noise"):
+            given = getattr(self, name).model_fields_set
+            if given and "seeds" not in given:
+                raise ValueError(f"{name}.seeds is missing: how many replicates; allowed: 0 (leave it out) to {MAX_SEEDS}")
+        return self
+
+    @model_validator(mode="after")
+    def _noise_fits_its_cell(self) -> Config:
+        cell, noise = self.cell, self.noise
+        if noise.seeds and cell.batch_size > cell.n_train:
+            raise ValueError(f"cell.batch_size {cell.batch_size} (of `noise`) is larger than cell.n_train {cell.n_train}")
+        if noise.seeds and cell.n_train < 4:
+            raise ValueError(f"cell.n_train {cell.n_train} (of `noise`) is too small; allowed: at least 4, or noise.seeds: 0")
+        if noise.seeds and min(noise.batch_sizes) > cell.n_train:
+            raise ValueError(f"noise.batch_sizes: {noise.batch_sizes}: none is at most cell.n_train {cell.n_train}")
+        return self
 
     @model_validator(mode="after")
     def _weighed_networks_are_kept(self) -> Config:
@@ -349,7 +393,7 @@ def load_config(source: str | Path | Mapping[str, Any], file: str = "config") ->
     """
     if not isinstance(source, Mapping):
         file = str(source)
-        source = _read_yaml(Path(source))
+        source = read_mapping(Path(source))
     try:
         return Config.model_validate(dict(source))
     except ValidationError as error:
@@ -358,13 +402,13 @@ def load_config(source: str | Path | Mapping[str, Any], file: str = "config") ->
         raise UserError(f"{file}: nested too deeply") from None
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from None
+def read_mapping(path: Path) -> Mapping[str, Any]:
+    """The keys and values of a configuration file, as they are written.
+
+    Raises:
+        UserError: as `read_yaml`; or the file holds no mapping.
+    """
+    content = read_yaml(path)
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: a mapping of keys to values is wanted, not {type(content).__name__}")
     return content

@@ -22,10 +22,10 @@ import numpy.typing as npt
 from bayes_sgd.content_checks import check_content
 from bayes_sgd.errors import UserError
 from bayes_sgd.provenance import digest, file_digest
-from bayes_sgd.raw_files import SIZES, Raw, read_idx_set, read_mnist5k
+from bayes_sgd.raw_files import DIGITS, SIZES, Raw, read_idx_set, read_mnist5k
 from bayes_sgd.streams import permutation
 from bayes_sgd.tables import read_facts, write_atomically, write_facts
-from bayes_sgd.user_file import read_headers, read_user_file
+from bayes_sgd.user_file import read_headers, read_labels, read_user_file
 
 if TYPE_CHECKING:
     from bayes_sgd.config import DataConfig
@@ -84,26 +84,38 @@ def expanded(path: str) -> Path:
         raise UserError(f"{path}: {error}") from None
 
 
-def sizes(data: DataConfig) -> tuple[int, int, int]:
-    """The numbers of training images (to draw subsets from), of test images, and of pixels, known without loading any.
+@dataclass(frozen=True)
+class DataSizes:
+    """What a data set has, known without loading an image."""
+
+    pool: int
+    """Training images to draw subsets from."""
+    test: int
+    """Test images."""
+    pixels: int
+    """d, of one image."""
+    classes: int
+    """C."""
+    digits: tuple[int, int]
+    """Images of class 0 and of class 1, for training and testing together."""
+    train_digits: int
+    """Training images of classes 0 and 1 together."""
+
+
+def data_sizes(data: DataConfig) -> DataSizes:
+    """The sizes of the data that a configuration names: those of the published sets are known, of a file labels are read.
 
     Raises:
-        UserError: as `check_source`.
+        UserError: as `check_source`; or labels are not allowed.
     """
     if data.path is None:
-        return SIZES[data.name]
-    headers = read_headers(expanded(data.path))
-    train, test = headers["x_train"].shape, headers["x_test"].shape
-    return train[0], test[0], math.prod(train[1:])
-
-
-def pool_size(data: DataConfig) -> int:
-    """The number of training images to draw subsets from, known without loading them.
-
-    Raises:
-        UserError: as `check_source`.
-    """
-    return sizes(data)[0]
+        return DataSizes(*SIZES[data.name], 10, *DIGITS[data.name])
+    path = expanded(data.path)
+    headers = read_headers(path)
+    train, test = read_labels(path)
+    zeros, ones = (int((train == digit).sum() + (test == digit).sum()) for digit in (0, 1))
+    pixels = math.prod(headers["x_train"].shape[1:])
+    return DataSizes(len(train), len(test), pixels, int(train.max()) + 1, (zeros, ones), int((train < 2).sum()))
 
 
 def prepared_name(data: DataConfig) -> str:
@@ -208,7 +220,7 @@ def subset_indices(pool: int, n_train: int, seed: int) -> npt.NDArray[np.int64]:
     cells that differ in N alone are paired (our choice; the paper says only that its 1000 images are random).
 
     Args:
-        pool: the number of training images, as `pool_size` gives it.
+        pool: the number of training images, as `data_sizes` gives it.
         n_train: N.
         seed: the replicate.
 

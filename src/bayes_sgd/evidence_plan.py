@@ -20,7 +20,6 @@ from bayes_sgd.sweep import experiment_plans, pack_name
 # what networks of one kind agree in: all fields but those that are compared
 KIND = tuple(name for name in NETWORK_FIELDS if name not in ("labels", "batch_size"))
 LABELS = ("real", "random")  # of the networks that count, and that figures and claims show
-_CLASSES = 10  # of the published sets; a job for a set of your own with more is started again with more memory
 
 
 def evidence_packs(config: Config) -> dict[str, list[Plan]]:
@@ -89,10 +88,14 @@ def spectra_packs(config: Config) -> dict[str, list[Plan]]:
     return commonest_packs(config) if config.network_evidence.spectra else {}
 
 
-def memory_mb(plans: Sequence[Plan]) -> int:
+def kernel_rows(plans: Sequence[Plan], classes: int) -> int:
+    """N(C − 1) of the largest of these networks: the rows of its kernel."""
+    return (classes - 1) * max((plan.cell.n_train for plan in plans), default=0)
+
+
+def memory_mb(plans: Sequence[Plan], classes: int) -> int:
     """Memory of a job that weighs these networks, in MB: one kernel of N(C − 1) rows, 1.3 times, and what torch takes."""
-    rows = (_CLASSES - 1) * max((plan.cell.n_train for plan in plans), default=0)
-    return 1500 + round(1.3 * 8 * rows**2 / 1e6)
+    return 1500 + round(1.3 * 8 * kernel_rows(plans, classes) ** 2 / 1e6)
 
 
 def linear_memory_mb(linear: LinearConfig, images: int, pixels: int) -> int:

@@ -51,11 +51,51 @@ def _of(*names: str) -> Callable[[Config], Facts | None]:
     return facts
 
 
-def _along(**axes: str) -> Callable[[Config], Facts | None]:
-    """The same for experiments that follow the axis that the figure is about."""
+_SWEPT = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}
+_SWEPT_FIGURES = {"learning_rate": "fig5", "momentum": "fig7", "training_set_size": "fig6"}
+_ELSEWHERE = ("batch_size", "l2")  # names of experiments that feed other figures
+
+
+def _candidates(config: Config, sweep: str) -> list[str]:
+    """The experiments that could be a sweep of `_SWEPT`: that of its name, or else all that follow its axis."""
+    axis = _SWEPT[sweep]
+    along = [name for name, experiment in config.experiments.items() if experiment.axis == axis]
+    if sweep in config.experiments:
+        return [sweep] if sweep in along else []
+    taken = {*_ELSEWHERE, *config.network_evidence.experiments}
+    return [
+        name
+        for name in along
+        if name not in taken and len({getattr(plan.cell, axis) for plan in experiment_plans(config, name)}) > 1
+    ]
+
+
+def sweeps(config: Config) -> dict[str, str]:
+    """Sweeps of the paper, each with the experiment that is drawn as it.
+
+    That is the experiment of the sweep's name (`learning_rate`, `momentum`, `training_set_size`), if it follows that axis;
+    where no experiment has the name, the only one that takes several values along the axis.
+    """
+    found = {sweep: _candidates(config, sweep) for sweep in _SWEPT}
+    return {sweep: names[0] for sweep, names in found.items() if len(names) == 1}
+
+
+def figure_notes(config: Config) -> list[str]:
+    """A line for each sweep that has no figure because several experiments could be it."""
+    found = {sweep: _candidates(config, sweep) for sweep in _SWEPT}
+    return [
+        f"note: no {_SWEPT_FIGURES[sweep]}: experiments {', '.join(names)} all follow {_SWEPT[sweep]}; "
+        f"the one that is called {sweep} is drawn\n"
+        for sweep, names in found.items()
+        if len(names) > 1
+    ]
+
+
+def _along(*names: str) -> Callable[[Config], Facts | None]:
+    """The facts of those of the sweeps that there are, if there are any."""
 
     def facts(config: Config) -> Facts | None:
-        there = [name for name, axis in axes.items() if name in config.experiments and config.experiments[name].axis == axis]
+        there = [experiment for sweep, experiment in sweeps(config).items() if sweep in names]
         return _cell_facts(config, there) if there else None
 
     return facts
@@ -124,7 +164,8 @@ def _spectra_facts(config: Config) -> Facts | None:
 class _Figure:
     """A figure: the tables it is drawn from, in the order of the function's arguments, and when, with which facts.
 
-    `experiments`: whose rows it gets for the table of cells; `failures`: whether it is told what a failed run is.
+    `experiments`: whose rows of the table of cells it gets, or which sweeps'; `failures`: whether
+    it is told what a failed run is.
     """
 
     tables: tuple[str, ...]
@@ -133,11 +174,10 @@ class _Figure:
     failures: bool = False
 
 
-def _sweep(experiment: str) -> _Figure:
-    return _Figure(("cells", "optimum", "scaling"), _of(experiment), (experiment,), failures=True)
+def _sweep(name: str) -> _Figure:
+    return _Figure(("cells", "optimum", "scaling"), _along(name), (name,), failures=True)
 
 
-_SWEPT = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}
 _FIGURES = {
     "fig1": _Figure(("linear",), _linear_facts),
     "fig2": _Figure(("linear",), _linear_facts),
@@ -149,9 +189,9 @@ _FIGURES = {
     "fig8": _Figure(("cells",), _l2_facts(lambda n: [0.1, 0.1 * n]), ("l2",)),
     "fig9": _Figure(("gradients", "gradient_noise"), _noise_facts),
     "noise": _Figure(("gradient_noise",), _noise_facts),
-    "noise_scale": _Figure(("cells",), _along(**_SWEPT), tuple(_SWEPT), failures=True),
-    "n_law": _Figure(("optimum", "scaling", "laws"), _along(training_set_size="n_train")),
-    "prediction": _Figure(("prediction",), _along(**_SWEPT)),
+    "noise_scale": _Figure(("cells",), _along(*_SWEPT), tuple(_SWEPT), failures=True),
+    "n_law": _Figure(("optimum", "scaling", "laws"), _along("training_set_size"), ("training_set_size",)),
+    "prediction": _Figure(("prediction",), _along(*_SWEPT)),
     "evidence": _Figure(("network_evidence",), _evidence_facts),
     "evidence_l2": _Figure(("network_evidence",), _minimum_facts),
     "sharpness": _Figure(("network_evidence",), _evidence_facts),
@@ -169,6 +209,13 @@ def figure_facts(config: Config) -> dict[str, Facts]:
 def figure_tables(name: str) -> list[str]:
     """The tables that a figure is drawn from, by their names under tables/."""
     return list(_FIGURES[name].tables)
+
+
+def _renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """The table with the sweeps' names in place of those of the experiments that are drawn as them."""
+    if "experiment" not in table or all(name == experiment for experiment, name in names.items()):
+        return table
+    return table.assign(experiment=table["experiment"].replace(dict(names)))
 
 
 def _listed(values: Iterable[Any]) -> str:
@@ -191,14 +238,16 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
     ]
     figure = _FIGURES[name]
     given = []
+    drawn = sweeps(config)
+    own = {drawn.get(name, name): name for name in figure.experiments}
     for table in figure.tables:
         if table != "cells":
-            given.append(tables[table])
+            given.append(_renamed(tables[table], own))
             continue
-        own = [experiment for experiment in figure.experiments if experiment in config.experiments]
         rows = [
-            experiment_rows(config, experiment, tables["cells"], phase).assign(experiment=experiment)
-            for experiment in own
+            experiment_rows(config, experiment, tables["cells"], phase).assign(experiment=name)
+            for experiment, name in own.items()
+            if experiment in config.experiments
             for phase in ("constant", *PHASES)
         ]
         given.append(pd.concat([part for part in rows if len(part)]))

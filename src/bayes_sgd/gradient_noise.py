@@ -26,12 +26,14 @@ from torch import Tensor
 from bayes_sgd.cell import Cell
 from bayes_sgd.config import Config
 from bayes_sgd.curvature import Linearization
+from bayes_sgd.errors import UserError
 from bayes_sgd.sampling import Batches
 from bayes_sgd.store import load_labelled
 from bayes_sgd.sweep import make_cell
 from bayes_sgd.training import LabelledData, Stack
 
 SAMPLINGS = ("independent", "replacement", "shuffle")
+SMALLEST = 4  # N below which the batches of figure 9, at most half of N, are single examples
 _AT_ONCE = 2000  # batches weighed at a time
 
 
@@ -167,10 +169,18 @@ def measure(
         draws: batches for each mean.
         initialization: as in `models.initial_weights`.
 
+    Raises:
+        UserError: the cell does not fit the data, or no batch size lies below its N.
+
     Gives a row for each (update, seed, sampling, batch size), with the skewness and kurtosis of independent batches beside,
     and the gradient of one weight at the first update of seed 0 (columns batch_size, gradient).
     """
     sizes = [size for size in batch_sizes if size <= cell.n_train]
+    if not sizes or cell.n_train < SMALLEST:
+        raise UserError(
+            f"noise: n_train {cell.n_train}, batch sizes {', '.join(map(str, batch_sizes))}; allowed: n_train at least "
+            f"{SMALLEST}, and at least one batch size up to n_train"
+        )
     stack = Stack([(cell, seed) for seed in seeds], data, initialization)
     rows, gradients = [], pd.DataFrame(columns=["batch_size", "gradient"])
     for update in updates:
@@ -184,7 +194,7 @@ def measure(
                 more = shapes[row["batch_size"]] if row["sampling"] == "independent" else {}
                 rows.append({"n_train": cell.n_train, "update": update, "seed": seed} | row | more)
             if gradients.empty:
-                gradients = one_weight(parts[-1], seed, 30, 10 * cell.n_train)
+                gradients = one_weight(parts[-1], seed, min(30, cell.n_train // 2), 10 * cell.n_train)
     return pd.DataFrame(rows), gradients
 
 

@@ -30,6 +30,13 @@ from bayes_sgd.tables import write_atomically
 
 # training images, test images, pixels
 SIZES = {"mnist5k": (2000, 3000, 784), **dict.fromkeys(("mnist", "fashion_mnist", "kmnist"), (60_000, 10_000, 784))}
+# images of class 0 and of class 1, of the training and the test set together; training images of both
+DIGITS = {
+    "mnist5k": ((500, 500), 400),
+    "mnist": ((6903, 7877), 12_665),
+    "fashion_mnist": ((7000, 7000), 12_000),
+    "kmnist": ((7000, 7000), 12_000),
+}
 
 # Where a set's folder lies is torchvision's choice, and so is the name of the class that knows its mirrors.
 _FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}

@@ -8,6 +8,7 @@ goes on; a job's result is the same whether it was interrupted or not.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,11 +46,26 @@ class Setup:
 
     @property
     def torch_device(self) -> torch.device:
-        """The device that `device` names."""
-        name = self.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(name)
+        """The device that `device` names.
+
+        Raises:
+            UserError: it is cuda, and torch finds no GPU.
+        """
+        if self.device == "cpu":
+            return torch.device("cpu")
+        found = torch.cuda.is_available()
+        if self.device == "cuda" and not found:
+            raise UserError(f"device: cuda, but torch finds no GPU here ({_why_no_gpu()}); use device: auto or cpu")
+        return torch.device("cuda" if found else "cpu")
+
+
+def _why_no_gpu() -> str:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"torch {torch.__version__} is built for the CPU alone"
+    if visible is not None:
+        return f"CUDA_VISIBLE_DEVICES is {visible!r}" if visible else "CUDA_VISIBLE_DEVICES is empty"
+    return f"torch {torch.__version__}, CUDA {torch.version.cuda}; see what nvidia-smi says"
 
 
 def load_labelled(prepared: Path, data: DataConfig, labels: str, seeds: int, device: torch.device) -> LabelledData:

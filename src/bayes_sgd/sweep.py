@@ -126,18 +126,3 @@ def experiment_rows(config: Config, name: str, cells: pd.DataFrame, phase: str =
             f"the first at learning_rate {first.learning_rate}, batch_size {first.batch_size}, seed {first.seed}"
         )
     return rows.reindex(columns=cells.columns)
-
-
-def check_pool(config: Config, pool: int, file: str = "config") -> None:
-    """Refuse cells that want more training images than there are.
-
-    Raises:
-        UserError: one line with file, key, value and what is allowed.
-    """
-    for name in config.experiments:
-        for plan in experiment_plans(config, name):
-            if plan.cell.n_train > pool:
-                raise UserError(
-                    f"{file}: experiments.{name}: n_train {plan.cell.n_train} is larger than the pool of {pool} training "
-                    f"images of {config.data.name}; allowed: 2 to {pool}"
-                )

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from bayes_sgd.cell import Cell
 from bayes_sgd.delayed import LARGEST_BATCH, LINE, DelayedLayer, aligned
+from bayes_sgd.errors import UserError
 from bayes_sgd.machine import stack_size
 from bayes_sgd.models import forward, initial_weights, layer_shapes
 from bayes_sgd.sampling import Batches
@@ -107,8 +108,16 @@ class Stack:
             initialization: as in `models.initial_weights`.
             dtype: of weights and activations.
             graphs: replay whole stretches of updates as CUDA graphs; by default, on a GPU.
+
+        Raises:
+            UserError: the data have fewer training images than N, or a batch more than N.
         """
         cell = networks[0][0]
+        pool = data.subsets.shape[1]
+        if not 1 <= cell.n_train <= pool:
+            raise UserError(f"n_train: {cell.n_train} does not fit the data; allowed: 1 to {pool}, its training images")
+        if not 1 <= cell.batch_size <= cell.n_train:
+            raise UserError(f"batch_size: {cell.batch_size} does not fit n_train {cell.n_train}; allowed: 1 to n_train")
         seeds = [seed for _, seed in networks]
         device = data.train_inputs.device
         self.data, self.live, self.seeds, self.dtype = data, data.live, seeds, dtype

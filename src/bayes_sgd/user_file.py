@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -59,9 +59,7 @@ def read_user_file(path: Path) -> Raw:
     with _archive(path) as archive:
         headers = _headers(path, archive)
         for key in _KEYS:
-            name = headers[key].name
-            with _naming(path, name), archive.open(f"{name}.npy") as stream:
-                arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
+            arrays[key] = _array(path, headers[key].name, archive)
         unused = sorted({_stem(name) for name in archive.namelist()} - {header.name for header in headers.values()})
         digest = file_digest(path)
     for key in ("x_train", "x_test"):
@@ -70,13 +68,34 @@ def read_user_file(path: Path) -> Raw:
         arrays[key] = np.ascontiguousarray(flat, dtype=np.uint8 if headers[key].dtype == np.uint8 else np.float32)
         if arrays[key].dtype.kind == "f" and (arrays[key].min() < 0 or arrays[key].max() > 1):
             arrays[key] = arrays[key].clip(0, 1)
-    for key in ("y_train", "y_test"):
-        arrays[key] = _whole(path, headers[key].name, arrays[key].reshape(-1))
-    _check_labels(path, headers, arrays["y_train"], arrays["y_test"])
-    for key in ("y_train", "y_test"):
-        arrays[key] = arrays[key].astype(np.int64)
+    arrays["y_train"], arrays["y_test"] = _labels(path, headers, arrays)
     remarks = (f"{path}: not used: {', '.join(unused[:8])}",) if unused else ()
     return Raw(arrays, str(path), {path.name: digest}, remarks)
+
+
+def read_labels(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The labels of the training and of the test images, int64 (n,) and (n_test,), checked; no image is loaded.
+
+    Raises:
+        UserError: as `read_user_file`, of everything but the pixels.
+    """
+    with _archive(path) as archive:
+        headers = _headers(path, archive)
+        found = {key: _array(path, headers[key].name, archive) for key in ("y_train", "y_test")}
+    return _labels(path, headers, found)
+
+
+def _labels(
+    path: Path, headers: dict[str, Header], found: Mapping[str, npt.NDArray[Any]]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    train, test = (_whole(path, headers[key].name, found[key].reshape(-1)) for key in ("y_train", "y_test"))
+    _check_labels(path, headers, train, test)
+    return train.astype(np.int64), test.astype(np.int64)
+
+
+def _array(path: Path, key: str, archive: zipfile.ZipFile) -> npt.NDArray[Any]:
+    with _naming(path, key), archive.open(f"{key}.npy") as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 @contextmanager

@@ -8,14 +8,16 @@ OUTPUTS  CONFIG, RUN, PACKS, and functions that give a rule its own part of the 
 from pathlib import Path
 
 try:
-    from bayes_sgd.config import load_config
-    from bayes_sgd.datasets import check_source, pool_size, prepared_name, sizes
+    from bayes_sgd.config import load_config, read_mapping
+    from bayes_sgd.datasets import check_source, data_sizes, prepared_name
     from bayes_sgd.errors import UserError, one_line
     from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, linear_memory_mb, memory_mb, spectra_packs
-    from bayes_sgd.gallery import figure_facts, figure_tables
+    from bayes_sgd.gallery import figure_facts, figure_notes, figure_tables
     from bayes_sgd.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.provenance import code_digest
-    from bayes_sgd.sweep import check_pool, packs
+    from bayes_sgd.run_folder import check_owner, plain_path, record_owner
+    from bayes_sgd.sizes import check_memory, check_sizes, whole_memory
+    from bayes_sgd.sweep import packs
     from bayes_sgd.tables import check_writable, forget
 except ModuleNotFoundError as missing:
     refuse(
@@ -26,14 +28,20 @@ except ModuleNotFoundError as missing:
 with one_line():
     # before Snakemake itself tries, which would end in a traceback
     check_writable(Path(".snakemake"))
-    CONFIG_FILE = " + ".join(map(str, workflow.configfiles))
+    CONFIG_FILE = " + ".join(map(plain_path, workflow.configfiles))
     if len(workflow.configfiles) > 1 and workflow.modifier.is_main_snakefile():
         raise UserError(f"--configfile {CONFIG_FILE}: a run is one file; give one, and --config key=value for single keys")
+    for file in workflow.configfiles:
+        # Snakemake has read it already, and of two equal keys kept the last
+        read_mapping(Path(plain_path(file)))
     CONFIG = load_config(config, CONFIG_FILE)
     check_source(CONFIG.data)
-    check_pool(CONFIG, pool_size(CONFIG.data), CONFIG_FILE)
     DATA = prepared_name(CONFIG.data)
-    N_POOL, N_TEST, PIXELS = sizes(CONFIG.data)
+    SIZES = data_sizes(CONFIG.data)
+    check_sizes(CONFIG, SIZES, CONFIG_FILE)
+    if workflow.is_main_process and workflow.modifier.is_main_snakefile():
+        check_owner(Path("results") / CONFIG.run, workflow.configfiles)
+        print(*figure_notes(CONFIG), sep="\n", end="", file=sys.stderr)
 
 RUN = CONFIG.run
 PACKS = packs(CONFIG)
@@ -65,6 +73,15 @@ def code(*scripts):
     A function, so that a job, which reads all rules, computes only its own.
     """
     return lambda wildcards: code_digest(*(beside(f"workflow/scripts/{script}.py") for script in scripts))
+
+
+# before the first job, and not in a dry run
+onstart:
+    with one_line():
+        planned = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        if workflow.local_exec and planned & {"weigh_networks", "measure_spectra"}:
+            check_memory(CONFIG, SIZES.classes, whole_memory(CONFIG.device), CONFIG_FILE)
+        record_owner(Path("results") / RUN, workflow.configfiles)
 
 
 def plain_plans(plans):

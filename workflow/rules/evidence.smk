@@ -24,7 +24,7 @@ rule weigh_networks:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
-        mem_mb=grows(max(map(memory_mb, EVIDENCE_PACKS.values()), default=0)),
+        mem_mb=grows(max((memory_mb(plans, SIZES.classes) for plans in EVIDENCE_PACKS.values()), default=0)),
         runtime=grows(240),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
@@ -112,7 +112,7 @@ rule measure_spectra:
     threads: CONFIG.threads
     resources:
         # twice: eigenvalues are taken of a copy of the kernel
-        mem_mb=grows(2 * max(map(memory_mb, SPECTRA_PACKS.values()), default=0)),
+        mem_mb=grows(2 * max((memory_mb(plans, SIZES.classes) for plans in SPECTRA_PACKS.values()), default=0)),
         runtime=grows(60),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:

@@ -19,7 +19,7 @@ rule fit_linear:
         "../envs/bayes-sgd.yaml"
     threads: 1
     resources:
-        mem_mb=grows(linear_memory_mb(CONFIG.linear, N_POOL + N_TEST, PIXELS)),
+        mem_mb=grows(linear_memory_mb(CONFIG.linear, SIZES.pool + SIZES.test, SIZES.pixels)),
         runtime=grows(60),
     params:
         linear=part("linear", "data"),
