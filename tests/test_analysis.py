@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from synthetic import make_cells
 
-from bayes_sgd.analysis import estimate
+from bayes_sgd.analysis import estimate, wishes
 from bayes_sgd.config import load_config
 from bayes_sgd.statistics import OPTIMUM_COLUMNS, SCALING_COLUMNS, optimum_table, scaling_table
 
@@ -38,3 +38,12 @@ def test_the_columns_of_the_tables_are_those_of_their_rows() -> None:
     tables = run({"learning_rate": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}})
     assert tuple(tables["optimum"].columns) == OPTIMUM_COLUMNS == tuple(optimum_table([]).columns)
     assert list(tables["scaling"].columns) == list(scaling_table([]).columns)
+
+
+def test_advice_is_for_the_cell_of_the_run() -> None:
+    asked = [{"learning_rate": 0.04}, {"n_train": 2000}]
+    config = load_config({"run": "a", "cell": {"n_train": 500, "momentum": 0.5}, "advise": asked})
+    assert wishes(config) == [
+        {"learning_rate": 0.04, "momentum": 0.5, "n_train": 500},
+        {"learning_rate": 0.1, "momentum": 0.5, "n_train": 2000},
+    ]

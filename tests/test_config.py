@@ -83,14 +83,6 @@ def test_what_is_left_out_is_off():
     assert (config.linear.seeds, config.noise.seeds, config.network_evidence.experiments, config.advise) == (0, 0, [], [])
 
 
-def test_advice_is_for_the_cell_of_the_run():
-    config = load_config(minimal(cell={"n_train": 500, "momentum": 0.5}, advise=[{"learning_rate": 0.04}, {"n_train": 2000}]))
-    assert config.wishes == [
-        {"learning_rate": 0.04, "momentum": 0.5, "n_train": 500},
-        {"learning_rate": 0.1, "momentum": 0.5, "n_train": 2000},
-    ]
-
-
 def test_true_and_false_are_no_numbers_but_switches_take_them():
     config = load_config(minimal(tf32=True, experiments={"a": GRID | {"keep_weights": True}}))
     assert config.tf32

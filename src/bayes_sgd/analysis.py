@@ -52,6 +52,14 @@ def _budgets(experiment: Experiment) -> list[float]:
     return sorted(set.intersection(*shares) - {0.0})
 
 
+def wishes(config: Config) -> list[dict[str, float]]:
+    """The settings of `advise`, with what they leave out as in the run's `cell`."""
+    return [
+        {key: getattr(config.cell, key) if value is None else value for key, value in wish.model_dump().items()}
+        for wish in config.advise
+    ]
+
+
 def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The tables `optimum`, `scaling`, `laws`, `prediction` and `advice` of a run."""
     chosen = config.statistics
@@ -84,7 +92,7 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True)),
         "laws": pd.DataFrame(compared, columns=LAWS_COLUMNS),
         "prediction": prediction_table(ends),
-        "advice": advice_table(ends, config.wishes, experiments(config, cells)),
+        "advice": advice_table(ends, wishes(config), experiments(config, cells)),
     }
 
 

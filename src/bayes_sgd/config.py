@@ -271,14 +271,6 @@ class Config(_Model):
     """The evidence of trained networks."""
     statistics: StatisticsConfig = StatisticsConfig()
 
-    @property
-    def wishes(self) -> list[dict[str, float]]:
-        """The settings of `advise`, with what they leave out as in `cell`."""
-        return [
-            {key: getattr(self.cell, key) if value is None else value for key, value in wish.model_dump().items()}
-            for wish in self.advise
-        ]
-
     @model_validator(mode="after")
     def _parts_say_how_often(self) -> Config:
         for name in ("linear", "noise"):

@@ -29,6 +29,7 @@ NO_NUMBERS = {
     "origin.py": "says what made a table",
     "progress.py": "says how far a run is",
     "provenance.py": "makes these digests",
+    "strict_yaml.py": "reads the claims and refuses some; their limits are judged as they are written",
     "tables.py": "writes tables and reads them back equal, which their seals check",
 }
 _WITH_VERSION = (
