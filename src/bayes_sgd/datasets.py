@@ -109,7 +109,9 @@ def data_sizes(data: DataConfig) -> DataSizes:
         UserError: as `check_source`; or labels are not allowed.
     """
     if data.path is None:
-        return DataSizes(*SIZES[data.name], 10, *DIGITS[data.name])
+        pool, test_images, pixels = SIZES[data.name]
+        digits, train_digits = DIGITS[data.name]
+        return DataSizes(pool, test_images, pixels, 10, digits, train_digits)
     path = expanded(data.path)
     headers = read_headers(path)
     train, test = read_labels(path)

@@ -11,7 +11,14 @@ try:
     from bayes_sgd.config import load_config, read_mapping
     from bayes_sgd.datasets import check_source, data_sizes, prepared_name
     from bayes_sgd.errors import UserError, one_line
-    from bayes_sgd.evidence_plan import evidence_packs, invariance_case, invariance_l2, linear_memory_mb, memory_mb, spectra_packs
+    from bayes_sgd.evidence_plan import (
+        evidence_packs,
+        invariance_case,
+        invariance_l2,
+        linear_memory_mb,
+        memory_mb,
+        spectra_packs,
+    )
     from bayes_sgd.gallery import figure_facts, figure_notes, figure_tables
     from bayes_sgd.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.provenance import code_digest
