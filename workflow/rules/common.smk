@@ -82,11 +82,11 @@ def code(*scripts):
     return lambda wildcards: code_digest(*(beside(f"workflow/scripts/{script}.py") for script in scripts))
 
 
-# before the first job, and not in a dry run
-onstart:
+def take_folder(jobs):
+    """Before the first job: refuse what this machine cannot hold, and write whose the run's folder is."""
     with one_line():
-        planned = {job.rule.name for job in workflow.dag.needrun_jobs()}
-        if workflow.local_exec and planned & {"weigh_networks", "measure_spectra"}:
+        weighing = {"weigh_networks", "measure_spectra"} & {job.rule.name for job in jobs}
+        if weighing and workflow.local_exec:
             check_memory(CONFIG, SIZES.classes, whole_memory(CONFIG.device), CONFIG_FILE)
         record_owner(Path("results") / RUN, workflow.configfiles)
 

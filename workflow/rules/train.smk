@@ -9,6 +9,7 @@ OUTPUTS          results/<run>/cells/<pack>.parquet (a row for each cell, seed a
 
 onstart:
     begun = list(workflow.dag.needrun_jobs())
+    take_folder(begun)
     if not workflow.touch:
         # these jobs would find their old rows, and do nothing
         forced = [job for job in begun if workflow.dag.reason(job).forced and job.rule.name in ("train", "weigh_networks")]
