@@ -85,7 +85,7 @@ def figure_notes(config: Config) -> list[str]:
     found = {sweep: _candidates(config, sweep) for sweep in _SWEPT}
     return [
         f"note: no {_SWEPT_FIGURES[sweep]}: experiments {', '.join(names)} all follow {_SWEPT[sweep]}; "
-        f"the one that is called {sweep} is drawn\n"
+        f"the one that is called {sweep} is drawn"
         for sweep, names in found.items()
         if len(names) > 1
     ]

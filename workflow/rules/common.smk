@@ -48,7 +48,8 @@ with one_line():
     check_sizes(CONFIG, SIZES, CONFIG_FILE)
     if workflow.is_main_process and workflow.modifier.is_main_snakefile():
         check_owner(Path("results") / CONFIG.run, workflow.configfiles)
-        print(*figure_notes(CONFIG), sep="\n", end="", file=sys.stderr)
+        for note in figure_notes(CONFIG):
+            print(note, file=sys.stderr)
 
 RUN = CONFIG.run
 PACKS = packs(CONFIG)
