@@ -157,6 +157,7 @@ BAD = {
     "yes for a rate": (minimal(cell={"learning_rate": True}), "cell.learning_rate: True"),
     "yes in a grid": (minimal(experiments={"a": GRID | {"grid": [{"batch_size": [4, True]}]}}), "grid[0].batch_size: True"),
     "yes for a name": (minimal(run=True), "run: True"),
+    "run is the folder of runs": (minimal(run="published"), "run: 'published': the name of the folder of published runs"),
     "run reads as a float": (minimal(run="1e3"), "run: '1e3': a name that some readers of YAML take for a number"),
     "run reads as a small float": (minimal(run="1e-3"), "run: '1e-3'"),
     "run reads as an integer": (minimal(run="007"), "run: '007'"),

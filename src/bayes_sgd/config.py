@@ -58,7 +58,9 @@ class _Model(BaseModel):
         return value
 
 
-def _no_number(name: str) -> str:
+def _run_name(name: str) -> str:
+    if name == "published":
+        raise ValueError("the name of the folder of published runs; allowed: another name")
     if re.fullmatch(r"[0-9][0-9_]*(e-?[0-9_]+)?|0[xob][0-9a-f_]+", name):
         raise ValueError("a name that some readers of YAML take for a number; put a letter in front, as r" + name)
     return name
@@ -233,7 +235,7 @@ class StatisticsConfig(_Model):
 class Config(_Model):
     """One run: one config file, one folder results/<run>/."""
 
-    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"), AfterValidator(_no_number)]
+    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"), AfterValidator(_run_name)]
     """Name of the run and of its folder: lower-case letters, digits, _ and -; not one that reads as a number, as 1e3."""
     data: DataConfig = DataConfig()
     initialization: Literal["lecun_normal", "glorot_uniform", "he_normal", "torch"] = "lecun_normal"
