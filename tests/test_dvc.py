@@ -146,7 +146,7 @@ def test_an_experiment_trains_only_its_new_cells_and_the_metrics_show_what_moved
     assert not {"prepare_data", "randomize_labels", "fit_linear"} & set(counts)
     for log in (clone / "logs/tiny/train").glob("*.log"):
         (line,) = log.read_text().splitlines()
-        assert "1 cells x 2 seeds" in line
+        assert "1 cell x 2 seeds" in line
         assert "learning rate 0.15" in line
     assert "experiments.learning_rate.grid" in ran(clone, "dvc", "params", "diff")
     moved = json.loads(ran(clone, "dvc", "metrics", "diff", "--json"))
