@@ -6,7 +6,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 CONFIG ?= config/config.yaml
 export CONFIG
 # RUN, where it is not given, is the run that CONFIG names; the shell reads both, so that names may hold spaces and quotes
-NAMED = $(BIN)/python -m bayes_sgd.config "$$CONFIG"
+NAMED = $(BIN)/python -m bayes_sgd.experiment.config "$$CONFIG"
 RUN_NAME = run=$${RUN-$$($(NAMED))}
 PIP = $(BIN)/python -m pip install --constraint
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
@@ -28,7 +28,7 @@ help: ## Say what there is
 run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
 	@run=$$($(NAMED)) && \
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG" && \
-	$(BIN)/python -m bayes_sgd.publish show "$$run"
+	$(BIN)/python -m bayes_sgd.report.publish show "$$run"
 	@echo "next:    . .venv/bin/activate    (then snakemake and dvc are found, as the README calls them)"
 
 test: .venv/test lint ## Lint, then all tests
@@ -52,15 +52,15 @@ format: .venv/test ## Format code and rules
 	$(BIN)/snakefmt Snakefile workflow
 
 publish: .venv/run ## Copy what RUN made to results/published/RUN
-	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.publish publish "$$run"
+	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.report.publish publish "$$run"
 
 compare: .venv/run ## Compare RUN with what is published, claim by claim
-	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.publish compare "$$run"
+	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.report.publish compare "$$run"
 
 accept: .venv/run ## Take the results of CONFIG's run as made by the present code: after an edit that changes no number
 	@run=$$($(NAMED)) && \
 	{ [ "$${RUN-$$run}" = "$$run" ] || { echo "error: RUN is $$RUN, but $$CONFIG is of run $$run; give that run's CONFIG" >&2; exit 1; }; } && \
-	$(BIN)/python -m bayes_sgd.accept "$$run" && \
+	$(BIN)/python -m bayes_sgd.report.accept "$$run" && \
 	$(BIN)/snakemake --cores 1 --touch --quiet all --configfile "$$CONFIG"
 
 restore: .venv/run ## Get data and results of the committed dvc.lock from the DVC remote, instead of making them
@@ -77,10 +77,10 @@ faults: .venv/run ## Break runs in many ways, write what was seen and lost to re
 	$(BIN)/python bench/faults.py
 
 calibrate: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
-	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.calibration "$$run"
+	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.claims.coverage_study "$$run"
 
 schema: .venv/run ## Write config/schema.json from the models in config.py
-	PYTHONIOENCODING=utf-8 $(BIN)/python -m bayes_sgd.config > config/schema.json
+	PYTHONIOENCODING=utf-8 $(BIN)/python -m bayes_sgd.experiment.config > config/schema.json
 
 first-run: .venv/run ## Time install and quick run from a fresh clone, write the README's table
 	$(BIN)/python bench/first_run.py

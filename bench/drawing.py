@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from bayes_sgd import style
-from bayes_sgd.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look
-from bayes_sgd.tables import write_atomically
+from bayes_sgd.core.io import write_atomically
+from bayes_sgd.figures import style
+from bayes_sgd.figures.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look
 
 # Okabe and Ito's colours; ours is black
 LOOKS = {

@@ -38,10 +38,10 @@ import torch
 from problem import Problem, digits
 from rivals import Compiled, DataLoaderLoop, Indexed, Method, Ours, Vmap
 
-from bayes_sgd.models import forward
-from bayes_sgd.provenance import environment
-from bayes_sgd.tables import write_csv
-from bayes_sgd.training import loss_and_accuracy
+from bayes_sgd.core.io import write_csv
+from bayes_sgd.core.provenance import environment
+from bayes_sgd.training.mlp import forward
+from bayes_sgd.training.sgd import loss_and_accuracy
 
 FOLDER = Path(__file__).parents[1] / "results" / "published" / "bench"
 COLUMNS = ("method", "hidden", "batch_size", "networks", "ms_per_update", "ms_low", "ms_high", "device")

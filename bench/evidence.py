@@ -24,10 +24,10 @@ from statistics import median
 import pandas as pd
 import torch
 
-from bayes_sgd.curvature import available_bytes
-from bayes_sgd.models import layer_shapes
-from bayes_sgd.provenance import environment
-from bayes_sgd.tables import write_csv
+from bayes_sgd.core.io import write_csv
+from bayes_sgd.core.provenance import environment
+from bayes_sgd.curvature.ggn import available_bytes
+from bayes_sgd.training.mlp import layer_shapes
 
 FOLDER = Path(__file__).parents[1] / "results" / "published" / "bench"
 JOB = Path(__file__).with_name("evidence_job.py")

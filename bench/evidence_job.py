@@ -19,9 +19,9 @@ from modules import as_module
 from problem import Problem, digits
 from torch import nn
 
-from bayes_sgd.determinant import Factor
-from bayes_sgd.network_evidence import network_evidence
-from bayes_sgd.training import train
+from bayes_sgd.curvature.cholesky import Factor
+from bayes_sgd.evidence.network import network_evidence
+from bayes_sgd.training.sgd import train
 
 torch.set_num_threads(1)
 UPDATES = 500

@@ -27,7 +27,7 @@ import pandas as pd
 from faults_stage import FULL, PLAIN, Case, Stage, as_record
 from faults_workflow import ROOT
 
-from bayes_sgd.tables import read_csv, write_csv
+from bayes_sgd.core.io import read_csv, write_csv
 
 TABLE = ROOT / "results" / "published" / "faults.csv"
 COLUMNS = ("fault", "moment", "seen", "lost", "seconds_to_recover", "tables_equal")

@@ -12,14 +12,14 @@ import numpy as np
 from faults_stage import Case, Row, Stage, judged
 from faults_workflow import obey
 
-from bayes_sgd.claims import load_claims
-from bayes_sgd.config import load_config
-from bayes_sgd.datasets import load_prepared
-from bayes_sgd.errors import UserError
-from bayes_sgd.labels import load_labels
-from bayes_sgd.raw_files import read_idx_set
-from bayes_sgd.tables import read_csv, read_parquet, read_tensors
-from bayes_sgd.user_file import read_user_file
+from bayes_sgd.claims.claims import load_claims
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.io import read_csv, read_parquet, read_tensors
+from bayes_sgd.data.datasets import load_prepared
+from bayes_sgd.data.labels import load_labels
+from bayes_sgd.data.sources import read_idx_set
+from bayes_sgd.data.user_npz import read_user_file
+from bayes_sgd.experiment.config import load_config
 
 OTHER_TYPES = (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4, b"PK\x03\x04" + bytes(200))
 DAMAGES = ("cut short", "one byte flipped", "missing")

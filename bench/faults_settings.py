@@ -34,7 +34,7 @@ def _diverges(case: Case, stage: Stage, folder: Path) -> Row:
 def _gpu_memory(case: Case, stage: Stage, folder: Path) -> Row:
     """The error that torch raises at a full GPU, where more than two networks train; then `stack` is lowered, as told."""
     workflow = stage.prepared.clone(folder)
-    training = folder / "src" / "bayes_sgd" / "training.py"
+    training = folder / "src" / "bayes_sgd" / "training" / "sgd.py"
     text = training.read_text(encoding="utf-8")
     head = '        """Train on to update `until`."""\n'
     error = "torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB.')"
@@ -65,7 +65,7 @@ def _library_changes(case: Case, stage: Stage, folder: Path) -> Row:
     process = workflow.start()
     workflow.wait_for(".train.py")
     time.sleep(1)
-    training = folder / "src" / "bayes_sgd" / "training.py"
+    training = folder / "src" / "bayes_sgd" / "training" / "sgd.py"
     training.write_text(training.read_text(encoding="utf-8") + "\nMORE = 1\n", encoding="utf-8")
     ended = workflow.end(process, started)
     return judged(case, stage, workflow, ended, [("nothing", lambda: None)], lost="nothing (the edited rules run again)")

@@ -24,7 +24,7 @@ from faults import COLUMNS, TABLE, shortcomings, stages, tried
 from faults_stage import Case, Row, Stage, Steps, judged
 from faults_workflow import ROOT, Ended, Workflow
 
-from bayes_sgd.tables import read_csv, write_csv
+from bayes_sgd.core.io import read_csv, write_csv
 
 HERE = "slurm"
 PROFILE = ("--workflow-profile", "profiles/slurm")

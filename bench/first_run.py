@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bayes_sgd.provenance import environment
-from bayes_sgd.publish import replace_between
-from bayes_sgd.tables import write_csv
+from bayes_sgd.core.io import write_csv
+from bayes_sgd.core.provenance import environment
+from bayes_sgd.report.publish import replace_between
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "results" / "published" / "bench" / "first_run.csv"

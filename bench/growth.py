@@ -20,8 +20,8 @@ from growth_job import job_values
 from growth_workflow import workflow_values
 from values import COLUMNS, Value
 
-from bayes_sgd.provenance import environment
-from bayes_sgd.tables import read_csv, write_csv
+from bayes_sgd.core.io import read_csv, write_csv
+from bayes_sgd.core.provenance import environment
 
 
 def table(values: Sequence[Value]) -> pd.DataFrame:

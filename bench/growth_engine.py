@@ -10,7 +10,7 @@ from problem import Problem, digits
 from rivals import Ours
 from values import Value
 
-from bayes_sgd.training import LabelledData
+from bayes_sgd.training.sgd import LabelledData
 
 STACKS, BATCH_SIZES, TRAINING_SETS = (1, 2, 4, 8, 16, 32, 64), (8, 32), (250, 1000, 2000)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from values import Value
 
-from bayes_sgd.config import DataConfig
-from bayes_sgd.datasets import prepare
-from bayes_sgd.labels import write_labels
+from bayes_sgd.data.datasets import prepare
+from bayes_sgd.data.labels import write_labels
+from bayes_sgd.experiment.config import DataConfig
 
 HERE = Path(__file__).parent
 TOP = 8  # packages that are listed
@@ -62,7 +62,7 @@ def import_values(repeats: int) -> Iterator[Value]:
     """Seconds that packages take to import themselves (what they import in turn is counted there), the longest first."""
     runs = []
     for _ in range(repeats):
-        said = process("-X", "importtime", "-c", "import bayes_sgd.store").stderr
+        said = process("-X", "importtime", "-c", "import bayes_sgd.training.runner").stderr
         own: Counter[str] = Counter()
         for microseconds, name in re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", said, re.MULTILINE):
             own[name.split(".")[0]] += int(microseconds)

@@ -20,10 +20,10 @@ def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
     begun = time.perf_counter()
     import torch
 
-    from bayes_sgd.cell import Cell, Plan
-    from bayes_sgd.config import DataConfig
-    from bayes_sgd.store import Setup, load_labelled, train_pack
-    from bayes_sgd.training import Stack
+    from bayes_sgd.experiment.cell import Cell, Plan
+    from bayes_sgd.experiment.config import DataConfig
+    from bayes_sgd.training.runner import Setup, load_labelled, train_pack
+    from bayes_sgd.training.sgd import Stack
 
     said = {"imported": time.perf_counter() - begun}
     cell = Cell("real", (200,), 1000, 32, 0.01, 0.9, 0.0, 0.0, "independent", updates)

@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bayes_sgd.cell import Cell
-from bayes_sgd.config import DataConfig
-from bayes_sgd.datasets import prepare
-from bayes_sgd.labels import write_labels
-from bayes_sgd.models import initial_weights, layer_shapes
-from bayes_sgd.sampling import Batches
-from bayes_sgd.store import load_labelled
-from bayes_sgd.training import LabelledData
+from bayes_sgd.data.datasets import prepare
+from bayes_sgd.data.labels import write_labels
+from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training.minibatches import Batches
+from bayes_sgd.training.mlp import initial_weights, layer_shapes
+from bayes_sgd.training.runner import load_labelled
+from bayes_sgd.training.sgd import LabelledData
 
 CPU = torch.device("cpu")
 

@@ -21,8 +21,8 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from bayes_sgd.machine import stack_size
-from bayes_sgd.training import Stack, stack_bytes
+from bayes_sgd.training.hardware import stack_size
+from bayes_sgd.training.sgd import Stack, stack_bytes
 
 Layers = list[tuple[Tensor, Tensor]]  # (weight (fan_out, fan_in), bias (fan_out,)) as nn.Linear keeps them
 

@@ -23,10 +23,10 @@ import yaml
 from engine import FOLDER
 from growth_workflow import ROOT, SMALL, timed
 
-from bayes_sgd.config import load_config
-from bayes_sgd.provenance import environment
-from bayes_sgd.sweep import packs
-from bayes_sgd.tables import write_csv
+from bayes_sgd.core.io import write_csv
+from bayes_sgd.core.provenance import environment
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.packs import packs
 
 COLUMNS = ("way", "config", "packs", "seconds", "low", "high", "throughput", "overhead_s", "repeats")
 CPUS = os.cpu_count() or 1

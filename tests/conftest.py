@@ -11,10 +11,10 @@ import torch
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_info
 
-from bayes_sgd.config import DataConfig
-from bayes_sgd.datasets import prepare
-from bayes_sgd.errors import UserError
-from bayes_sgd.labels import write_labels
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.data.datasets import prepare
+from bayes_sgd.data.labels import write_labels
+from bayes_sgd.experiment.config import DataConfig
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")

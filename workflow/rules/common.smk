@@ -8,10 +8,10 @@ OUTPUTS  CONFIG, RUN, PACKS, and functions that give a rule its own part of the 
 from pathlib import Path
 
 try:
-    from bayes_sgd.config import load_config, read_mapping
-    from bayes_sgd.datasets import check_source, data_sizes, prepared_name
-    from bayes_sgd.errors import UserError, one_line
-    from bayes_sgd.evidence_plan import (
+    from bayes_sgd.experiment.config import load_config, read_mapping
+    from bayes_sgd.data.datasets import check_source, data_sizes, prepared_name
+    from bayes_sgd.core.errors import UserError, one_line
+    from bayes_sgd.experiment.evidence_plan import (
         evidence_packs,
         invariance_case,
         invariance_l2,
@@ -19,13 +19,13 @@ try:
         memory_mb,
         spectra_packs,
     )
-    from bayes_sgd.gallery import figure_facts, figure_notes, figure_tables
-    from bayes_sgd.progress import BriefDict, BriefList, Progress, counted, summary
-    from bayes_sgd.provenance import code_digest
-    from bayes_sgd.run_folder import check_owner, plain_path, record_owner
-    from bayes_sgd.sizes import check_memory, check_sizes, whole_memory
-    from bayes_sgd.sweep import packs
-    from bayes_sgd.tables import check_writable, forget
+    from bayes_sgd.figures.registry import figure_facts, figure_notes, figure_tables
+    from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
+    from bayes_sgd.core.provenance import code_digest
+    from bayes_sgd.experiment.run_folder import check_owner, plain_path, record_owner
+    from bayes_sgd.data.sizes import check_memory, check_sizes, whole_memory
+    from bayes_sgd.experiment.packs import packs
+    from bayes_sgd.core.io import check_writable, forget
 except ModuleNotFoundError as missing:
     refuse(
         f"Snakemake's Python ({sys.executable}) has no module {missing.name.partition('.')[0]}; in a clone of this workflow: "

@@ -1,6 +1,6 @@
 """The paper's figures and ours, each with its data beside it: a rule for each figure, because each has a caption of its own.
 
-REQUIRED INPUTS  results/<run>/tables/<table>.csv, those that `bayes_sgd.gallery.figure_tables` names
+REQUIRED INPUTS  results/<run>/tables/<table>.csv, those that `bayes_sgd.figures.registry.figure_tables` names
 OUTPUTS          results/<run>/figures/<figure>.png, .svg, .csv
 """
 

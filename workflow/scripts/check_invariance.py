@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bayes_sgd.cell import Plan
-from bayes_sgd.config import DataConfig
-from bayes_sgd.errors import one_line
-from bayes_sgd.origin import made_by
-from bayes_sgd.reparameterization import check_invariance
-from bayes_sgd.store import Setup
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.evidence.invariance import check_invariance
+from bayes_sgd.experiment.cell import Plan
+from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.experiment.metadata import made_by
+from bayes_sgd.training.runner import Setup
 
 given = snakemake.params
 setup = Setup(**(given.setup | {"data": DataConfig(**given.setup["data"])}))

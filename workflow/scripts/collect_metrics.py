@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bayes_sgd.errors import one_line
-from bayes_sgd.metrics import metrics
-from bayes_sgd.tables import CLAIMS, OPTIMUM, SCALING, read_csv, write_json
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.core.io import CLAIMS, OPTIMUM, SCALING, read_csv, write_json
+from bayes_sgd.report.metrics import metrics
 
 with one_line(snakemake.log[0]):
     columns = {"claims": CLAIMS, "optimum": OPTIMUM, "scaling": SCALING}

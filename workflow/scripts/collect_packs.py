@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bayes_sgd.errors import one_line
-from bayes_sgd.origin import made_by
-from bayes_sgd.tables import collect, forget_partial
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.core.io import collect, forget_partial
+from bayes_sgd.experiment.metadata import made_by
 
 with one_line(snakemake.log[0]):
     marks = made_by(snakemake.config, threads=snakemake.threads)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bayes_sgd.analysis import estimate
-from bayes_sgd.config import load_config
-from bayes_sgd.errors import one_line
-from bayes_sgd.origin import made_by
-from bayes_sgd.tables import CELLS, read_csv, write_csv
+from bayes_sgd.analysis.tables import estimate
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.core.io import CELLS, read_csv, write_csv
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.metadata import made_by
 
 with one_line(snakemake.log[0]):
     cells = read_csv(Path(snakemake.input.cells), CELLS)

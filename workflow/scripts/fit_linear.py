@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bayes_sgd.config import DataConfig, LinearConfig
-from bayes_sgd.datasets import load_prepared
-from bayes_sgd.errors import one_line
-from bayes_sgd.grid import l2_grid
-from bayes_sgd.linear import linear_table
-from bayes_sgd.origin import made_by
-from bayes_sgd.tables import LINEAR, write_csv
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.core.io import LINEAR, write_csv
+from bayes_sgd.data.datasets import load_prepared
+from bayes_sgd.evidence.linear_model import linear_table
+from bayes_sgd.experiment.config import DataConfig, LinearConfig
+from bayes_sgd.experiment.grid import l2_grid
+from bayes_sgd.experiment.metadata import made_by
 
 linear = LinearConfig(**snakemake.params.linear["linear"])
 torch.set_num_threads(snakemake.threads)

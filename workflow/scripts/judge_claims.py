@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bayes_sgd.analysis import judge, verdict_counts
-from bayes_sgd.config import load_config
-from bayes_sgd.errors import one_line
-from bayes_sgd.origin import made_by
-from bayes_sgd.tables import CLAIMS, read_csv, write_csv, write_json
+from bayes_sgd.claims.judge import judge, verdict_counts
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.core.io import CLAIMS, read_csv, write_csv, write_json
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.metadata import made_by
 
 with one_line(snakemake.log[0]):
     tables = {Path(path).stem: read_csv(Path(path)) for path in snakemake.input.tables}

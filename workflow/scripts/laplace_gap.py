@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from bayes_sgd.config import DataConfig
-from bayes_sgd.errors import one_line
-from bayes_sgd.laplace_gap import gap_table
-from bayes_sgd.origin import made_by
-from bayes_sgd.tables import write_csv
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.core.io import write_csv
+from bayes_sgd.evidence.laplace_vs_ais import gap_table
+from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.experiment.metadata import made_by
 
 torch.set_num_threads(snakemake.threads)
 given = snakemake.params

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from bayes_sgd.config import load_config
-from bayes_sgd.errors import one_line
-from bayes_sgd.gradient_noise import measure_run
-from bayes_sgd.origin import made_by
-from bayes_sgd.tables import write_csv
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.core.io import write_csv
+from bayes_sgd.curvature.gradient_noise import measure_run
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.metadata import made_by
 
 torch.set_num_threads(snakemake.threads)
 with one_line(snakemake.log[0]):

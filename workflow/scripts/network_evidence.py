@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bayes_sgd.cell import Plan
-from bayes_sgd.config import DataConfig, NetworkEvidenceConfig
-from bayes_sgd.errors import one_line
-from bayes_sgd.evidence_store import weigh_pack
-from bayes_sgd.store import Setup
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.evidence.runner import weigh_pack
+from bayes_sgd.experiment.cell import Plan
+from bayes_sgd.experiment.config import DataConfig, NetworkEvidenceConfig
+from bayes_sgd.training.runner import Setup
 
 setup = snakemake.params.setup
 with one_line(snakemake.log[0]), Path(snakemake.log[0]).open("w", encoding="utf-8") as log:

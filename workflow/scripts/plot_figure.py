@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bayes_sgd.config import load_config
-from bayes_sgd.errors import one_line
-from bayes_sgd.figure_parts import save
-from bayes_sgd.gallery import draw
-from bayes_sgd.origin import made_by
-from bayes_sgd.tables import read_csv
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.core.io import read_csv
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.metadata import made_by
+from bayes_sgd.figures.common import save
+from bayes_sgd.figures.registry import draw
 
 with one_line(snakemake.log[0]):
     tables = {Path(path).stem: read_csv(Path(path)) for path in snakemake.input}

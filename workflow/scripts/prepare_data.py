@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bayes_sgd.config import DataConfig
-from bayes_sgd.datasets import prepare
-from bayes_sgd.errors import one_line, warn_into
+from bayes_sgd.core.errors import one_line, warn_into
+from bayes_sgd.data.datasets import prepare
+from bayes_sgd.experiment.config import DataConfig
 
 with one_line(snakemake.log[0]):
     prepare(DataConfig(**snakemake.params.data), Path(snakemake.output.data).parent, say=warn_into(snakemake.log[0]))

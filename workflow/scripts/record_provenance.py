@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bayes_sgd.errors import one_line
-from bayes_sgd.origin import record_run
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.experiment.metadata import record_run
 
 with one_line(snakemake.log[0]):
     record_run(

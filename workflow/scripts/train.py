@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bayes_sgd.cell import Plan
-from bayes_sgd.config import DataConfig
-from bayes_sgd.errors import one_line
-from bayes_sgd.store import Setup, train_pack
+from bayes_sgd.core.errors import one_line
+from bayes_sgd.experiment.cell import Plan
+from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training.runner import Setup, train_pack
 
 setup = snakemake.params.setup
 with one_line(snakemake.log[0]), Path(snakemake.log[0]).open("w", encoding="utf-8") as log:

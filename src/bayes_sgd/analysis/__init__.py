@@ -1,0 +1,1 @@
+"""From the table of cells to optimum batch sizes, exponents and predictions, with intervals."""

@@ -1,0 +1,197 @@
+"""Takes the cells of an experiment; gives accuracy against batch size and where it peaks (paper §5, Figs. 4b-7a).
+
+Estimators of ln B_opt, both over R replicates at once, and the test of an interior optimum on held-out seeds.
+Accuracies are fractions in [0, 1], batch sizes are examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayes_sgd.analysis.intervals import Floats, Interval, bootstrap_mean, chosen_by_others
+from bayes_sgd.core.errors import UserError
+
+Bools = NDArray[np.bool_]
+
+
+class Experiment(TypedDict):
+    """The rows of `cells` that feed one figure, and the column along which the optimum is followed."""
+
+    axis: str
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class ResponseCurve:
+    """Accuracy against batch size at one axis value and one recorded update (one series of Figs. 5a, 6a, 7a).
+
+    `batch_sizes` (K,) ascending, `accuracy` (K, S) with NaN where a run is missing, `failed` (K, S), `seeds` (S,).
+    """
+
+    axis_value: float
+    updates: int
+    batch_sizes: Floats
+    accuracy: Floats
+    failed: Bools
+    seeds: NDArray[np.int64]
+
+
+def response_curves(rows: pd.DataFrame, axis: str, fraction: float = 1.0, failed_below: float = 0.5) -> list[ResponseCurve]:
+    """One curve per value of `axis`, ascending, at the recorded update nearest to `fraction` of the budget.
+
+    A run failed if it diverged or its training accuracy there is below `failed_below` (our choice, made before looking:
+    far above chance, far below any network that trains). Raises UserError when two runs share a setting and a seed.
+    """
+    seeds = np.unique(np.asarray(rows["seed"]))
+    curves = []
+    for value in np.unique(np.asarray(rows[axis])):
+        group = rows[rows[axis] == value]
+        recorded = np.unique(np.asarray(group["update"]))
+        update = int(recorded[np.abs(recorded - fraction * recorded[-1]).argmin()])
+        at = group[group["update"] == update]
+        batch_sizes, row = np.unique(np.asarray(at["batch_size"], dtype=np.float64), return_inverse=True)
+        column = np.searchsorted(seeds, np.asarray(at["seed"]))
+        if len(set(zip(row, column, strict=True))) < len(at):
+            raise UserError(f"cells: more than one run with the same batch size and seed at {axis} = {value:g}")
+        accuracy = np.full((len(batch_sizes), len(seeds)), np.nan)
+        accuracy[row, column] = np.asarray(at["test_accuracy"])
+        failed = np.zeros(accuracy.shape, dtype=bool)
+        trained = np.asarray(at["train_accuracy"], dtype=np.float64) >= failed_below
+        failed[row, column] = np.asarray(at["diverged"], dtype=bool) | ~trained
+        curves.append(ResponseCurve(float(value), update, batch_sizes, accuracy, failed, seeds))
+    return curves
+
+
+def counted_runs(curve: ResponseCurve, treatment: str) -> tuple[Bools, Bools]:
+    """Which runs count, (K, S), and which batch sizes, (K,).
+
+    `imputed`: every run counts with the accuracy that it reached; `excluded`: failed runs do not, nor does a batch size
+    at which fewer than half of the runs are left: the mean of a few survivors says how lucky they were.
+    """
+    runs = np.isfinite(curve.accuracy)
+    if treatment == "excluded":
+        runs &= ~curve.failed
+    return runs, runs.sum(axis=1) >= max(1, len(curve.seeds) / 2)
+
+
+def aligned_accuracy(curve: ResponseCurve) -> Floats:
+    """Accuracy (K, S) without what a seed adds to every batch size (its subset, its initial weights).
+
+    Differences between means over all seeds stay as they are; means over the seeds that trained no longer depend on
+    which these are, and standard errors are those of paired seeds. A seed's offset is its median over the batch sizes
+    at which every seed trained (a median, for one batch size at the cliff must not move it).
+    """
+    trained = np.isfinite(curve.accuracy) & ~curve.failed
+    everywhere = trained.all(axis=1)
+    offset = np.zeros(len(curve.seeds))
+    for s in range(len(curve.seeds)):
+        used = curve.accuracy[everywhere if everywhere.any() else trained[:, s], s]
+        offset[s] = np.median(used) if len(used) else 0.0
+    return curve.accuracy - (offset - offset.mean())
+
+
+def argmax_optimum(log_b: Floats, mean: Floats) -> Floats:
+    """Estimator A, the paper's rule: ln B of the best mean accuracy; −inf, +inf at the lower, upper end of the grid.
+
+    `log_b` (K,) ascending, `mean` (K, R) -> (R,).
+    """
+    top = mean.argmax(axis=0)
+    return np.where(top == 0, -np.inf, np.where(top == len(log_b) - 1, np.inf, log_b[top]))
+
+
+def polynomial_optimum(
+    log_b: Floats, mean: Floats, error: Floats, degree: int = 2, window: float = 3.0, floor: float = 0.004
+) -> Floats:
+    """Estimators B, C: ln B at the maximum of a weighted polynomial in ln B near the top; ±inf, its side, if censored.
+
+    `log_b` (K,), `mean` (K, R), its standard error `error` (K, R), or (K, 1) for all alike -> (R,); `degree` 2 or 3. Points:
+    within a factor `window` of the best one, its neighbours always. Weights: 1/(error² + floor²); the error silences the
+    cliff on the left, where some seeds do not train, and the floor stands for the curve's not being a polynomial. Censored:
+    best point at the end of the grid, no maximum, or a maximum outside the points used.
+
+    Degree, window and floor are our choice, by simulation of curves of this shape: a cliff on the left, a gentle slope on the
+    right. The parabola leans to the gentle side, so its vertex lies right of the top by a nearly constant factor, which is no
+    matter to an exponent and is to who wants the batch size. Simulated studies on the surface of real cells settle which
+    estimator is the headline (`calibration`; bias, spread and coverage of each are in its table).
+    """
+    edge = argmax_optimum(log_b, mean)
+    top = mean.argmax(axis=0)
+    shift = log_b[:, None] - log_b[top]
+    near = (np.abs(shift) <= np.log(window) + 1e-9) | (np.abs(np.arange(len(log_b))[:, None] - top) <= 1)
+    usable = near & np.isfinite(mean)
+    z = np.where(usable, shift / np.log(window), 0.0)
+    y = np.where(usable, mean - mean[top, np.arange(mean.shape[1])], 0.0)
+    w = np.where(usable, floor**2 / (np.where(usable, error, 0.0) ** 2 + floor**2), 0.0)
+    powers = np.stack([z**p for p in range(degree + 1)], axis=-1)
+    # The ridge is far below any effect; it makes a cubic through three points the parabola through them.
+    ridge = np.diag([1e-12, 1e-12, 1e-12, 1e-6][: degree + 1])
+    normal = np.einsum("kr,kri,krj->rij", w, powers, powers) + ridge
+    moments = np.einsum("kr,kri,kr->ri", w, powers, y)
+    c = np.linalg.solve(normal, moments[..., None])[..., 0]
+    cubic = c[:, 3] if degree == 3 else np.zeros(len(c))
+    discriminant = c[:, 2] ** 2 - 3 * c[:, 1] * cubic
+    denominator = np.sqrt(np.maximum(discriminant, 0.0)) - c[:, 2]
+    peaked = (discriminant >= 0) & (denominator > 0)
+    # c1/(sqrt(D) − c2) is the root of the derivative that is a maximum, and −c1/2c2 if there is no cubic term.
+    peak = c[:, 1] / np.where(peaked, denominator, 1.0)
+    inside = peaked & (peak >= z.min(axis=0)) & (peak <= z.max(axis=0))
+    beside = np.where(c[:, 1] > 0, np.inf, -np.inf)
+    return np.where(np.isinf(edge), edge, np.where(inside, log_b[top] + peak * np.log(window), beside))
+
+
+def plateau_optimum(log_b: Floats, mean: Floats, error: Floats) -> Floats:
+    """Middle of the plateau in ln B: of all batch sizes whose mean lies within one standard error of the best (our choice).
+
+    It says what ties leave open. `log_b` (K,) ascending, `mean` and its standard error `error` (K, R) -> (R,); ±inf, its side,
+    if the plateau reaches an end of the grid (both: the best one's nearer end).
+    """
+    top = mean.argmax(axis=0)
+    best, spread = mean[top, np.arange(mean.shape[1])], error[top, np.arange(mean.shape[1])]
+    tied = mean >= best - spread
+    first, last = tied.argmax(axis=0), len(log_b) - 1 - tied[::-1].argmax(axis=0)
+    middle = (log_b[first] + log_b[last]) / 2
+    left = (first == 0) & ((last < len(log_b) - 1) | (top < len(log_b) / 2))
+    return np.where(left, -np.inf, np.where(last == len(log_b) - 1, np.inf, middle))
+
+
+class InteriorOptimum(NamedTuple):
+    """What the chosen batch size gains, on seeds that did not choose it; `chosen` and `stable` are (S,) batch sizes."""
+
+    over_largest: Interval
+    over_smallest_stable: Interval
+    chosen: Floats
+    stable: Floats
+
+
+def interior_optimum(curve: ResponseCurve, rng: int = 0) -> InteriorOptimum:
+    """Does an interior batch size beat both ends? Each seed is tested with the batch size that the other seeds chose.
+
+    For seed s: B* is the best mean accuracy over the other seeds, the smallest stable B the smallest at which none of
+    them failed; the gain is the accuracy of seed s at B* minus that at the end. Choice and test never share a seed, so
+    the mean is free of selection bias, and unlike a split in halves every seed tests once (our choice). Interval:
+    `bootstrap_mean` over seeds, for the gain over a batch size close to failure is skewed.
+    """
+    complete = np.isfinite(curve.accuracy).all(axis=1)
+    accuracy, failed, b = curve.accuracy[complete], curve.failed[complete], curve.batch_sizes[complete]
+    n = accuracy.shape[1]
+    if n < 2 or len(b) < 3:
+        none = Interval(np.nan, np.nan, np.nan, n)
+        return InteriorOptimum(none, none, np.full(n, np.nan), np.full(n, np.nan))
+    seeds = np.arange(n)
+    best, stable = chosen_by_others(accuracy), np.zeros(n, dtype=np.int64)
+    for s in seeds:
+        # Where no batch size is stable the largest stands in: the gain is then over the best hope of stability.
+        trains = ~failed[:, seeds != s].any(axis=1)
+        stable[s] = trains.argmax() if trains.any() else len(b) - 1
+    chosen = accuracy[best, seeds]
+    return InteriorOptimum(
+        bootstrap_mean(chosen - accuracy[-1], rng=rng),
+        bootstrap_mean(chosen - accuracy[stable, seeds], rng=rng),
+        b[best],
+        b[stable],
+    )

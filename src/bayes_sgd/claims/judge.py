@@ -1,0 +1,41 @@
+"""From the tables of a run to the verdicts on its claims."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from bayes_sgd.analysis.tables import PHASES, experiments
+from bayes_sgd.claims.claims import claims_table, load_claims
+from bayes_sgd.experiment.config import Config
+
+
+def judge(config: Config, claims: Path, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The table `claims` of a run.
+
+    Args:
+        config: of the run.
+        claims: the file of the claims and their limits.
+        tables: `cells` and `scaling`, and where there are such: `linear`, `gradient_noise`, `network_evidence`, `invariance`.
+    """
+    return claims_table(
+        load_claims(claims),
+        linear=tables.get("linear"),
+        scaling=tables["scaling"],
+        experiments=experiments(config, tables["cells"]),
+        phases={phase: experiments(config, tables["cells"], phase) for phase in PHASES[1:]},
+        noise=tables.get("gradient_noise"),
+        evidence=tables.get("network_evidence"),
+        invariance=tables.get("invariance"),
+        failed_below=config.statistics.failed_below,
+        n_replicates=config.statistics.replicates,
+        rng=config.statistics.seed,
+    )
+
+
+def verdict_counts(claims: pd.DataFrame) -> dict[str, int]:
+    """How many claims have each verdict."""
+    return dict(sorted(Counter(claims["verdict"]).items()))

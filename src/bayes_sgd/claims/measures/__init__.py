@@ -1,0 +1,1 @@
+"""The measured quantity behind each claim, with its 95 % interval."""

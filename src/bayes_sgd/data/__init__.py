@@ -1,0 +1,1 @@
+"""Data sets and labellings: read, checked, prepared once."""

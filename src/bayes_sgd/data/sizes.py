@@ -1,0 +1,87 @@
+"""Whether the data have what a configuration asks for: every part of it, before anything runs.
+
+Takes a `Config` and the sizes of its data, refuses in one line. Nothing here imports torch or loads an image: the
+workflow calls it whenever it plans.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.data.datasets import DataSizes
+from bayes_sgd.experiment.config import Config
+from bayes_sgd.experiment.evidence_plan import evidence_packs, kernel_rows
+from bayes_sgd.experiment.packs import experiment_plans
+
+LAPLACE_EXAMPLES = 40  # as laplace_gap.EXAMPLES, which cannot be imported here: it needs torch
+_GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+
+def check_sizes(config: Config, sizes: DataSizes, file: str = "config") -> None:
+    """Refuse a part of the configuration that wants more than the data have.
+
+    Raises:
+        UserError: one line with file, key, value and what is allowed.
+    """
+    pool, whose = sizes.pool, config.data.path or config.data.name
+    too_many = f"is larger than the pool of {pool} training images of {whose}; allowed: 2 to {pool}"
+    for name in config.experiments:
+        for plan in experiment_plans(config, name):
+            if plan.cell.n_train > pool:
+                raise UserError(f"{file}: experiments.{name}: n_train {plan.cell.n_train} {too_many}")
+    if config.noise.seeds and config.cell.n_train > pool:
+        raise UserError(f"{file}: cell.n_train {config.cell.n_train} (of `noise`) {too_many}, or noise.seeds: 0")
+    if config.linear.seeds:
+        _check_linear(config.linear.n_train, sizes.digits, whose, file)
+    if config.network_evidence.laplace_gap and sizes.train_digits < LAPLACE_EXAMPLES:
+        raise UserError(
+            f"{file}: network_evidence.laplace_gap: true needs {LAPLACE_EXAMPLES} training images of classes 0 and 1, "
+            f"and {whose} has {sizes.train_digits}; allowed: false"
+        )
+
+
+def _check_linear(n_train: int, digits: tuple[int, int], whose: str, file: str) -> None:
+    # one image of each class is left to test on
+    largest = 2 * (min(digits) - 1)
+    if n_train > largest:
+        allowed = f"4 to {largest}, or linear.seeds: 0" if largest >= 4 else "linear.seeds: 0"
+        raise UserError(
+            f"{file}: linear.n_train: {n_train} needs {n_train // 2} images each of classes 0 and 1 and one more to test on, "
+            f"and {whose} has {digits[0]} and {digits[1]}; allowed: {allowed}"
+        )
+
+
+def check_memory(config: Config, classes: int, memory: int | None, file: str = "config") -> None:
+    """Refuse an evidence whose kernel is larger than all the memory of the machine that is to compute it.
+
+    Args:
+        config: of the run.
+        classes: C of the data.
+        memory: bytes, as `whole_memory` gives them; None where no one tells, or jobs run elsewhere.
+        file: the name that the message shows.
+
+    Raises:
+        UserError: one line with file, key, sizes and what is allowed.
+    """
+    rows = max((kernel_rows(plans, classes) for plans in evidence_packs(config).values()), default=0)
+    if memory is not None and 8 * rows**2 > memory:
+        largest = int((memory / 8) ** 0.5) // max(1, classes - 1)
+        raise UserError(
+            f"{file}: network_evidence: a kernel of n_train (classes - 1) = {rows} rows needs {8 * rows**2 / 1e9:.3g} GB, and "
+            f"this machine has {memory / 1e9:.3g} GB; allowed: n_train up to {largest} in its experiments"
+        )
+
+
+def whole_memory(device: str) -> int | None:
+    """Bytes of this machine's memory, within the limit of a container; None where no one tells, or a GPU is what counts."""
+    if device == "cuda" or (device == "auto" and any(map(os.path.exists, _GPUS))):
+        return None
+    found = []
+    with suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(OSError, ValueError):
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))  # "max" is no number: no limit
+    return min(found, default=None)

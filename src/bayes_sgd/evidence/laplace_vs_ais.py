@@ -1,0 +1,272 @@
+"""What Laplace's approximation is worth: the same evidence by it and by annealed importance sampling, which makes none.
+
+Takes data and values of λ; gives tables of both and of their difference, for the linear model of section 3 and for a network so
+small that sampling can follow it. A network's evidence, sampled, is that of all its modes together, among them the H! that
+differ in the order of the hidden units; Laplace's is that of one. ln H! stands beside, and is in neither.
+
+How far sampling itself can be trusted shows where the labels are drawn from the linear model: the weights that they were drawn
+with are a sample of the posterior, so sampling runs from both ends, and in expectation E lies between the two (Grosse, Ancha
+and Roy 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit
+from torch import Tensor
+
+from bayes_sgd.core.rng import generator
+from bayes_sgd.evidence.laplace import (
+    AisEstimate,
+    LogLikelihood,
+    annealed_importance_sampling,
+    data_span,
+    log_evidence_ratio,
+    logistic_log_likelihood,
+    null_cost,
+)
+from bayes_sgd.evidence.logistic import fit_map
+from bayes_sgd.evidence.network import POINTS, network_evidence
+from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training.mlp import with_ones
+from bayes_sgd.training.runner import load_labelled
+from bayes_sgd.training.sgd import LabelledData, train
+
+GAP = (
+    "model", "point", "l2", "n_train", "log_evidence_ratio", "sampled_ratio", "sampled_error", "gap", "log_permutations",
+    "effective_chains", "chains", "acceptance", "sampled_backward",
+)  # fmt: skip
+EXAMPLES, UNITS, UPDATES, TEMPERATURES = 40, 5, 2000, 500
+SIMULATED = 3  # sets of labels drawn from the model at each λ
+LINEAR_L2 = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+NETWORK_L2 = (1.0, 3.0, 10.0, 30.0)  # below, sampling has too few chains that matter
+
+
+def network_log_likelihood(inputs: Tensor, labels: Tensor, shapes: Sequence[tuple[int, int]]) -> LogLikelihood:
+    """Give ln P(y|x, θ) of a ReLU network and its gradient, for `annealed_importance_sampling`.
+
+    Args:
+        inputs: (n, d + 1) with their ones, float64; or their coordinates from `data_span`.
+        labels: int64 (n,).
+        shapes: (fan_in + 1, fan_out) of the layers; θ is all of them in order, each row by row.
+    """
+    sizes = [rows * columns for rows, columns in shapes]
+    target = labels[:, None]
+
+    def log_likelihood_and_grad(theta: Tensor) -> tuple[Tensor, Tensor]:
+        lead = theta.shape[:-1]
+        layers = [part.view(*lead, *shape) for part, shape in zip(theta.split(sizes, -1), shapes, strict=True)]
+        below = [inputs.expand(*lead, *inputs.shape)]
+        for layer in layers[:-1]:
+            below.append(with_ones((below[-1] @ layer).relu()))
+        logs = torch.log_softmax(below[-1] @ layers[-1], -1)
+        value = logs.gather(-1, target.expand(*lead, *target.shape))[..., 0].sum(-1)
+        delta = -logs.exp()
+        delta.scatter_add_(-1, target.expand(*lead, *target.shape), torch.ones_like(delta[..., :1]))
+        gradients = []
+        for number in range(len(layers) - 1, -1, -1):
+            gradients.append((below[number].transpose(-1, -2) @ delta).reshape(*lead, -1))
+            if number:
+                delta = (delta @ layers[number][..., :-1, :].transpose(-1, -2)) * (below[number][..., :-1] > 0)
+        return value, torch.cat(gradients[::-1], -1)
+
+    return log_likelihood_and_grad
+
+
+def linear_gap(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    l2_values: Sequence[float],
+    seed: int = 0,
+    exact: np.ndarray | None = None,
+    chains: int = 64,
+    temperatures: int = 1000,
+    leapfrog_steps: int = 12,
+) -> pd.DataFrame:
+    """Laplace against sampling for logistic regression: a row for each λ, columns `GAP`.
+
+    E = −ln Z − N ln 2, so in expectation it lies between `sampled_backward`, from a sample of the posterior, and
+    `sampled_ratio`, of the forward chains, which err low in ln Z; in one draw the error of the sampling may have the two
+    crossed, and each is on the wrong side by more than b nats with a probability below e^−b. Temperatures and steps are those
+    at which they meet (our choice).
+
+    Args:
+        inputs: (n, d), without the ones.
+        labels: 0 or 1, (n,), or (number of λ, n) for labels that differ from λ to λ.
+        l2_values: λ > 0.
+        seed: of the sampling.
+        exact: weights that are a draw from the posterior of each λ, (number of λ, d + 1), the bias last, such as
+            `simulate_labels` gives; all backward chains start there. Without it `sampled_backward` is empty.
+        chains: as in `annealed_importance_sampling`.
+        temperatures: likewise.
+        leapfrog_steps: likewise.
+    """
+    n, full = len(inputs), _with_ones(inputs)
+    features, curvature = data_span(full)
+    target = logistic_log_likelihood(features, torch.from_numpy(2.0 * np.atleast_2d(labels) - 1.0))
+    grid = torch.tensor(list(l2_values), dtype=torch.float64)
+
+    def sampled(start: Tensor | None) -> AisEstimate:
+        return annealed_importance_sampling(
+            target,
+            grid,
+            features.shape[1],
+            seed,
+            chains=chains,
+            temperatures=temperatures,
+            leapfrog_steps=leapfrog_steps,
+            curvature=curvature,
+            exact=start,
+        )
+
+    by_l2 = np.broadcast_to(labels, (len(l2_values), n))
+    fits = [fit_map(inputs, own, l2) for own, l2 in zip(by_l2, l2_values, strict=True)]
+    laplace = pd.DataFrame(
+        {
+            "model": "linear",
+            "point": "minimum",
+            "l2": list(l2_values),
+            "log_evidence_ratio": [log_evidence_ratio(fit.cost, fit.occam_factor, n, 2) for fit in fits],
+            "log_permutations": 0.0,
+        }
+    )
+    table = _gap(laplace, list(l2_values), sampled(None), n, 2, chains)
+    if exact is None:
+        return table
+    # the weights in the coordinates of the span: those with the same logits
+    start = torch.linalg.lstsq(features, full @ torch.from_numpy(exact).T).solution.T[:, None]
+    return table.assign(sampled_backward=-sampled(start).log_evidence.numpy() - null_cost(n, 2))
+
+
+def simulate_labels(inputs: np.ndarray, l2_values: Sequence[float], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw weights from the prior N(0, I/λ), then labels from the likelihood of logistic regression (section 3).
+
+    All λ share the seed's random numbers, so that from row to row λ alone differs. The weights are a draw from the posterior of
+    their labels, since weights and labels together are one from the joint distribution.
+
+    Args:
+        inputs: (n, d), without the ones.
+        l2_values: λ > 0.
+        seed: of the draws.
+
+    Returns:
+        Labels 0 or 1, (number of λ, n), and the weights, (number of λ, d + 1), the bias last.
+    """
+    features, random = _with_ones(inputs).numpy(), generator(seed, "labels from the model")
+    normal, uniform = random.standard_normal(features.shape[1]), random.random(len(features))
+    weights = normal / np.sqrt(np.asarray(l2_values, dtype=np.float64))[:, None]
+    return (uniform < expit(weights @ features.T)).astype(np.int64), weights
+
+
+def network_gap(
+    layers: Sequence[Tensor],
+    inputs: Tensor,
+    labels: Tensor,
+    classes: int,
+    l2_values: Sequence[float],
+    seed: int = 0,
+    chains: int = 64,
+    temperatures: int = 1000,
+    leapfrog_steps: int = 8,
+) -> pd.DataFrame:
+    """The three evidences of a small network (`network_evidence`, prior centred at 0) against sampling, columns `GAP`.
+
+    Args:
+        layers: trained weights, (fan_in + 1, fan_out) each, bias last.
+        inputs: (n, d + 1) with their ones.
+        labels: int64 (n,).
+        classes: C.
+        l2_values: λ > 0.
+        seed: of the sampling.
+        chains: as in `annealed_importance_sampling`.
+        temperatures: likewise.
+        leapfrog_steps: likewise.
+    """
+    x = inputs.double()
+    laplace = network_evidence(layers, layers, x, labels, x, labels, classes, l2_values, POINTS).assign(model="network")
+    features, _ = data_span(x)
+    shapes = [(features.shape[1], layers[0].shape[1]), *((w.shape[0], w.shape[1]) for w in layers[1:])]
+    grid = torch.tensor(list(l2_values), dtype=torch.float64, device=x.device)
+    # one mass for all: the largest curvature at a minimum, from above
+    minima = laplace[laplace["point"] == "minimum"]
+    top = dict(zip(minima["l2"], minima["top_eigenvalue"], strict=True))
+    curvature = torch.tensor([top[l2] for l2 in l2_values], dtype=torch.float64, device=x.device)[:, None, None]
+    sampled = annealed_importance_sampling(
+        network_log_likelihood(features, labels, shapes),
+        grid,
+        sum(rows * columns for rows, columns in shapes),
+        seed,
+        chains=chains,
+        temperatures=temperatures,
+        leapfrog_steps=leapfrog_steps,
+        curvature=curvature,
+    )
+    return _gap(laplace, list(l2_values), sampled, len(x), classes, chains)
+
+
+def gap_table(prepared: Path, data: DataConfig, initialization: str, seeds: int = 1) -> pd.DataFrame:
+    """The gap for real and for random labels on few images: columns `labels`, `seed`, then `GAP`.
+
+    The linear model has the digits 0 and 1 (the first two classes); the network, 5 hidden units, has all classes and is trained
+    by SGD. N = 40 in both. Rows with the labels `simulated` are of labels drawn from the linear model (`simulate_labels`), for
+    the images that it has under real labels with seed 0; `sampled_backward` is empty in the others.
+
+    Args:
+        prepared: folder of the prepared data and labels.
+        data: as they were prepared.
+        initialization: of the network, as in `models.initial_weights`.
+        seeds: replicates.
+    """
+    tables = []
+    for how in ("real", "random"):
+        labelled = load_labelled(prepared, data, how, seeds, torch.device("cpu"))
+        cell = Cell(how, (UNITS,), EXAMPLES, 8, 0.05, 0.9, 0.0, 0.0, "independent", UPDATES)
+        for _, (_, seed), _, layers in train([(cell, seed) for seed in range(seeds)], [UPDATES], labelled, initialization):
+            order = labelled.subsets[seed]
+            chosen = order[:EXAMPLES]
+            images, labels = labelled.train_inputs[chosen], labelled.train_labels[seed, chosen]
+            network = network_gap(layers, images, labels, labelled.classes, NETWORK_L2, seed, temperatures=TEMPERATURES)
+            both = pd.concat([linear_gap(*_two_digits(labelled, seed), LINEAR_L2, seed), network], ignore_index=True)
+            tables.append(both.assign(labels=how, seed=seed))
+        if how == "real":
+            images, _ = _two_digits(labelled, 0)
+            for seed in range(SIMULATED):
+                drawn, weights = simulate_labels(images, LINEAR_L2, seed)
+                tables.append(linear_gap(images, drawn, LINEAR_L2, seed, weights).assign(labels="simulated", seed=seed))
+    whole = pd.concat(tables, ignore_index=True)
+    return whole.reindex(columns=["labels", "seed", *GAP])
+
+
+def _with_ones(inputs: np.ndarray) -> Tensor:
+    return with_ones(torch.from_numpy(np.asarray(inputs, dtype=np.float64)))
+
+
+def _two_digits(labelled: LabelledData, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a seed's order that are labelled 0 or 1, (n, d) without the ones, and these labels."""
+    order = labelled.subsets[seed]
+    two = order[labelled.train_labels[seed, order] < 2][:EXAMPLES]
+    return labelled.train_inputs[two, :-1].double().numpy(), labelled.train_labels[seed, two].numpy()
+
+
+def _gap(
+    laplace: pd.DataFrame, l2_values: list[float], sampled: AisEstimate, n: int, classes: int, chains: int
+) -> pd.DataFrame:
+    by_l2 = pd.DataFrame(
+        {
+            "l2": l2_values,
+            "sampled_ratio": (-sampled.log_evidence).cpu().numpy() - null_cost(n, classes),
+            "sampled_error": sampled.standard_error.cpu().numpy(),
+            "effective_chains": sampled.effective_chains.cpu().numpy(),
+            "acceptance": sampled.acceptance.cpu().numpy(),
+            "chains": chains,
+        }
+    )
+    table = laplace.merge(by_l2, on="l2", validate="many_to_one").assign(n_train=n)
+    table["gap"] = table["log_evidence_ratio"] - table["sampled_ratio"]
+    return table.reindex(columns=list(GAP))

@@ -1,0 +1,51 @@
+"""What a table, and a whole run, are marked with: from a configuration to the digests and versions that say what made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bayes_sgd.core.io import read_facts, write_json
+from bayes_sgd.core.provenance import digest, environment, file_digest
+from bayes_sgd.experiment.config import load_config
+
+
+def made_by(config: Mapping[str, Any], code: str = "", threads: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """What a table is marked with, beside what `environment` says.
+
+    Args:
+        config: the whole configuration, as it was read or validated. With its defaults filled in, its digest is the one that
+            provenance.json had when the table was made.
+        code: digest of the code that made the table, if it has one of its own.
+        threads: of the job.
+        device: where the numbers were made.
+
+    Raises:
+        UserError: the configuration is not valid.
+    """
+    whole = load_config(config).model_dump(mode="json")
+    marks = {"run": whole["run"], "config_digest": digest(whole), "device": device, "threads": threads}
+    return marks | ({"code_digest": code} if code else {})
+
+
+def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path) -> None:
+    """Write what a run was made of: its configuration and digests of it, of code, data and every table; and the machine.
+
+    If results of other code were accepted (accepted.json beside `path`), that too.
+    """
+    accepted = path.with_name("accepted.json")
+    write_json(
+        path,
+        {
+            "run": config["run"],
+            "config_digest": digest(config),
+            "code_digest": code,
+            "data": read_facts(manifest, f"delete {manifest.parent} and run again"),
+            "tables": {table.name: file_digest(table) for table in sorted(tables.glob("*.csv"))},
+            "environment": environment(),
+            "config": config,
+        }
+        | ({"accepted": json.loads(accepted.read_text(encoding="utf-8"))} if accepted.exists() else {}),
+    )

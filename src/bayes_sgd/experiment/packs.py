@@ -1,0 +1,128 @@
+"""From a configuration to the cells that it asks for, and from cells to packs, the units of work.
+
+A cell is one setting; its identity is its fields. Experiments that share a cell share its training: a cell that two experiments
+ask for is planned once, with the seeds and the recorded updates of both. A pack is the cells that one job trains: those that
+agree in every field but the packed ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.experiment.cell import Cell, Plan
+from bayes_sgd.experiment.config import MAX_UPDATES, CellDefaults, Config, ConstantProduct, Experiment
+from bayes_sgd.experiment.grid import combinations
+from bayes_sgd.experiment.noise_scale import effective_learning_rate
+
+
+def make_cell(fields: CellDefaults) -> Cell:
+    """The cell of validated fields: dampening as a number, updates from a constant product."""
+    dampening = fields.momentum if fields.dampening == "m" else 0.0
+    updates = fields.updates
+    if isinstance(updates, ConstantProduct):
+        rate = fields.learning_rate
+        if updates.product == "effective_learning_rate":
+            rate = effective_learning_rate(rate, fields.momentum, dampening)
+        number = updates.value / rate
+        if number > MAX_UPDATES:
+            raise UserError(
+                f"learning_rate {fields.learning_rate:g}: {updates.product} times updates = {updates.value:g} asks for "
+                f"{number:.3g} updates; allowed: at most {MAX_UPDATES}"
+            )
+        updates = max(1, round(number))
+    named = fields.model_dump(exclude={"dampening", "updates", "hidden_sizes"})
+    return Cell(**named, hidden_sizes=tuple(fields.hidden_sizes), dampening=dampening, updates=updates)
+
+
+def expand(config: Config, name: str) -> list[list[CellDefaults]]:
+    """The cells of one experiment, a list for each block of its grid."""
+    experiment = config.experiments[name]
+    base = config.cell.model_dump() | experiment.cell
+    return [[CellDefaults.model_validate(fields) for fields in combinations(base, block)] for block in experiment.grid]
+
+
+def experiment_plans(config: Config, name: str) -> list[Plan]:
+    """The plans of one experiment, a cell once, in the order of its grid."""
+    experiment = config.experiments[name]
+    plans: dict[Cell, Plan] = {}
+    for block in expand(config, name):
+        for fields in block:
+            cell = make_cell(fields)
+            record = _recorded(config, experiment, cell.updates)
+            seeds, cooling = experiment.seeds or config.seeds, config.cooling if experiment.cooling else 0
+            plans[cell] = Plan(cell, seeds, record, experiment.keep_weights, cooling)
+    return list(plans.values())
+
+
+def _recorded(config: Config, experiment: Experiment, updates: int) -> tuple[int, ...]:
+    wanted = config.record if experiment.record is None else experiment.record
+    if isinstance(wanted, int):
+        return tuple(sorted({max(1, round(updates * (i + 1) / wanted)) for i in range(wanted)}))
+    return tuple(sorted({*(u for u in wanted if 0 <= u < updates), updates}))
+
+
+def plans(config: Config) -> list[Plan]:
+    """All cells that a run trains, each once, sorted."""
+    merged: dict[Cell, Plan] = {}
+    for name in config.experiments:
+        for plan in experiment_plans(config, name):
+            merged[plan.cell] = merged[plan.cell] | plan if plan.cell in merged else plan
+    return [merged[cell] for cell in sorted(merged)]
+
+
+def pack_name(cell: Cell, packed: Sequence[str]) -> str:
+    """The name of the pack of a cell: its fields but the packed ones, and but `updates` unless nothing is packed."""
+    parts = {
+        "labels": cell.labels,
+        "hidden_sizes": f"h{cell.columns()['hidden_sizes']}",
+        "n_train": f"n{cell.n_train}",
+        "batch_size": f"b{cell.batch_size}",
+        "sampling": cell.sampling,
+        "learning_rate": f"lr{cell.learning_rate!r}",
+        "momentum": f"m{cell.momentum!r}-d{cell.dampening!r}",
+        "l2": f"l{cell.l2!r}",
+    }
+    named = [text for axis, text in parts.items() if axis not in packed]
+    return "_".join(named if packed else [*named, f"u{cell.updates}"])
+
+
+def packs(config: Config) -> dict[str, list[Plan]]:
+    """Packs by name, each with the plans of its cells, in order."""
+    result: dict[str, list[Plan]] = {}
+    for plan in plans(config):
+        result.setdefault(pack_name(plan.cell, config.pack), []).append(plan)
+    return result
+
+
+def experiment_rows(config: Config, name: str, cells: pd.DataFrame, phase: str = "constant") -> pd.DataFrame:
+    """The rows of a table of cells that belong to one experiment and phase: its cells, its seeds, its recorded updates.
+
+    Phases: see `Plan.points`; no rows where the experiment is not cooled.
+
+    Raises:
+        UserError: a planned row is not in the table.
+    """
+    wanted = pd.DataFrame(
+        [
+            plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
+            for plan in experiment_plans(config, name)
+            for seed in range(plan.seeds)
+            for update, recorded in plan.points
+            if recorded == phase
+        ]
+    )
+    if wanted.empty:
+        return cells.iloc[:0]
+    wanted = wanted.drop(columns="noise_scale")
+    rows = wanted.merge(cells, how="left", on=list(wanted.columns), validate="one_to_one", indicator=True)
+    missing = rows[rows["_merge"] != "both"]
+    if len(missing):
+        first = missing.iloc[0]
+        raise UserError(
+            f"cells of experiment {name}: {len(missing)} of {len(rows)} rows are missing, "
+            f"the first at learning_rate {first.learning_rate}, batch_size {first.batch_size}, seed {first.seed}"
+        )
+    return rows.reindex(columns=cells.columns)

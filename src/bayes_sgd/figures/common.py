@@ -1,0 +1,103 @@
+"""What all figures are made of: refusals, means over seeds, bands, legends, panels, and how a figure is written to disk.
+
+Takes tables and axes; a figure comes with its data, a row for each point: `panel`, the columns that name the point, `quantity`,
+`value`, `ci_low`, `ci_high`, and `interval`, which says what the bar is. How it looks is in `style`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase, SubFigure
+from matplotlib.lines import Line2D
+
+from bayes_sgd.analysis.intervals import mean_interval
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.io import write_atomically, write_csv
+from bayes_sgd.figures import style
+from bayes_sgd.figures.style import BLACK, BLUE, VERMILION, Look, number
+
+Drawn = tuple[Figure, pd.DataFrame]
+SEEDS_95 = "95 % t-interval over seeds"
+BOOTSTRAP_95 = "95 % bootstrap interval over seeds"
+EDGES = {"above": ("^", "censored: this B or above"), "below": ("v", "censored: this B or below")}
+TRAIN, TEST, ONLY = Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"), Look(BLACK, "^", "-")
+
+
+def need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+    """Refuse a table that lacks a column, in one line that begins with `what`."""
+    for name in columns:
+        if name not in frame.columns:
+            raise UserError(f"{what}: the table has no column {name}")
+
+
+def over_seeds(rows: pd.DataFrame, keys: list[str], quantities: list[str]) -> pd.DataFrame:
+    """Means over seeds, a row for each combination of `keys` and each of `quantities`; NaN is left out.
+
+    Returns:
+        The keys, `quantity`, `value` (the mean), `ci_low`, `ci_high` (95 % t-interval, NaN with a single seed), `seeds`
+        (how many values are not NaN), `interval`.
+    """
+    long = rows.melt(id_vars=keys, value_vars=quantities, var_name="quantity", value_name="value")
+    groups = long.groupby([*keys, "quantity"], sort=True)["value"]
+    means = [(*cast(tuple, key), *mean_interval(values.to_numpy(float))) for key, values in groups]
+    table = pd.DataFrame(means, columns=[*keys, "quantity", "value", "ci_low", "ci_high", "seeds"])
+    return table.assign(interval=SEEDS_95)
+
+
+def span(values: Any, noun: str) -> str:
+    """How many, in words: "6 seeds", "2000 to 4000 updates"."""
+    low, high = int(values.min()), int(values.max())
+    return f"{number(low)} to {number(high)} {noun}s" if low != high else f"{number(high)} {noun}{'s' * (high != 1)}"
+
+
+def band(
+    ax: Axes, table: pd.DataFrame, quantity: str, look: Look, label: str, scale: float = 1.0, x: str = "l2"
+) -> pd.DataFrame:
+    """Draw a quantity against the column `x`, its interval as a band: bars would hide one another on a dense grid."""
+    rows = table.loc[table["quantity"] == quantity]
+    color, marker, line = look
+    ax.plot(rows[x], scale * rows["value"], color=color, ls=line, marker=marker, ms=3, label=label)
+    ax.fill_between(rows[x], scale * rows["ci_low"], scale * rows["ci_high"], color=color, alpha=0.2, lw=0)
+    return rows
+
+
+def legend(part: FigureBase, ax: Axes, columns: int, more: Iterable[Any] = ()) -> None:
+    """One legend below a part of the figure, of what is drawn in `ax` and `more`, each label once."""
+    handles = sorted([*ax.get_legend_handles_labels()[0], *more], key=lambda handle: isinstance(handle, Line2D))
+    unique = {str(handle.get_label()): handle for handle in handles}
+    part.legend(handles=list(unique.values()), loc="outside lower left", ncols=columns, columnspacing=1.2)
+
+
+def two_parts(title: str, means: str, ratios: tuple[float, float], height: float = 5.6) -> tuple[Figure, SubFigure, SubFigure]:
+    """A figure with a title and a line on its means and bars, in two parts side by side; `height` in inches."""
+    figure = Figure(figsize=(10.4, height), layout="constrained")
+    figure.suptitle(f"{title}\n{means}", x=0.01, ha="left")
+    grid = figure.add_gridspec(1, 2, width_ratios=ratios)
+    return figure, figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+
+
+def edges(ax: Axes, rows: pd.DataFrame, beside: float, color: str) -> None:
+    """Draw censored optima, whose column `edge` is not empty, as open triangles at the best batch size sampled."""
+    for edge, (marker, _) in EDGES.items():
+        at = rows.loc[rows["edge"] == edge]
+        ax.plot(at["x"] * beside, at["value"], marker, mfc="none", mec=color, ms=8, label=f"_{edge}")
+
+
+def save(figure: Figure, data: pd.DataFrame, stem: Path, made_by: Mapping[str, Any] | None = None) -> None:
+    """Write `stem`.png, .svg and .csv, each whole or not at all; the same drawing gives the same bytes.
+
+    Beside the .csv goes a .json that says what made it (`made_by`), and when.
+    """
+    with rc_context(style.RC):
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            write_atomically(
+                stem.with_name(f"{stem.name}.{kind}"),
+                lambda file, kind=kind, metadata=metadata: figure.savefig(file, format=kind, metadata=metadata),
+            )
+    write_csv(stem.with_name(f"{stem.name}.csv"), data, ("panel",), made_by)

@@ -1,0 +1,341 @@
+"""Figures on the evidence of trained networks, and on what Laplace's approximation is worth: takes tables, gives figures.
+
+The paper computes no evidence of a network; its figure 2 is of a linear model. Of `network_evidence` the networks of one kind
+are shown, those of its column `main_series`, with the prior centred at 0 if it was. As in `figures`, nothing is estimated here
+but means over seeds. Intervals over batch sizes are paired: each seed's mean over batch sizes is taken out, and what is left is
+widened by √(K/(K − 1)) for K batch sizes (Morey 2008), so that they show differences between batch sizes. Spectra are of one
+network each, and have no intervals. E in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bayes_sgd.analysis.intervals import mean_interval
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.experiment.evidence_plan import KIND, with_main_series
+from bayes_sgd.figures import style
+from bayes_sgd.figures.common import SEEDS_95, Drawn, band, legend, need, over_seeds, span
+from bayes_sgd.figures.style import BLACK, BLUE, GREEN, GREY, LABELS, ORANGE, PURPLE, VERMILION, Look, number, points
+
+POINTS = {"sgd": Look(VERMILION, "o", "-"), "linearized": Look(GREEN, "^", "--"), "minimum": Look(BLUE, "s", "-.")}
+POINT_NAMES = {
+    "sgd": "where SGD stopped",
+    "linearized": "linearized there, its minimum",
+    "minimum": "minimum reached from there",
+}
+WORDS = {"real": "true labels", "random": "random labels"}
+GAP_WORDS = WORDS | {"simulated": "labels drawn from it"}
+PAIRED_95 = "95 % t-interval over paired seeds"
+EVIDENCE = "log_evidence_ratio_per_example"
+SHOWN = ("n_train", "hidden_sizes", "learning_rate", "updates")  # what titles say of the kind
+RANKS_A_DECADE = 60  # of a spectrum that are drawn
+SHARPNESS = {
+    "top_eigenvalue": "largest eigenvalue of the GGN",
+    "trace": "trace of the GGN",
+    "effective_parameters": "effective parameters at the best λ",
+}
+
+
+def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Means over seeds at each batch size, with intervals for their differences.
+
+    Left out are batch sizes that fewer than half of the seeds have, then seeds that lack one of the others.
+
+    Returns:
+        batch_size, quantity, value, ci_low, ci_high, seeds, interval.
+    """
+    if rows.duplicated(["batch_size", "seed"]).any():
+        raise UserError(f"{column}: two networks of one kind with the same batch_size and seed; weigh one experiment of them")
+    grid = rows.pivot(index="batch_size", columns="seed", values=column)
+    grid = grid.loc[2 * grid.notna().sum(axis=1) >= grid.shape[1]].dropna(axis=1)
+    values = grid.to_numpy(float)
+    sizes, seeds = values.shape
+    own = values - values.mean(axis=0) + values.mean() if seeds else values
+    found = [mean_interval(row) for row in own]
+    wider = np.sqrt(sizes / (sizes - 1)) if sizes > 1 else 1.0
+    half = [wider * (interval.high - interval.value) for interval in found]
+    mean = np.array([interval.value for interval in found])
+    table = pd.DataFrame(
+        {"batch_size": grid.index, "quantity": column, "value": mean, "ci_low": mean - half, "ci_high": mean + half}
+    )
+    return table.assign(seeds=seeds, interval=PAIRED_95)
+
+
+def _chosen(table: pd.DataFrame, columns: Iterable[str], what: str) -> tuple[pd.DataFrame, str]:
+    """The rows of the main series, with real and with random labels; and its kind in words."""
+    need(table, ["labels", "batch_size", "seed", "point", "prior_centre", "l2", "best_l2", *SHOWN, *columns], what)
+    table = with_main_series(table)
+    table = table.loc[table["main_series"] & table["labels"].isin(list(WORDS)) & table["point"].isin(list(POINTS))]
+    if table.empty:
+        raise UserError(f"{what}: the table has no rows with real or random labels")
+    centre = "zero" if "zero" in set(table["prior_centre"]) else table["prior_centre"].iloc[0]
+    n, hidden, rate, updates = table.loc[:, list(SHOWN)].iloc[0]
+    words = f"N = {number(n)}, hidden layers {hidden}, ε = {number(rate)}, {number(updates)} updates"
+    table = table.loc[table["prior_centre"] == centre]
+    return table.assign(best_l2=table["best_l2"].fillna(value=False).astype(bool)), f"{words}; prior centred at {centre}"
+
+
+def _of_labels(table: pd.DataFrame, order: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    parts = {labels: table.loc[table["labels"] == labels] for labels in order}
+    return {labels: part for labels, part in parts.items() if len(part)}
+
+
+def evidence(network_evidence: pd.DataFrame) -> Drawn:
+    """Test accuracy of the SGD networks, their E / N at the best λ of each, and that λ, against B; true and random labels."""
+    what = "Evidence of trained networks against batch size"
+    table, words = _chosen(network_evidence, ["test_accuracy", EVIDENCE], what)
+    table = table.assign(log10_l2=np.log10(table["l2"]))
+    best = table.loc[table["best_l2"]]
+    if best.empty:
+        raise UserError(f"{what}: no row is marked in the column best_l2")
+    parts = {}
+    for labels, rows in _of_labels(best, ("real", "random")).items():
+        of_sgd = table.loc[(table["labels"] == labels) & (table["point"] == "sgd")]
+        of_sgd = of_sgd.loc[of_sgd["l2"] == of_sgd["l2"].min()]  # the network is the same at every λ
+        found = [paired(of_sgd, "test_accuracy").assign(point="sgd", panel="top")]
+        for point in POINTS:
+            own = rows.loc[rows["point"] == point]
+            for column, panel in ((EVIDENCE, "middle"), ("log10_l2", "bottom")):
+                found.append(paired(own, column).assign(point=point, panel=panel))
+        parts[labels] = pd.concat([part for part in found if len(part)]).assign(labels=labels)
+    data = pd.concat(parts.values())
+    with rc_context(style.RC):
+        figure = Figure(figsize=(10, 7), layout="constrained")
+        means = f"points: means over {span(data['seeds'], 'seed')}; bars: {PAIRED_95}"
+        figure.suptitle(f"{what}\n{words}\n{means}", x=0.01, ha="left")
+        axes = figure.subplots(3, len(parts), sharex=True, squeeze=False, height_ratios=(1.3, 2, 0.8))
+        for place, ((labels, part), (top, middle, bottom)) in enumerate(zip(parts.items(), axes.T, strict=True)):
+            top.set(xscale="log", title=f"({'ab'[place]}) {WORDS[labels]}", label=f"{labels} top")
+            middle.set_label(f"{labels} middle")
+            bottom.set(xlabel=LABELS["batch_size"], label=f"{labels} bottom")
+            top.set_ylabel("test accuracy of\nthe SGD network (%)")
+            middle.set_ylabel(LABELS[EVIDENCE])
+            bottom.set_ylabel("log₁₀ of\nthe best λ")
+            for ax, panel, scale in ((top, "top", 100), (middle, "middle", 1), (bottom, "bottom", 1)):
+                for point, look in POINTS.items():
+                    rows = part.loc[(part["panel"] == panel) & (part["point"] == point)]
+                    points(ax, rows["batch_size"], rows, look, POINT_NAMES[point], scale)
+            low, high = middle.get_ylim()
+            if low < 0 < high:
+                middle.axhline(0, color=BLACK, lw=0.9, zorder=1, label="0: above it the null model is better")
+            style.plain_log(bottom.xaxis)
+        more = [handle for ax in axes[1, 1:] for handle in ax.get_legend_handles_labels()[0]]
+        legend(figure, axes[1, 0], 4, more)
+    return figure, data
+
+
+def evidence_l2(network_evidence: pd.DataFrame) -> Drawn:
+    """Figure 2 for the network: test cross-entropy and E / N against λ at a middle batch size, random and true labels."""
+    what = "Evidence and cross-entropy of the network against λ"
+    table, words = _chosen(network_evidence, ["test_loss", EVIDENCE, "cost", "occam_factor", "log_evidence_ratio"], what)
+    table = table.loc[table["point"].isin(["linearized", "minimum"])]
+    if table.empty:
+        raise UserError(f"{what}: the table has no rows at a minimum")
+    of_real = table.loc[table["labels"] == "real"] if "real" in set(table["labels"]) else table
+    sizes = sorted(of_real["batch_size"].unique())
+    size = sizes[len(sizes) // 2]
+    table = table.loc[table["batch_size"] == size]
+    # ln of the number of classes: what a null model loses on each example
+    chance = float(((table["cost"] + table["occam_factor"] - table["log_evidence_ratio"]) / table["n_train"]).median())
+    data = over_seeds(table, ["labels", "point", "l2"], ["test_loss", EVIDENCE])
+    parts = _of_labels(data, ("random", "real"))
+    data = pd.concat([part.assign(panel="ab"[i]) for i, part in enumerate(parts.values())])
+    with rc_context(style.RC):
+        figure = Figure(figsize=(9.6, 6), layout="constrained")
+        means = f"lines: means over {span(data['seeds'], 'seed')}; bands: {SEEDS_95}"
+        figure.suptitle(f"{what}, B = {number(size)}\n{words}\n{means}", x=0.01, ha="left")
+        axes = figure.subplots(2, len(parts), sharex=True, sharey="row", squeeze=False)
+        for place, ((labels, part), (top, bottom)) in enumerate(zip(parts.items(), axes.T, strict=True)):
+            top.set(xscale="log", title=f"({'ab'[place]}) {WORDS[labels]}", label=f"{labels} top")
+            bottom.set(xlabel=LABELS["l2"], label=f"{labels} bottom")
+            for point in ("linearized", "minimum"):
+                rows = part.loc[part["point"] == point]
+                for ax, quantity in ((top, "test_loss"), (bottom, EVIDENCE)):
+                    drawn = band(ax, rows, quantity, POINTS[point], POINT_NAMES[point])
+                    star = drawn.loc[np.isfinite(drawn["value"])].nsmallest(1, "value")
+                    ax.plot(star["l2"], star["value"], "*", ms=13, mfc="none", mec=POINTS[point].color, label="lowest mean")
+            top.axhline(chance, color=GREY, ls=":", lw=1.2, label="chance")
+            bottom.axhline(0, color=BLACK, lw=0.9, label="0: above it the null model is better")
+        axes[0, 0].set_ylabel(f"test {LABELS['loss']}")
+        axes[0, 0].set_yscale("log")
+        style.plain_log(axes[0, 0].yaxis)
+        axes[1, 0].set_ylabel(LABELS[EVIDENCE])
+        legend(figure, axes[0, 0], 5, axes[1, 0].get_legend_handles_labels()[0])
+    return figure, data
+
+
+def sharpness(network_evidence: pd.DataFrame) -> Drawn:
+    """Largest eigenvalue, trace and effective parameters against B, at the best λ of each network, true and random labels."""
+    what = "Curvature of trained networks against batch size"
+    table, words = _chosen(network_evidence, list(SHARPNESS), what)
+    best = table.loc[table["best_l2"]]
+    if best.empty:
+        raise UserError(f"{what}: no row is marked in the column best_l2")
+    logs = best.assign(**{name: np.log(best[name].where(best[name] > 0)) for name in SHARPNESS})
+    found = []
+    for labels, rows in _of_labels(logs, ("real", "random")).items():
+        for point in POINTS:
+            own = rows.loc[rows["point"] == point]
+            found += [paired(own, name).assign(labels=labels, point=point) for name in SHARPNESS if len(own)]
+    data = pd.concat([table for table in found if len(table)])
+    data = data.assign(**{end: np.exp(data[end]) for end in ("value", "ci_low", "ci_high")})
+    data["panel"] = ["abc"[list(SHARPNESS).index(name)] for name in data["quantity"]]
+    with rc_context(style.RC):
+        figure = Figure(figsize=(11, 4.6), layout="constrained")
+        means = f"points: geometric means over {span(data['seeds'], 'seed')}; bars: {PAIRED_95}, of logarithms"
+        figure.suptitle(f"{what}\n{words}\n{means}", x=0.01, ha="left")
+        axes = figure.subplots(1, 3)
+        for ax, (quantity, name), panel in zip(axes, SHARPNESS.items(), "abc", strict=True):
+            ax.set(xscale="log", yscale="log", title=f"({panel}) {name}", xlabel=LABELS["batch_size"], label=panel)
+            ax.set_ylabel("dimensionless" if quantity == "effective_parameters" else "nats per squared weight")
+            for labels in WORDS:
+                for point, look in POINTS.items():
+                    rows = data.loc[(data["labels"] == labels) & (data["point"] == point) & (data["quantity"] == quantity)]
+                    label = f"{POINT_NAMES[point]}, {WORDS[labels]}" if len(rows) else ""
+                    points(ax, rows["batch_size"], rows, look, label, hollow=labels == "random")
+            style.plain_log(ax.xaxis)
+            _plain_if_short(ax)
+        legend(figure, axes[0], 3)
+    return figure, data
+
+
+def _plain_if_short(ax: Axes) -> None:
+    low, high = ax.get_ylim()
+    if low > 0 and high / low < 1e3:
+        style.plain_log(ax.yaxis)
+
+
+def spectra(spectra: pd.DataFrame) -> Drawn:
+    """Eigenvalues of GGN and Hessian against rank, a line for each batch size, true and random labels.
+
+    Left out are ranks between those drawn (`RANKS_A_DECADE`), and eigenvalues of the GGN below the resolution of float64.
+    """
+    what = "Eigenvalues of the curvature of trained networks"
+    need(spectra, ["labels", "batch_size", "seed", "matrix", "index", "eigenvalue", "train_accuracy", *SHOWN], what)
+    table = spectra.loc[spectra["labels"].isin(list(WORDS)) & np.isfinite(spectra["eigenvalue"])]
+    if table.empty:
+        raise UserError(f"{what}: the table has no rows with real or random labels")
+    if len(table.loc[:, [*(name for name in KIND if name in table), "seed"]].drop_duplicates()) > 1:
+        raise UserError(f"{what}: the table has networks of several kinds or seeds")
+    n, hidden, rate, updates, seed = table.loc[:, [*SHOWN, "seed"]].iloc[0]
+    last = max(1, int(table["index"].max()))
+    ranks = np.unique(np.geomspace(1, last, 1 + int(RANKS_A_DECADE * np.log10(last))).round())
+    top = table.groupby(["labels", "batch_size", "matrix"])["eigenvalue"].transform("max")
+    resolved = table["eigenvalue"] > top * last * np.finfo(float).eps
+    hessian = table["matrix"] == "hessian"
+    data = table.loc[hessian | (table["index"].isin(ranks) & resolved)].rename(columns={"eigenvalue": "value"})
+    data = data.loc[:, ["labels", "batch_size", "matrix", "index", "value", "train_accuracy"]]
+    data = data.assign(quantity="eigenvalue", ci_low=np.nan, ci_high=np.nan, interval="none: one network")
+    parts = _of_labels(data, ("real", "random"))
+    data = pd.concat([part.assign(panel="ab"[place]) for place, part in enumerate(parts.values())])
+    with rc_context(style.RC):
+        figure = Figure(figsize=(10, 5.2), layout="constrained")
+        words = f"N = {number(n)}, hidden layers {hidden}, ε = {number(rate)}, {number(updates)} updates, seed {seed}"
+        figure.suptitle(f"{what}\n{words}; where SGD stopped, summed cross-entropy, without λ", x=0.01, ha="left")
+        axes = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
+        sizes = sorted(data["batch_size"].unique())
+        looks = dict(zip(sizes, style.ordered(len(sizes)), strict=True))
+        for ax, (labels, part), panel in zip(axes, parts.items(), "ab", strict=False):
+            ax.set(xscale="log", yscale="log", title=f"({panel}) {WORDS[labels]}", xlabel="rank of the eigenvalue", label=panel)
+            _draw_spectra(ax, part, looks)
+        axes[0].set_ylabel("eigenvalue (nats per squared weight)")
+        legend(figure, axes[0], 3)
+    return figure, data
+
+
+def _draw_spectra(ax: Axes, part: pd.DataFrame, looks: Mapping[int, Look]) -> None:
+    lines = ["smallest of the Hessian:"]
+    for size, (color, marker, line) in looks.items():
+        own = part.loc[part["batch_size"] == size]
+        of_ggn = own.loc[own["matrix"] == "gauss_newton"]
+        ax.plot(of_ggn["index"], of_ggn["value"], color=color, ls=line, label=f"GGN, B = {number(size)}")
+        of_hessian = own.loc[(own["matrix"] == "hessian") & (own["index"] > 0) & (own["value"] > 0)]
+        hollow = {"ls": "", "marker": marker, "mfc": "none", "mec": color, "ms": 6}
+        ax.plot(of_hessian["index"], of_hessian["value"], **hollow, label=f"Hessian, B = {number(size)}")
+        for row in own.loc[(own["matrix"] == "hessian") & (own["index"] < 0)].to_dict("records"):
+            lines.append(f"B = {number(size)}: {row['value']:.2g} (training accuracy {100 * row['train_accuracy']:.3g} %)")
+    if len(lines) > 1:
+        ax.text(0.03, 0.03, "\n".join(lines), transform=ax.transAxes, fontsize=8, va="bottom")
+
+
+def laplace(laplace_gap: pd.DataFrame) -> Drawn:
+    """Laplace's approximation of E and sampled E against λ: linear model and small network, true and random labels.
+
+    Where the table has labels drawn from the model, a panel for them shows what backward sampling gives as well.
+    """
+    what = "Laplace's approximation against annealed importance sampling"
+    columns = ["labels", "seed", "model", "point", "l2", "n_train", "log_evidence_ratio", "sampled_ratio", "sampled_error"]
+    need(laplace_gap, [*columns, "log_permutations"], what)
+    table = laplace_gap.loc[laplace_gap["labels"].isin(list(GAP_WORDS))]
+    if table.empty:
+        raise UserError(f"{what}: the table has no rows with real, random or simulated labels")
+    simulated = table.loc[table["labels"] == "simulated"]
+    need(simulated, ["sampled_backward"] if len(simulated) else [], what)
+    table = table.assign(one_mode=table["sampled_ratio"] + table["log_permutations"])
+    keys = ["model", "labels", "l2"]
+    approximate = over_seeds(table, [*keys, "point"], ["log_evidence_ratio"])
+    # labels drawn anew differ in E by more than the methods do: an interval over them would say nothing of these
+    approximate.loc[approximate["labels"] == "simulated", ["ci_low", "ci_high", "interval"]] = [np.nan, np.nan, ""]
+    once = table.drop_duplicates([*keys, "seed"])
+    sampled = over_seeds(once, keys, ["sampled_ratio", "one_mode"]).assign(point="sampled")
+    # the error of the sampling itself: with one seed there is no other
+    error = once.groupby(keys)["sampled_error"].agg(lambda e: float(np.sqrt((e**2).mean() / len(e)))).rename("error")
+    sampled = sampled.merge(error.reset_index(), on=keys)
+    sampled = sampled.assign(
+        ci_low=sampled["value"] - 1.96 * sampled["error"], ci_high=sampled["value"] + 1.96 * sampled["error"]
+    )
+    sampled["interval"] = "95 % interval of the sampling"
+    data = pd.concat([approximate, sampled.drop(columns="error")])
+    if len(simulated):
+        backward = over_seeds(simulated, keys, ["sampled_backward"])
+        data = pd.concat([data, backward.assign(point="sampled", ci_low=np.nan, ci_high=np.nan, interval="")])
+    models = [name for name in ("linear", "network") if name in set(data["model"])]
+    labels = [name for name in GAP_WORDS if name in set(data["labels"])]
+    data["panel"] = data["model"] + " " + data["labels"]
+    with rc_context(style.RC):
+        figure = Figure(figsize=(max(10, 4.4 * len(labels)), 3.2 + 2.4 * len(models)), layout="constrained")
+        sizes = f"N = {span(table['n_train'], 'example')}"
+        means = f"{sizes}; means over {span(data['seeds'], 'seed')}; bars: two standard errors of the sampling"
+        figure.suptitle(f"{what}\n{means}", x=0.01, ha="left")
+        axes = figure.subplots(len(models), len(labels), squeeze=False)
+        seen = {}
+        for row, model in enumerate(models):
+            for column, name in enumerate(labels):
+                ax = axes[row, column]
+                own = data.loc[(data["model"] == model) & (data["labels"] == name)]
+                if own.empty:
+                    ax.remove()
+                    continue
+                ax.set(xscale="log", title=f"{'linear model' if model == 'linear' else 'network'}, {GAP_WORDS[name]}")
+                ax.set(xlabel=LABELS["l2"], ylabel="log evidence ratio E (nats)", label=f"{model} {name}")
+                if model == "network":  # E where SGD stopped is hundreds of times that at a minimum
+                    ax.set_yscale("symlog", linthresh=10)
+                _draw_gap(ax, own, model)
+                seen |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        legend(figure, axes[0, 0], 3, seen.values())
+    return figure, data
+
+
+def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
+    for point, look in POINTS.items():
+        rows = own.loc[(own["point"] == point) & (own["quantity"] == "log_evidence_ratio")].sort_values("l2")
+        name = "Laplace, minimum" if model == "linear" else f"Laplace, {POINT_NAMES[point]}"
+        points(ax, rows["l2"], rows, Look(BLACK, "s", "-") if model == "linear" else look, name if len(rows) else "")
+    rows = own.loc[own["quantity"] == "sampled_ratio"].sort_values("l2")
+    points(ax, rows["l2"], rows, Look(ORANGE, "D", ""), "sampled", hollow=True)
+    rows = own.loc[own["quantity"] == "sampled_backward"].sort_values("l2")
+    label = "sampled from the posterior back: E lies between the two, in expectation"
+    points(ax, rows["l2"], rows, Look(GREEN, "s", ""), label if len(rows) else "", hollow=True)
+    if model == "network":
+        rows = own.loc[own["quantity"] == "one_mode"].sort_values("l2")
+        points(ax, rows["l2"], rows, Look(PURPLE, "X", ""), "sampled + ln H!: of one order of the hidden units", hollow=True)
+    low, high = ax.get_ylim()
+    if low < 0 < high:
+        ax.axhline(0, color=GREY, lw=0.9, zorder=1, label="0: above it the null model is better")

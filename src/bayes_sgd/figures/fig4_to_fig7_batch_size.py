@@ -1,0 +1,299 @@
+"""Figures 4-7 of the paper: takes the tables cells, optimum and scaling, gives a figure and the data in it.
+
+Nothing is estimated here: a figure shows means over seeds with 95 % t-intervals, and optima and exponents as the tables
+give them. Figures 4-7 are of networks trained at a constant ε; hollow markers beside them show the same networks after ε has
+gone to 0 (phase `cooled`) and the means of their iterates (`averaged`), where the run has them. The data has a row for each
+point: `panel`, the columns that name the point, `quantity`, `value`, `ci_low`, `ci_high`, `interval`, which says what the bar
+is, and in figures 4-7 `phase`. Accuracies are in [0, 1] in the data and in % on paper.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, TREATMENTS, headline
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.io import OPTIMUM, SCALING
+from bayes_sgd.figures import style
+from bayes_sgd.figures.common import (
+    BOOTSTRAP_95,
+    EDGES,
+    SEEDS_95,
+    TEST,
+    TRAIN,
+    Drawn,
+    edges,
+    legend,
+    need,
+    over_seeds,
+    span,
+    two_parts,
+)
+from bayes_sgd.figures.style import BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION, Look, below_scale, number, points, two_scales
+
+BARS = {"argmax": "next batch sizes sampled", HEADLINE: BOOTSTRAP_95}
+NAMES = {"argmax": "A, highest mean on the grid", HEADLINE: "B, top of a cubic in ln B"}
+LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
+# estimators and phases stand side by side, so that none hides another
+BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "averaged": 0.91, "cooled": 1.09}
+# the phases beside the constant ε
+PHASES = {"averaged": Look(PURPLE, "s", ":"), "cooled": Look(GREEN, "o", ":")}
+PHASE_NAMES = {"averaged": "mean of the last iterates", "cooled": "cooled: ε gone to 0"}
+
+
+class _Sweep(NamedTuple):
+    """What tells figures 5, 6 and 7 from one another."""
+
+    number: int
+    experiment: str
+    axis: str
+    symbol: str
+
+
+def _estimators(table: pd.DataFrame, sweep: _Sweep, phase: str) -> pd.DataFrame:
+    """The rows of `optimum` or `scaling` that a figure shows in a phase: estimators A and B, not at a constant ε only B."""
+    own = headline(table.loc[table["experiment"] == sweep.experiment], phase=phase, treatment=None, estimator=None)
+    return own.loc[own["estimator"].isin(list(NAMES) if phase == PHASE else [HEADLINE])]
+
+
+def _final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = PHASE) -> pd.DataFrame:
+    """The rows of a phase at its end: for each value of the axis its last recorded update. Only `constant` must be there."""
+    columns = [axis, "batch_size", "update", "seed", "train_accuracy", "test_accuracy", "diverged", "phase"]
+    need(cells, columns, what)
+    cells = cells.loc[cells["phase"] == phase]
+    if cells.empty and phase == PHASE:
+        raise UserError(f"{what}: the table has no rows for it")
+    last = cells["update"] == cells.groupby(axis)["update"].transform("max")
+    rows = cells.loc[last, columns].drop_duplicates()
+    if rows.duplicated([axis, "batch_size", "seed"]).any():
+        raise UserError(f"{what}: two runs with the same {axis}, batch_size and seed; give the cells of one experiment")
+    return rows
+
+
+def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
+    """Limits in % that show every peak and what lies at larger B; the failures at small B would flatten them all."""
+    table = table.loc[np.isfinite(table["value"])].sort_values("batch_size")
+    best = table["value"].max()
+    right = [g.loc[g["value"].idxmax() :, "value"] for _, g in table.groupby(series)]
+    right = [values for values in right if values.iloc[0] > best / 2]
+    if not right:
+        return 0.0, 100.0
+    low, high = 100 * min(values.min() for values in right), 100 * best
+    return max(0.0, low - 0.25 * (high - low) - 0.3), min(100.5, high + 0.2 * (high - low) + 0.3)
+
+
+def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
+    """Test accuracy (a) against updates, a series for each batch size; (b) at the end against batch size.
+
+    Args:
+        cells: rows of one experiment, all recorded updates and phases.
+        learning_rate: which ε; if not given, the middle one of those that are there.
+    """
+    final = _final_rows(cells, "learning_rate", "figure 4")
+    rates = sorted(final["learning_rate"].unique())
+    rate = rates[len(rates) // 2] if learning_rate is None else learning_rate
+    if rate not in rates:
+        raise UserError(f"figure 4: no rows with learning_rate {rate:g}; there are {', '.join(map(number, rates))}")
+    others_rows = {phase: _final_rows(cells, "learning_rate", "figure 4", phase) for phase in PHASES}
+    others_rows = {phase: rows.loc[rows["learning_rate"] == rate] for phase, rows in others_rows.items()}
+    others: dict[str, pd.DataFrame] = {
+        phase: over_seeds(rows, ["batch_size"], ["test_accuracy"]) for phase, rows in others_rows.items() if len(rows)
+    }
+    cells, final = (table.loc[table["learning_rate"] == rate] for table in (cells.loc[cells["phase"] == PHASE], final))
+    curves = over_seeds(cells, ["batch_size", "update"], ["test_accuracy"])
+    ends = over_seeds(final, ["batch_size"], ["train_accuracy", "test_accuracy"])
+    single = final.rename(columns={"test_accuracy": "value"}).loc[:, ["batch_size", "update", "seed", "value"]]
+    single = single.assign(panel="b", quantity="test_accuracy", interval="none: a single seed")
+    data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single]).assign(phase=PHASE)
+    data = pd.concat([data, *(table.assign(panel="b", phase=phase) for phase, table in others.items())])
+    train, test = (ends.loc[ends["quantity"] == f"{part}_accuracy"] for part in ("train", "test"))
+    limits = _window(test.assign(series=0), "series")
+    sizes = sorted(curves["batch_size"].unique())
+    title = f"Figure 4. Test accuracy and batch size at ε = {number(rate)}, {span(final['update'], 'update')}"
+    means = f"points: means over {span(test['seeds'], 'seed')}; bars, in (a) at the end only: {SEEDS_95}"
+    with rc_context(style.RC):
+        figure, left, right = two_parts(title, means, (1, 1))
+        top, full = two_scales(left, "a", "during training", limits)
+        full.set_xlabel(LABELS["update"])
+        for size, look in zip(sizes, style.ordered(len(sizes)), strict=True):
+            rows = curves.loc[curves["batch_size"] == size]
+            last = rows.tail(1)
+            for ax in (top, full):
+                points(ax, rows["update"], rows.assign(ci_low=np.nan, ci_high=np.nan), look, f"B = {number(size)}", 100)
+                points(ax, last["update"], last, look, "", 100)
+            below_scale(top, last["update"], last)
+        legend(left, top, 5, [])
+
+        top, full = two_scales(right, "b", "at the end", limits)
+        full.set(xscale="log", xlabel=LABELS["batch_size"])
+        style.plain_log(full.xaxis)
+        for ax in (top, full):
+            ax.plot(single["batch_size"], 100 * single["value"], ".", color=GREY, alpha=0.5, ms=4, label="each seed")
+            for phase, table in others.items():
+                points(ax, table["batch_size"], table, PHASES[phase], f"test, {PHASE_NAMES[phase]}", 100, hollow=True)
+            points(ax, test["batch_size"], test, TEST, "test, mean", 100)
+        below_scale(top, test["batch_size"], test)
+        points(full, train["batch_size"], train, TRAIN, "training, mean (full range only)", 100)
+        legend(right, top, 2, [full.containers[-1]])
+    return figure, data
+
+
+def fig5(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
+    """Learning rates: (a) test accuracy against batch size, (b) the optimum against ε, both axes logarithmic."""
+    return _draw(_Sweep(5, "learning_rate", "learning_rate", "ε"), cells, optimum, scaling, failed_below)
+
+
+def fig6(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
+    """Training set sizes: (a) test accuracy against batch size, (b) the optimum against N, both axes logarithmic."""
+    return _draw(_Sweep(6, "training_set_size", "n_train", "N"), cells, optimum, scaling, failed_below)
+
+
+def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
+    """Momentum: (a) test accuracy against batch size, (b) the optimum against 1/(1 − m), both axes logarithmic."""
+    return _draw(_Sweep(7, "momentum", "momentum", "m"), cells, optimum, scaling, failed_below)
+
+
+def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str = PHASE) -> pd.DataFrame:
+    """The optima of the cells on show in a phase; a censored one stands at the best batch size sampled, `edge`: its side."""
+    extra = ["censored_side", "argmax", "grid_low", "grid_high", "abscissa", "phase", "budget_fraction"]
+    need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
+    shown = rows.loc[:, [sweep.axis, "update"]].drop_duplicates().astype(float)
+    table = (
+        _estimators(optimum, sweep, phase)
+        .astype({"axis_value": float, "updates": float})
+        .merge(shown, left_on=["axis_value", "updates"], right_on=[sweep.axis, "update"])
+    )
+    table = table.rename(columns={"b_opt": "value", "abscissa": "x"}).assign(panel="b", quantity="b_opt")
+    table["edge"] = table["censored_side"].fillna("").astype(str)
+    table["interval"] = table["estimator"].map(BARS.__getitem__)
+    table["value"] = table["value"].where(table["edge"] == "", table["argmax"])
+    for bound in ("low", "high"):
+        table[f"ci_{bound}"] = table[f"ci_{bound}"].mask(table["estimator"] == "argmax", table[f"grid_{bound}"])
+    columns = ["panel", sweep.axis, "update", "x", "treatment", "estimator", "quantity", "value", "ci_low", "ci_high"]
+    return table.loc[:, [*columns, "edge", "interval", "phase"]].sort_values(["treatment", "estimator", "x"])
+
+
+def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
+    """The line of slope 1 through the interior optima of estimator B (of A if B has none): their geometric mean."""
+    inside = optima.loc[(optima["edge"] == "") & (optima["treatment"] == TREATMENT) & np.isfinite(optima["value"])]
+    for estimator in (HEADLINE, "argmax"):
+        rows = inside.loc[inside["estimator"] == estimator]
+        if len(rows):
+            ends = np.array([optima["x"].min(), optima["x"].max()])
+            values = ends * np.exp(np.log(rows["value"] / rows["x"]).mean())
+            return pd.DataFrame({"panel": "b", "x": ends, "quantity": "proportional", "value": values, "phase": PHASE})
+    return pd.DataFrame()
+
+
+def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep, phase: str = PHASE) -> pd.DataFrame:
+    need(scaling, [*SCALING, "phase", "budget_fraction"], f"figure {sweep.number}: scaling")
+    table = _estimators(scaling, sweep, phase)
+    own = table["updates"] == rows["update"].max()
+    names = ["treatment", "estimator", "exponent", "ci_low", "ci_high", "phase"]
+    table = table.loc[own, names].rename(columns={"exponent": "value"})
+    return table.assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
+
+
+def _exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = PHASE) -> str:
+    own = (exponents["treatment"] == TREATMENT) & (exponents["phase"] == phase) & (exponents["estimator"] == estimator)
+    rows = exponents.loc[own]
+    for value, low, high in rows.loc[np.isfinite(rows["value"]), ["value", "ci_low", "ci_high"]].to_numpy(float):
+        return f"exponent {value:.2f}, 95 % [{low:.2f}, {high:.2f}]"
+    return "exponent: no estimate"
+
+
+def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> None:
+    low, high = ax.get_ylim()  # an end of 0 or inf, where the data sets no bound, is drawn to the edge
+    optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
+    constant = optima["phase"] == PHASE
+    counted, trained = (optima.loc[constant & (optima["treatment"] == name)] for name in TREATMENTS)
+    for estimator, look in LOOKS.items():
+        rows, other = (part.loc[part["estimator"] == estimator] for part in (counted, trained))
+        inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
+        some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
+        label = f"{NAMES[estimator]}{some}\nbar: {BARS[estimator]}; {_exponent_text(exponents, estimator)}"
+        points(ax, inside["x"] * BESIDE[estimator], inside, look, label)
+        edges(ax, rows, BESIDE[estimator], look.color)
+        other = other.loc[other["edge"] == ""].merge(rows.loc[:, ["x", "value", "edge"]], on="x", suffixes=("", "_all"))
+        other = other.loc[~np.isclose(other["value"], other["value_all"], rtol=0.01) | (other["edge_all"] != "")]
+        if len(other):
+            name = f"{NAMES[estimator][0]} without the failed runs, where it differs (no bar)"
+            ax.plot(other["x"] * BESIDE[estimator] ** 3, other["value"], "x", color=look.color, alpha=0.6, label=name)
+    for phase, look in PHASES.items():
+        rows = optima.loc[(optima["phase"] == phase) & (optima["treatment"] == TREATMENT)]
+        if rows.empty:
+            continue
+        inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
+        some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
+        label = f"B, {PHASE_NAMES[phase]}{some}\n{_exponent_text(exponents, HEADLINE, phase)}"
+        points(ax, inside["x"] * BESIDE[phase], inside, look._replace(line=""), label, hollow=True)
+        edges(ax, rows, BESIDE[phase], look.color)
+
+
+def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float) -> Drawn:
+    axis, keys = sweep.axis, [sweep.axis, "batch_size"]
+    rows = _final_rows(cells, axis, f"figure {sweep.number}")
+    counted = over_seeds(rows, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT)
+    failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
+    trained = over_seeds(rows.loc[~failed], keys, ["test_accuracy"]).assign(panel="a", treatment="excluded")
+    runs = trained.merge(counted, on=keys)["seeds_y"]
+    trained = trained.loc[2 * trained["seeds"] >= runs]  # the mean over a minority says how lucky it was
+    counted, trained = counted.assign(phase=PHASE), trained.assign(phase=PHASE)
+    optima, exponents = _optima(rows, optimum, sweep), _exponents(rows, scaling, sweep)
+    line = _proportional(optima)
+    others: dict[str, pd.DataFrame] = {}  # means of the other phases
+    for phase in PHASES:
+        own = _final_rows(cells, axis, f"figure {sweep.number}", phase)
+        if len(own):
+            others[phase] = over_seeds(own, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT, phase=phase)
+            optima = pd.concat([optima, _optima(own, optimum, sweep, phase)])
+            exponents = pd.concat([exponents, _exponents(own, scaling, sweep, phase)])
+    data = pd.concat([part for part in (counted, trained, *others.values(), optima, line, exponents) if len(part)])
+    values, sizes = sorted(rows[axis].unique()), rows["batch_size"].tolist()
+    name = sweep.experiment.replace("_", " ")
+    title = f"Figure {sweep.number}. Optimal batch size and {name}, {span(rows['update'], 'update')}"
+    means = f"points in (a): means over {span(counted['seeds'], 'seed')}; bars: {SEEDS_95}"
+    with rc_context(style.RC):
+        figure, left, right = two_parts(title, means, (1.15, 1), 6.4 if others else 5.6)
+        top, full = two_scales(left, "a", "at the end", _window(counted, axis))
+        full.set(xscale="log", xlabel=LABELS["batch_size"])
+        style.plain_log(full.xaxis)
+        for value, look in zip(values, style.ordered(len(values)), strict=True):
+            own, only = (part.loc[part[axis] == value] for part in (counted, trained))
+            for ax in (top, full):
+                ax.plot(only["batch_size"], 100 * only["value"], color=look.color, ls=":", lw=0.8)
+                if "cooled" in others:
+                    cooled = others["cooled"].loc[others["cooled"][axis] == value]
+                    size, height = cooled["batch_size"], 100 * cooled["value"]
+                    ax.plot(size, height, look.marker, color=look.color, mfc="none", ms=4, mew=0.7, ls="-", lw=0.5)
+                points(ax, own["batch_size"], own, look, f"{sweep.symbol} = {number(value)}", 100)
+            below_scale(top, own["batch_size"], own)
+        dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
+        thin = Line2D([], [], color=GREY, marker="o", mfc="none", ms=4, mew=0.7, lw=0.5, label=PHASE_NAMES["cooled"])
+        legend(left, top, 4, ([dotted] if np.any(failed) else []) + ([thin] if "cooled" in others else []))
+
+        ax = right.subplots()
+        ax.set(xscale="log", yscale="log", xlabel=LABELS[axis], ylabel=LABELS["b_opt"], label="b")
+        ax.set_title(f"(b) optimum against {'1/(1 − m)' if axis == 'momentum' else sweep.symbol}")
+        ax.set_ylim(min(sizes) / 1.4, max(sizes) * 1.4)
+        _draw_optima(ax, optima, exponents)
+        if len(line):
+            ax.plot(line["x"], line["value"], color=GREY, ls="--", lw=1, zorder=1, label="proportional: slope 1")
+        else:
+            ax.text(0.5, 0.5, "no optimum inside the grid", transform=ax.transAxes, ha="center", color=GREY)
+        style.plain_log(ax.xaxis)
+        style.plain_log(ax.yaxis)
+        seen = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == TREATMENT, "edge"])]
+        legend(right, ax, 1, [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen])
+        if axis == "momentum":
+            upper = ax.secondary_xaxis("top", label="b top")
+            upper.set_xticks([1 / (1 - m) for m in values], [number(m) for m in values])
+            upper.tick_params(which="minor", top=False)
+            upper.set_xlabel("momentum coefficient m")
+    return figure, data

@@ -1,0 +1,1 @@
+"""What people read: metrics, summaries, findings, comparison and publication of a run."""

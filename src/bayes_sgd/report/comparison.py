@@ -1,0 +1,125 @@
+"""Takes the claims of two runs of one name; gives, claim by claim, whether they are the same, agree or lie apart.
+
+All of it is our choice. Two runs on other machines or seeds need not give equal numbers, but numbers that are compatible; what
+differs by rounding alone is the same number.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bayes_sgd.report.findings import interval
+from bayes_sgd.report.summary import WIDTH
+
+SAME = 1e-6  # relative; what differs by less is rounding, of sums in another order or of another processor
+ROUNDING = 1e-12  # absolute, where a claim's limit says no more: rounding in double precision of numbers around one
+
+
+class Comparison(NamedTuple):
+    """One claim in two runs: `answer` is `same`, `agrees` or `apart`, `reason` says why it is apart."""
+
+    claim: str
+    answer: str
+    reason: str
+    here: Mapping[str, Any] | None
+    published: Mapping[str, Any] | None
+
+
+def claim_order(claim: str) -> tuple[str, int, str]:
+    """A key that sorts names of claims as people count: 1a, 1b, 2, 10, 11a, Z1."""
+    prefix, digits, part = next(iter(re.findall(r"^([A-Z]?)(\d+)(.*)$", claim)), ("", "0", claim))
+    return prefix, int(digits), part
+
+
+def resolution(limit: str) -> float:
+    """The absolute difference that says nothing about a claim, from its limit in words, as `Limit.text` gives it.
+
+    A millionth (`SAME`) of the smallest number in it that is not 0, but `ROUNDING` if there is none or that is less.
+    """
+    numbers = [abs(float(word)) for word in re.findall(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", limit)]
+    return max(ROUNDING, SAME * min((x for x in numbers if x > 0), default=0.0))
+
+
+def compare_claims(here: pd.DataFrame, published: pd.DataFrame) -> list[Comparison]:
+    """The claims of both tables in natural order.
+
+    `same`: equal verdicts, and value and interval equal but for rounding (relative `SAME`, absolute `resolution`).
+    `agrees`: equal verdicts, and the intervals overlap. `apart`: anything else.
+    """
+    ours, theirs = ({str(row["claim"]): row for row in table.to_dict("records")} for table in (here, published))
+    names = sorted({*ours, *theirs}, key=claim_order)
+    return [Comparison(name, *_answer(ours.get(name), theirs.get(name)), ours.get(name), theirs.get(name)) for name in names]
+
+
+def _answer(here: Mapping[str, Any] | None, published: Mapping[str, Any] | None) -> tuple[str, str]:
+    if here is None or published is None:
+        return "apart", "only published" if here is None else "only here"
+    if here["verdict"] != published["verdict"]:
+        return "apart", "other verdict"
+    ours, theirs = (np.array([row["value"], row["ci_low"], row["ci_high"]], dtype=float) for row in (here, published))
+    if np.allclose(ours, theirs, rtol=SAME, atol=resolution(str(published["limit"])), equal_nan=True):
+        return "same", ""
+    if np.isnan([*ours, *theirs]).any():
+        return "apart", "other value, without an interval"
+    if ours[1] <= theirs[2] and theirs[1] <= ours[2]:
+        return "agrees", ""
+    return "apart", "intervals that do not overlap"
+
+
+def comparison_lines(compared: list[Comparison]) -> list[str]:
+    """A line for each claim, those that are apart last, and then the counts."""
+    untested = [c.claim for c in compared if c.answer == "same" and c.here and pd.isna(c.here["value"])]
+    lines = []
+    if untested:
+        lines += textwrap.wrap(
+            f"{'':5}  same    without a value in both: {', '.join(untested)}", WIDTH, subsequent_indent=" " * 15
+        )
+    for answer in ("same", "agrees", "apart"):
+        for c in compared:
+            if c.answer == answer and c.claim not in untested:
+                lines.append(f"{c.claim:5}  {answer:6}  {_sides(c)}")
+    counts = Counter(c.answer for c in compared)
+    lines.append(
+        f"{len(compared)} claims: {counts['same']} the same, {counts['agrees']} agree (equal verdict, overlapping intervals), "
+        f"{counts['apart']} apart"
+    )
+    for reason in dict.fromkeys(c.reason for c in compared if c.reason):
+        lines.append(f"  {reason}: {', '.join(c.claim for c in compared if c.reason == reason)}")
+    return lines
+
+
+def _sides(c: Comparison) -> str:
+    here, published = ("not there" if row is None else f"{row['verdict']}, {interval(row)}" for row in (c.here, c.published))
+    if c.answer == "same":
+        return here
+    return f"{c.reason}{': ' if c.reason else ''}here {here}; published {published}"
+
+
+def difference_lines(here: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
+    """In what two runs differ, from their provenance.json: configuration, data, code, processor; nothing where one has none."""
+    if not (here and published):
+        return []
+    lines = []
+    for words, keys in (("configuration", ["config_digest"]), ("data", ["data", "sha256"]), ("code", ["code_digest"])):
+        if _inside(here, keys) != _inside(published, keys):
+            lines.append(f"The two runs differ in their {words}.")
+    ours, theirs = (_inside(facts, ["environment", "processor"]) or "unknown" for facts in (here, published))
+    if ours != theirs:
+        lines.append(
+            f"The processors differ: here {ours}, published {theirs}. Other rounding trains other networks: their "
+            "numbers differ as between seeds, and verdicts near a limit can change."
+        )
+    return lines
+
+
+def _inside(facts: Any, keys: list[str]) -> Any:
+    for key in keys:
+        facts = facts.get(key) if isinstance(facts, Mapping) else None
+    return facts

@@ -1,0 +1,322 @@
+"""The facts of a published run as text: takes results/published/<run>/, gives docs/findings.md, every number from a table.
+
+No number is estimated here and no verdict is made: rows are chosen, rounded and set side by side. What a run has not
+measured is left out. `publish` writes the file, and a test holds it against the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, headline
+from bayes_sgd.analysis.intervals import proportion_interval
+from bayes_sgd.core.io import read_csv
+from bayes_sgd.experiment.cell import NETWORK_FIELDS
+
+Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow
+NAMES = (
+    "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_gap",
+    "invariance", "spectra", "costs",
+)  # fmt: skip
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with so many significant digits; a dash for none."""
+    return "-" if pd.isna(value) else f"{value:.{digits}g}"
+
+
+def interval(row: Any, value: str = "value", low: str = "ci_low", high: str = "ci_high") -> str:
+    """A value and its interval: 1.02 [0.97, 1.08]."""
+    if pd.isna(row[value]):
+        return "-"
+    bounds = "" if pd.isna(row[low]) else f" [{number(row[low])}, {number(row[high])}]"
+    return f"{number(row[value])}{bounds}"
+
+
+def markdown(rows: list[list[str]], header: list[str]) -> str:
+    """A table of text."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _verdicts(tables: Tables) -> str:
+    counts = tables["claims"]["verdict"].value_counts()
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".\n"
+
+
+def _exponents(tables: Tables) -> str:
+    rows, estimators = [], [HEADLINE, "argmax", "quadratic", "plateau", "collapse"]
+    for phase in ("constant", "averaged", "cooled"):
+        whole = headline(tables["scaling"], phase=phase, estimator=None)
+        for experiment, group in whole.groupby("experiment", sort=False):
+            found = {row["estimator"]: row for row in group.to_dict("records")}
+            if HEADLINE not in found or pd.isna(found[HEADLINE]["exponent"]):
+                continue
+            head = found[HEADLINE]
+            cells = [interval(found[e], "exponent") if e in found else "-" for e in estimators]
+            rows.append([str(experiment), phase, number(head["ratio"]), *cells, number(head["p_holm"], 2)])
+    return markdown(rows, ["experiment", "phase", "factor", *estimators, "Holm's p of exponent 1"])
+
+
+def _budgets(tables: Tables) -> str:
+    sizes, exponents, laws = (
+        tables[name][tables[name]["experiment"] == "training_set_size"] for name in ("optimum", "scaling", "laws")
+    )
+    laws = laws[(laws["treatment"] == TREATMENT) & laws["favoured"].astype(bool)]
+    rows = []
+    for phase in ("constant", "cooled"):
+        table: Any = headline(sizes, phase=phase, budget=None)
+        slopes: Any = headline(exponents, phase=phase, budget=None)
+        for slope in slopes.sort_values("budget_fraction").to_dict("records"):
+            share = slope["budget_fraction"]
+            at = table[table["budget_fraction"] == share].sort_values("axis_value").to_dict("records")
+            optima = ", ".join(
+                f"{row['axis_value']:g}: {number(row['b_opt'])}" if not row["censored"]
+                else f"{row['axis_value']:g}: {row['argmax']:g} or {row['censored_side']}"
+                for row in at
+            )  # fmt: skip
+            law = laws[(laws["phase"] == phase) & (laws["updates"] == slope["updates"])]
+            rows.append(
+                [
+                    f"{slope['updates']:g}",
+                    phase,
+                    interval(slope, "exponent"),
+                    f"{slope['n_points']:g}",
+                    optima,
+                    ", ".join(law["law"]) or "-",
+                ]
+            )
+    return markdown(rows, ["updates", "phase", "exponent in N", "optima inside", "N: optimum", "best on held-out seeds"])
+
+
+def _laws(tables: Tables) -> str:
+    laws = tables["laws"]
+    laws = laws[(laws["treatment"] == TREATMENT) & (laws["phase"] == PHASE)]
+    last = laws.groupby("experiment")["updates"].transform("max") == laws["updates"]
+    rows = [
+        [
+            row["experiment"],
+            row["law"],
+            interval(row, "parameter"),
+            f"{100 * row['held_out_error']:.3g}",
+            interval(row, "excess", "excess_low", "excess_high"),
+        ]
+        for row in laws[last].to_dict("records")
+    ]
+    header = ["experiment", "law", "parameter", "error on held-out seeds, points", "excess over the best law"]
+    return markdown(rows, header)
+
+
+def _prediction(tables: Tables) -> str:
+    table = tables["prediction"]
+    whole = [["all", f"{len(table)}", f"{table['inside'].mean():.0%}", number(table["steps"].median(), 2)]]
+    parts = [
+        [str(name), f"{len(group)}", f"{group['inside'].mean():.0%}", number(group["steps"].median(), 2)]
+        for name, group in table.groupby("experiment", sort=False)
+    ]
+    return markdown(whole + parts, ["experiment", "optima left out", "inside their 90 % interval", "median error, steps of √2"])
+
+
+def _advice(tables: Tables) -> str:
+    rows = [
+        [
+            number(row["learning_rate"]),
+            number(row["momentum"]),
+            f"{row['n_train']:g}",
+            interval(row, "b_opt_predicted"),
+            row["why"],
+        ]
+        for row in tables["advice"].to_dict("records")
+    ]
+    return markdown(rows, ["ε", "m", "N", "batch size, 90 % interval", ""])
+
+
+def _noise(tables: Tables) -> str:
+    noise = tables["gradient_noise"]
+    rows = []
+    for (update, sampling), group in noise.groupby(["update", "sampling"]):
+        ratio = group.groupby("batch_size")["ratio"].mean().dropna()
+        at_30 = group[group["batch_size"] == 30]
+        rows.append(
+            [
+                f"{update}",
+                str(sampling),
+                f"{number(ratio.min(), 4)} to {number(ratio.max(), 4)}",
+                number(at_30["skewness"].mean()),
+                number(at_30["excess_kurtosis"].mean()),
+            ]
+        )
+    header = ["updates", "sampling", "measured / predicted trace, over B", "skewness at B = 30", "excess kurtosis at B = 30"]
+    return markdown(rows, header)
+
+
+def _evidence(tables: Tables) -> str:
+    table = tables["network_evidence"]
+    table = table[(table["prior_centre"] == "zero") & table["best_l2"].astype(bool)]
+    shown = {
+        "labels": "labels", "n_train": "N", "hidden_sizes": "hidden", "learning_rate": "ε", "updates": "updates",
+        "batch_size": "B",
+    }  # fmt: skip
+    varying = [name for name in NETWORK_FIELDS if name in table and name not in shown and table[name].nunique() > 1]
+    shown |= {name: name for name in varying}
+    keys, rows = list(shown), []
+    for key, group in table.groupby(keys, sort=True):
+        by_point = group.groupby("point")["log_evidence_ratio_per_example"].mean()
+        sgd = group[group["point"] == "sgd"]
+        rows.append(
+            [str(part) if isinstance(part, str) else f"{part:g}" for part in key]
+            + [number(by_point.get(point, float("nan"))) for point in ("sgd", "linearized", "minimum")]
+            + [f"{100 * sgd['test_accuracy'].mean():.2f}", number(sgd["top_eigenvalue"].mean()), f"{sgd['seed'].nunique()}"]
+        )
+    header = [*shown.values(), "E/N, SGD", "E/N, linearized", "E/N, minimum"]
+    return markdown(rows, [*header, "test accuracy, %", "top eigenvalue", "seeds"])
+
+
+def _laplace(tables: Tables) -> str:
+    rows = [
+        [
+            row["labels"],
+            row["model"],
+            row["point"],
+            number(row["l2"]),
+            number(row["log_evidence_ratio"], 4),
+            f"{number(row['sampled_ratio'], 4)} ± {number(row['sampled_error'], 2)}",
+            number(row["gap"]),
+            number(row["log_permutations"]),
+            number(row["effective_chains"]),
+        ]
+        for row in tables["laplace_gap"].query("labels != 'simulated'").to_dict("records")
+    ]
+    header = ["labels", "model", "point", "λ", "E, Laplace", "E, sampled", "gap, nats", "ln H!", "chains that count"]
+    return markdown(rows, header) + _brackets(tables["laplace_gap"].query("labels == 'simulated'"))
+
+
+def _brackets(simulated: Any) -> str:
+    if simulated.empty:
+        return ""
+    rows = [
+        [
+            number(row["l2"]),
+            f"{row['seed']}",
+            number(row["log_evidence_ratio"], 4),
+            f"{number(row['sampled_backward'], 4)} to {number(row['sampled_ratio'], 4)}",
+        ]
+        for row in simulated.sort_values(["l2", "seed"]).to_dict("records")
+    ]
+    words = (
+        "Labels drawn from the linear model: chains from both ends bound E in expectation; within the error of the sampling "
+        "the bounds may cross."
+    )
+    return f"\n{words}\n\n{markdown(rows, ['λ', 'seed', 'E, Laplace', 'E, bounds'])}"
+
+
+def _spectra(tables: Tables) -> str:
+    table, rows = tables["spectra"], []
+    for (labels, size), own in table.groupby(["labels", "batch_size"]):
+        ggn = own[own["matrix"] == "gauss_newton"]["eigenvalue"]
+        hessian = own[own["matrix"] == "hessian"].set_index("index")["eigenvalue"]
+        counts = [f"{(ggn > share * ggn.max()).sum()}" for share in (0.1, 0.01)]
+        ends = [number(hessian.get(1)), number(hessian.get(-1))]
+        accuracy = f"{100 * own['train_accuracy'].iloc[0]:.3g}"
+        rows.append([str(labels), f"{size}", accuracy, number(ggn.max()), number(ggn.sum()), *counts, *ends])
+    header = ["labels", "B", "training accuracy, %", "GGN, largest", "GGN, sum", "above 1/10 of the largest", "above 1/100"]
+    return markdown(rows, [*header, "Hessian, largest", "Hessian, smallest"])
+
+
+def _calibration(table: Any) -> str:
+    rows = [
+        [
+            row["axis"],
+            number(row["true_exponent"]),
+            row["estimator"],
+            f"{row['studies']}",
+            interval(row, "coverage", "coverage_low", "coverage_high"),
+            number(row["bias"]),
+            number(row["width"]),
+            number(row["reproduced"]),
+            number(row["not_reproduced"]),
+        ]
+        for row in table.to_dict("records")
+        if row["estimator"] in (HEADLINE, "collapse")
+    ]
+    headline = table[table["estimator"] == HEADLINE]
+    studies = int(headline["studies"].sum())
+    covered = proportion_interval(round(float((headline["coverage"] * headline["studies"]).sum())), studies)
+    pooled = {"coverage": covered.value, "low": covered.low, "high": covered.high}
+    rows.append(["both", "all", HEADLINE, f"{studies}", interval(pooled, "coverage", "low", "high"), *[""] * 4])
+    header = ["axis", "true exponent", "estimator", "studies", "coverage of 95 % intervals", "bias", "width"]
+    return markdown(rows, [*header, "share `reproduced`", "share `not reproduced`"])
+
+
+def _costs(tables: Tables) -> str:
+    table = tables["costs"].sort_values("cpu_hours", ascending=False)
+    whole = ["all", f"{table['jobs'].sum()}", number(table["hours"].sum()), number(table["cpu_hours"].sum()), ""]
+    rows = [
+        [row["rule"], f"{row['jobs']}", number(row["hours"]), number(row["cpu_hours"]), number(row["max_rss_mb"], 4)]
+        for row in table.head(6).to_dict("records")
+    ]
+    return markdown([whole, *rows], ["rule", "jobs", "hours, sum of the jobs", "CPU hours", "largest memory, MB"])
+
+
+SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
+    "Verdicts": ("", ("claims",), _verdicts),
+    "Exponents": (
+        "Slope of ln B_opt over ln ε, ln 1/(1 − m), ln N, failed runs imputed, whole budget; 95 % intervals (scaling.csv).",
+        ("scaling",),
+        _exponents,
+    ),
+    "The N law and the budget of updates": (
+        "Optima along N at each budget, and the law that predicts left-out seeds best (optimum.csv, scaling.csv, laws.csv).",
+        ("optimum", "scaling", "laws"),
+        _budgets,
+    ),
+    "Laws on held-out seeds": (
+        "Each law's parameter is fitted without a seed, and scored on that seed's whole curves near their tops (laws.csv).",
+        ("laws",),
+        _laws,
+    ),
+    "Prediction": ("Each optimum predicted from the others of its experiment (prediction.csv).", ("prediction",), _prediction),
+    "Advice": ("Batch sizes for the settings that the configuration lists (advice.csv).", ("advice",), _advice),
+    "Noise of the gradient": ("Means over seeds, on frozen networks (gradient_noise.csv).", ("gradient_noise",), _noise),
+    "Evidence of the trained networks": (
+        "E per example in nats at the best λ, prior at 0, means over seeds (network_evidence.csv); ln H! is not in E.",
+        ("network_evidence",),
+        _evidence,
+    ),
+    "Spectra of the trained networks": (
+        "Eigenvalues in nats per squared weight, λ not included, where SGD stopped, one seed (spectra.csv).",
+        ("spectra",),
+        _spectra,
+    ),
+    "Laplace against sampling": (
+        "The same evidence by Laplace's approximation and by annealed importance sampling (laplace_gap.csv).",
+        ("laplace_gap",),
+        _laplace,
+    ),
+    "Cost": (
+        "Of each job its last run; one that went on from an earlier try counts the rest only (costs.csv). The dearest rules.",
+        ("costs",),
+        _costs,
+    ),
+}
+
+
+def findings(folder: Path, calibration: Path) -> str:
+    """The text of docs/findings.md, from a folder of published tables and the table of the calibration."""
+    paths = {name: folder / "tables" / f"{name}.csv" for name in NAMES}
+    tables: Tables = {name: read_csv(path) for name, path in paths.items() if path.exists()}
+    parts = [
+        f"# What the {folder.name} run found\n\nEvery number here is in a table under {folder}; this page is made from them "
+        "by `make publish`.\n"
+    ]
+    for title, (words, needed, section) in SECTIONS.items():
+        if all(name in tables and len(tables[name]) for name in needed):
+            parts.append(f"## {title}\n\n{words}{'' if not words else chr(10) * 2}{section(tables)}")
+    if calibration.exists():
+        words = f"Simulated studies of known truth on the surface of a published run ({calibration})."
+        parts.append(f"## Calibration\n\n{words}\n\n{_calibration(read_csv(calibration))}")
+    return "\n".join(parts)

@@ -1,0 +1,218 @@
+"""Show a run's verdicts, publish a run, compare a run with the published one; a command line for the Makefile.
+
+Generated and published results are two places: results/<run>/ is made by the workflow, results/published/<run>/ is in Git and
+holds what was reviewed. `python -m bayes_sgd.report.publish show|publish|compare RUN`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayes_sgd.core.errors import UserError, one_line
+from bayes_sgd.core.io import CLAIMS, read_csv, write_csv, write_text
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.evidence_plan import evidence_packs
+from bayes_sgd.experiment.packs import packs
+from bayes_sgd.figures.registry import figure_facts
+from bayes_sgd.report.comparison import compare_claims, comparison_lines, difference_lines
+from bayes_sgd.report.findings import findings, interval
+from bayes_sgd.report.summary import SHOWN, WIDTH, advice_lines, optimum_lines, verdict_lines
+
+RESULTS = Path("results")
+README_RUN = "extended"  # the run whose verdicts the README shows, and of which docs/findings.md tells
+CALIBRATION = Path("published") / "calibration.csv"
+FINDINGS = Path("docs/findings.md")
+COSTS = ("rule", "jobs", "hours", "cpu_hours", "max_rss_mb")
+LABELS = ("real", "random")  # of the linear model, a job for each
+_BEGIN, _END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
+
+
+def folder_of(run: str, results: Path = RESULTS) -> Path:
+    """The folder of a run.
+
+    Raises:
+        UserError: no name of a run, as a path that leads elsewhere would be.
+    """
+    return results / load_config({"run": run}, "RUN").run
+
+
+def _claims(folder: Path) -> pd.DataFrame:
+    path = folder / "tables" / "claims.csv"
+    if not path.exists():
+        raise UserError(f"{path}: no such file; finish the run {folder.name!r} first")
+    return read_csv(path, CLAIMS)
+
+
+def show(run: str, results: Path = RESULTS) -> str:
+    """A run as text: its verdicts, its optimum batch sizes, its advice, and last the counts and where all of it lies.
+
+    Raises:
+        UserError: the run is not there or not judged yet, or a table is damaged.
+    """
+    folder = folder_of(run, results)
+    claims = _claims(folder)
+    parts = [verdict_lines(claims)]
+    paths = {name: folder / "tables" / f"{name}.csv" for name in ("optimum", "scaling", "advice")}
+    if all(path.exists() for path in paths.values()):
+        optimum, scaling = read_csv(paths["optimum"]), read_csv(paths["scaling"])
+        parts += [optimum_lines(optimum, scaling), advice_lines(read_csv(paths["advice"], SHOWN))]
+    counts = claims["verdict"].value_counts()
+    figures = folder / "figures"
+    last = [
+        f"{len(claims)} claims: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}",
+        f"tables:  {folder}/tables",
+        f"figures: {figures if any(figures.glob('*')) else 'none'}",
+    ]
+    return f"\n{'-' * WIDTH}\n".join("\n".join(lines) for lines in [*parts, last] if lines)
+
+
+def publish(run: str, results: Path = RESULTS) -> list[Path]:
+    """Copy the tables, figures, verdicts and provenance of a finished run to results/published/<run>/.
+
+    Beside the tables goes `costs.csv`, if the folder benchmarks/ next to `results` has the run's jobs.
+
+    Raises:
+        UserError: the run is not finished, or a table is damaged; what was published stays.
+    """
+    source, target = folder_of(run, results), folder_of(run, results / "published")
+    wanted = [source / "provenance.json", source / "verdicts.json"]
+    for path in wanted:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; finish the run {run!r} first")
+    tables = sorted([*source.glob("tables/*.csv"), *source.glob("figures/*.csv")])
+    for table in tables:
+        read_csv(table)
+    wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
+    config = load_config(_provenance(source).get("config", {}), str(wanted[0]))
+    cost = costs(results.parent / "benchmarks" / run, {*packs(config), *evidence_packs(config), *figure_facts(config), *LABELS})
+    fresh = target.with_name(f".{run}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    for path in wanted:
+        copy = fresh / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    copied = [path.relative_to(source) for path in wanted]
+    if len(cost):
+        write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run})
+        copied += [Path("tables/costs.csv"), Path("tables/costs.json")]
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    return [target / path for path in copied]
+
+
+def costs(folder: Path, jobs: Collection[str]) -> pd.DataFrame:
+    """What the jobs of a run took, a row for each rule: jobs, the sums of their wall and CPU time, the largest memory.
+
+    Takes a folder with a file for each rule, or a folder of files `<job>.tsv`, of which those count that `jobs` names: what an
+    earlier configuration left does not. The files are tab-separated, one row a job, columns `s`, `cpu_time` (seconds) and
+    `max_rss` (MB). A job that ran again has the times of its last run, which may be of the rest only.
+
+    Raises:
+        UserError: a file is no such table.
+    """
+    tables = []
+    of_jobs = [path for path in folder.glob("*/*.tsv") if path.stem in jobs]
+    for path in sorted([*folder.glob("*.tsv"), *of_jobs]):
+        try:
+            table = pd.read_csv(path, sep="\t", na_values=["-", "NA"], usecols=["s", "cpu_time", "max_rss"]).astype(float)
+        except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+            raise UserError(f"{path}: not a benchmark of a job: {error}; delete it") from None
+        tables.append(table.assign(rule=path.relative_to(folder).parts[0].removesuffix(".tsv")))
+    if not tables:
+        return pd.DataFrame(columns=list(COSTS))
+    rules = pd.concat(tables).groupby("rule")
+    found = rules.agg(jobs=("s", "size"), hours=("s", "sum"), cpu_hours=("cpu_time", "sum"), max_rss_mb=("max_rss", "max"))
+    return found.assign(hours=found["hours"] / 3600, cpu_hours=found["cpu_hours"] / 3600).reset_index()
+
+
+def update_readme(readme: Path, published: Path) -> bool:
+    """Write the verdict table of a published run into the README; gives whether it was stale."""
+    return replace_between(readme, _BEGIN, _END, _markdown(_claims(published)))
+
+
+def replace_between(path: Path, begin: str, end: str, content: str) -> bool:
+    """Replace what stands between two marks of a text file; gives whether it changed.
+
+    Raises:
+        UserError: the marks are not there.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise UserError(f"{path}: the marks {begin} and {end} are wanted")
+    fresh = f"{before}{begin}\n{content}{end}{after}"
+    if fresh != text:
+        write_text(path, fresh)
+    return fresh != text
+
+
+def _markdown(claims: pd.DataFrame) -> str:
+    lines = ["| claim | where | paper | ours, 95 % interval | verdict |", "|---|---|---|---|---|"]
+    for row in claims.to_dict("records"):
+        cells = [f"{row['claim']}. {row['statement']}", row["source"], row["paper_value"], interval(row), row["verdict"]]
+        lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
+    """Whether a run agrees with the published one of its name: the text, and whether no claim is apart.
+
+    See `comparison.compare_claims`.
+
+    Raises:
+        UserError: one of the two is not there or not judged yet, or a file is damaged.
+    """
+    ours, published = folder_of(run, results), folder_of(run, results / "published")
+    here = _claims(ours)
+    if not published.exists():
+        known = sorted(path.parent.name for path in published.parent.glob("*/verdicts.json"))
+        raise UserError(f"{published}: no such published run; published: {', '.join(known) or 'none'}")
+    compared = compare_claims(here, _claims(published))
+    agree = all(row.answer != "apart" for row in compared)
+    lines = [*comparison_lines(compared), *difference_lines(_provenance(ours), _provenance(published))]
+    total = "All claims agree" if agree else "Not all claims agree"
+    return "\n".join([*lines, f"{total} with {published}."]), agree
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    path = folder / "provenance.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({type(error).__name__}); delete it and run again") from None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bayes_sgd.report.publish", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("action", choices=["show", "publish", "compare"], help="compare ends with 1 if a claim is apart")
+    parser.add_argument("run", help="name of a run: a folder under results/")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs (default: results)")
+    given = parser.parse_args(arguments)
+    with one_line():
+        if given.action == "show":
+            print(show(given.run, given.results))
+        elif given.action == "publish":
+            print("\n".join(map(str, publish(given.run, given.results))))
+            if given.run == README_RUN and given.results == RESULTS:
+                update_readme(Path("README.md"), RESULTS / "published" / given.run)
+                write_text(FINDINGS, findings(RESULTS / "published" / given.run, RESULTS / CALIBRATION))
+        else:
+            text, agree = compare(given.run, given.results)
+            print(text)
+            return 0 if agree else 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,75 @@
+"""Takes the tables of a run; gives them as lines of text for a terminal: verdicts, optimum batch sizes, advice.
+
+No number is estimated here and no verdict is made.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import pandas as pd
+
+from bayes_sgd.analysis.exponent import headline
+from bayes_sgd.report.findings import interval, number
+
+WIDTH = 118
+SHOWN = (
+    "b_opt_measured", "b_opt_predicted", "ci_low", "ci_high", "learning_rate", "momentum", "n_train", "why",
+)  # fmt: skip
+"""The columns of the table of advice that `advice_lines` wants; `updates` is shown if it is there."""
+
+
+def verdict_lines(claims: pd.DataFrame) -> list[str]:
+    """A line or more for each claim that has a value; those that have none together in one paragraph."""
+    valued = claims.loc[claims["value"].notna()]
+    untested = [str(claim) for claim in claims.loc[claims["value"].isna(), "claim"]]
+    lines = []
+    if len(valued):
+        lines += [f"{'claim':5}  {'verdict':21}  {'value [95 % interval]':30}  statement", "-" * WIDTH]
+    for row in valued.to_dict("records"):
+        first, *more = textwrap.wrap(row["statement"], WIDTH - 62)
+        lines.append(f"{row['claim']:5}  {row['verdict']:21}  {interval(row):30}  {first}")
+        lines += [" " * 62 + line for line in more]
+    if untested:
+        words = f"not tested, for this run has no value for them ({len(untested)}): {', '.join(untested)}"
+        lines += textwrap.wrap(words, WIDTH, subsequent_indent=" " * 7)
+    return lines
+
+
+def optimum_lines(optimum: pd.DataFrame, scaling: pd.DataFrame) -> list[str]:
+    """For each experiment with batch sizes to choose from, the exponent and the optimum at each value of its axis."""
+    whole, exponents = headline(optimum), headline(scaling)
+    lines = ["optimum batch size [95 % interval] at each value of the axis (optimum.csv, scaling.csv)"] if len(whole) else []
+    for experiment, rows in whole.groupby("experiment", sort=False):
+        slope = exponents.loc[exponents["experiment"] == experiment].to_dict("records")
+        known = slope and pd.notna(slope[0]["exponent"])
+        title = f"{experiment}, along {rows['axis'].iloc[0]}"
+        title += f", exponent {interval(slope[0], 'exponent')}" if known else ""
+        lines += [f"  {title}", *_paragraph("; ".join(_optimum(row) for row in rows.to_dict("records")))]
+    return lines
+
+
+def _optimum(row: dict[str, Any]) -> str:
+    if pd.notna(row["b_opt"]):
+        return f"{row['axis_value']:g}: {interval(row, 'b_opt')}"
+    side = {"below": "censored below", "above": "censored above"}.get(row["censored_side"], "no batch size trains")
+    return f"{row['axis_value']:g}: {side}"
+
+
+def advice_lines(advice: pd.DataFrame) -> list[str]:
+    """The batch size for each setting that the configuration asks for, and what it rests on."""
+    if advice.empty:
+        return ["advice: none asked for; list settings under `advise:` in the configuration"]
+    lines = ["advice: batch size [90 % interval] for the settings under `advise:` (advice.csv)"]
+    for row in advice.to_dict("records"):
+        setting = ", ".join(f"{key} {row[key]:g}" for key in ("learning_rate", "momentum", "n_train"))
+        b = "no batch size" if pd.isna(row["b_opt_predicted"]) else f"B = {interval(row, 'b_opt_predicted')}"
+        measured = "" if pd.isna(row["b_opt_measured"]) else f" (measured {number(row['b_opt_measured'])})"
+        updates = f", {row['updates']:g} updates" if row.get("updates", 0) > 0 else ""
+        lines += [f"  {setting}: {b}{measured}{updates}", *_paragraph(row["why"])]
+    return lines
+
+
+def _paragraph(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -1,0 +1,127 @@
+"""Which examples each batch holds: positions in the training subset, a function of seed and update alone.
+
+Takes seeds, N, B and a sampling scheme, gives int64 positions of shape (updates, seeds, B). The random numbers are SplitMix64
+(Steele, Lea, Flood 2014) read by counter, so that the batches of an update are the same whatever was drawn before, together,
+or on which device, and a seed sees the same candidates in every cell.
+
+    independent   each batch drawn afresh, without replacement inside the batch (the paper's scheme, its appendix C)
+    replacement   every example drawn afresh
+    shuffle       epochs of a fresh permutation, N // B batches in each, the rest of the permutation dropped (our choice)
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bayes_sgd.core.rng import key
+
+_SLOT_BITS = 20  # a batch draws at most 2^20 candidates; an update is the upper part of the counter
+_BLOCK = 1 << 17  # random numbers drawn at a time: small enough for the cache, large enough to hide the calls
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_GAMMA, _MIX_1, _MIX_2 = map(_signed, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def _splitmix64(counter: Tensor) -> Tensor:
+    """The finalizer of SplitMix64 on int64 (two's complement: products wrap), upper 43 bits as a number in [0, 2^43)."""
+    z = counter * _GAMMA
+    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _MIX_1
+    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _MIX_2
+    return ((z ^ ((z >> 31) & ((1 << 33) - 1))) >> 21) & ((1 << 43) - 1)
+
+
+class Batches:
+    """The batches of several networks that train in lock-step."""
+
+    def __init__(
+        self, seeds: list[int], n_train: int, batch_size: int, sampling: str, device: torch.device | str = "cpu"
+    ) -> None:
+        self.n_train = n_train
+        self.batch_size = batch_size
+        self.sampling = sampling
+        self._keys = torch.tensor([_signed(key(seed, "batches") % 2**64) for seed in seeds], device=device)[None, :, None]
+
+    @property
+    def _candidates(self) -> int:
+        """Draws that hold B different ones but for a chance of about 1e-9: coupon collector's mean and six deviations."""
+        n, b = self.n_train, self.batch_size
+        mean = n * math.log(n / (n - b))
+        return math.ceil(mean + 6 * math.sqrt(mean - b + 1)) + 4
+
+    def draw(self, start: int, count: int) -> Tensor:
+        """Positions, int64 (count, seeds, B), of the batches of updates start, ..., start + count − 1 (from 0)."""
+        n, b = self.n_train, self.batch_size
+        if self.sampling == "shuffle":
+            return self._shuffle(start, count)
+        if self.sampling == "replacement":
+            per_row, block = b, self._replacement
+        elif b == n:
+            return torch.arange(n, device=self._keys.device).expand(count, self._keys.shape[1], n)
+        elif b <= n // 4:
+            per_row, block = self._candidates, self._first_different
+        else:
+            per_row, block = n, self._smallest_keys
+        step = max(1, _BLOCK // (per_row * self._keys.shape[1]))
+        parts = [block(start + i, min(step, count - i)) for i in range(0, count, step)]
+        return torch.cat(parts)
+
+    def _random(self, start: int, count: int, slots: int) -> Tensor:
+        device = self._keys.device
+        update = torch.arange(start, start + count, device=device)[:, None, None] << _SLOT_BITS
+        slot = torch.arange(slots, device=device)[None, None, :]
+        return _splitmix64(self._keys + (update + slot))
+
+    def _below_n(self, random: Tensor) -> Tensor:
+        # 43 random bits scaled to [0, N): the bias is below N / 2^43; N < 2^20 keeps the product in 63 bits
+        return (random * self.n_train) >> 43
+
+    def _replacement(self, start: int, count: int) -> Tensor:
+        return self._below_n(self._random(start, count, self.batch_size))
+
+    def _first_different(self, start: int, count: int) -> Tensor:
+        """The first B different values of a sequence of independent draws are a draw without replacement."""
+        slots = self._candidates
+        while True:
+            values = self._below_n(self._random(start, count, slots))
+            ordered = _sort((values << _SLOT_BITS) | torch.arange(slots, device=values.device))
+            position = ordered & ((1 << _SLOT_BITS) - 1)
+            ordered >>= _SLOT_BITS
+            repeated = torch.zeros_like(values, dtype=torch.bool)
+            repeated.scatter_(2, position[..., 1:], ordered[..., 1:] == ordered[..., :-1])
+            rank = (~repeated).cumsum(2)
+            if bool((rank[..., -1] >= self.batch_size).all()):
+                return values[~repeated & (rank <= self.batch_size)].view(count, -1, self.batch_size)
+            slots *= 2
+
+    def _smallest_keys(self, start: int, count: int) -> Tensor:
+        """The places of the B smallest of N random keys; two equal keys (chance 2^-43 a pair) fall back on the place."""
+        return self._permuted(start, count)[..., : self.batch_size]
+
+    def _permuted(self, start: int, count: int) -> Tensor:
+        random = self._random(start, count, self.n_train)
+        place = torch.arange(self.n_train, device=random.device)
+        return _sort((random << _SLOT_BITS) | place) & ((1 << _SLOT_BITS) - 1)
+
+    def _shuffle(self, start: int, count: int) -> Tensor:
+        per_epoch = self.n_train // self.batch_size
+        first, last = start // per_epoch, (start + count - 1) // per_epoch
+        # negative counters: epochs never share random numbers with the batches of the other schemes
+        epochs = torch.cat([self._permuted(-1 - epoch, 1) for epoch in range(first, last + 1)])
+        epochs = epochs[..., : per_epoch * self.batch_size].unflatten(2, (per_epoch, self.batch_size))
+        batches = epochs.transpose(1, 2).flatten(0, 1)
+        return batches[start - first * per_epoch :][:count].contiguous()
+
+
+def _sort(keys: Tensor) -> Tensor:
+    # numpy sorts short rows eight times as fast as torch on a CPU; keys differ, so both give the same
+    if keys.device.type == "cpu":
+        return torch.from_numpy(np.sort(keys.numpy(), axis=-1))
+    return keys.sort(dim=-1).values

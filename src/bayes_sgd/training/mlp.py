@@ -1,0 +1,65 @@
+"""The network: fully connected, ReLU, softmax; and a stack of such networks of equal shape, the form in which they train.
+
+A layer is one matrix of shape (fan_in + 1, fan_out) whose last row is the bias: inputs and activations carry a column of ones.
+The paper's network is 784-800-10 (section 4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from bayes_sgd.core.rng import generator
+
+
+def layer_shapes(inputs: int, hidden_sizes: Sequence[int], classes: int) -> list[tuple[int, int]]:
+    """Shapes (fan_in + 1, fan_out) of the layers, biases included."""
+    widths = [inputs, *hidden_sizes, classes]
+    return [(a + 1, b) for a, b in pairwise(widths)]
+
+
+def initial_weights(inputs: int, hidden_sizes: Sequence[int], classes: int, initialization: str, seed: int) -> list[Tensor]:
+    """Initial layers of one network, float64, a function of seed and shape alone (so cells of equal shape are paired).
+
+    Args:
+        inputs: d, the number of pixels.
+        hidden_sizes: units of each hidden layer.
+        classes: C.
+        initialization: lecun_normal N(0, 1/fan_in), he_normal N(0, 2/fan_in), glorot_uniform U(±√(6/(fan_in + fan_out))), all
+            with biases 0; or torch, U(±1/√fan_in) for weights and biases (torch.nn.Linear). The paper states none.
+        seed: the replicate.
+    """
+    layers = []
+    for number, (rows, columns) in enumerate(layer_shapes(inputs, hidden_sizes, classes)):
+        fan_in, random = rows - 1, generator(seed, "weights", number)
+        layer = torch.zeros(rows, columns, dtype=torch.float64)
+        if initialization == "torch":
+            bound = 1 / math.sqrt(fan_in)
+            layer[:] = torch.from_numpy(random.uniform(-bound, bound, (rows, columns)))
+        elif initialization == "glorot_uniform":
+            bound = math.sqrt(6 / (fan_in + columns))
+            layer[:-1] = torch.from_numpy(random.uniform(-bound, bound, (fan_in, columns)))
+        else:
+            gain = {"lecun_normal": 1.0, "he_normal": 2.0}[initialization]
+            layer[:-1] = torch.from_numpy(random.normal(0.0, math.sqrt(gain / fan_in), (fan_in, columns)))
+        layers.append(layer)
+    return layers
+
+
+def with_ones(inputs: Tensor) -> Tensor:
+    """Inputs (..., d) with a column of ones appended, (..., d + 1): the input of the bias."""
+    return torch.cat([inputs, inputs.new_ones(*inputs.shape[:-1], 1)], dim=-1)
+
+
+def forward(layers: Sequence[Tensor], inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Logits (n, C) of one network and its hidden activations, each (n, H), for inputs (n, d + 1) with their ones."""
+    hidden = []
+    activations = inputs
+    for layer in layers[:-1]:
+        hidden.append((activations @ layer).relu_())
+        activations = with_ones(hidden[-1])
+    return activations @ layers[-1], hidden

@@ -1,0 +1,287 @@
+"""The store of trained cells: reads what a pack's files hold, trains what is missing, writes the whole.
+
+Takes the plans of a pack and the prepared data; gives a Parquet file with a row for each (cell, seed, recorded update), columns
+`tables.CELLS`, and a safetensors file with the weights that an experiment asks for. Rows count as done only if code, data,
+initialisation, device and torch are those of today. Each stack that ends is saved in a partial file, from which a killed job
+goes on; a job's result is the same whether it was interrupted or not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from bayes_sgd.core.errors import UserError, is_out_of_memory
+from bayes_sgd.core.io import CELLS, partial_file, read_parquet, read_tensors, write_parquet, write_tensors
+from bayes_sgd.core.provenance import code_digest
+from bayes_sgd.data.datasets import load_prepared, subset_indices
+from bayes_sgd.data.labels import load_labels
+from bayes_sgd.experiment.cell import Cell, Plan
+from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training.mlp import with_ones
+from bayes_sgd.training.progress import counted, summary
+from bayes_sgd.training.sgd import LabelledData, train
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all cells of a run share."""
+
+    data: DataConfig
+    initialization: str = "lecun_normal"
+    device: str = "auto"
+    threads: int = 1
+    stack: int | None = None
+    tf32: bool = False
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that `device` names.
+
+        Raises:
+            UserError: it is cuda, and torch finds no GPU.
+        """
+        if self.device == "cpu":
+            return torch.device("cpu")
+        found = torch.cuda.is_available()
+        if self.device == "cuda" and not found:
+            raise UserError(f"device: cuda, but torch finds no GPU here ({_why_no_gpu()}); use device: auto or cpu")
+        return torch.device("cuda" if found else "cpu")
+
+
+def _why_no_gpu() -> str:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"torch {torch.__version__} is built for the CPU alone"
+    if visible is not None:
+        return f"CUDA_VISIBLE_DEVICES is {visible!r}" if visible else "CUDA_VISIBLE_DEVICES is empty"
+    return f"torch {torch.__version__}, CUDA {torch.version.cuda}; see what nvidia-smi says"
+
+
+def load_labelled(prepared: Path, data: DataConfig, labels: str, seeds: int, device: torch.device) -> LabelledData:
+    """The prepared data under one labelling, for seeds 0 .. seeds − 1, on a device."""
+    dataset = load_prepared(prepared, data)
+    pool = len(dataset.x_train)
+    by_seed = [load_labels(prepared, labels, seed) for seed in range(seeds)]
+
+    def on_device(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    return LabelledData(
+        train_inputs=with_ones(on_device(dataset.x_train)),
+        test_inputs=with_ones(on_device(dataset.x_test)),
+        train_labels=on_device(np.stack([train for train, _ in by_seed])),
+        test_labels=on_device(np.stack([test for _, test in by_seed])),
+        subsets=on_device(np.stack([subset_indices(pool, pool, seed) for seed in range(seeds)])),
+        classes=dataset.classes,
+    )
+
+
+def train_pack(
+    plans: Sequence[Plan],
+    prepared: Path,
+    setup: Setup,
+    table: Path,
+    weights: Path,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Bring the files of a pack up to its plans.
+
+    Args:
+        plans: cells that agree in labels, model and sampling.
+        prepared: folder of the prepared data and labels.
+        setup: what all cells share.
+        table: the Parquet file to write; rows in it that are still valid are kept.
+        weights: the safetensors file to write, keyed "<weights_key>/<layer>"; layers (fan_in + 1, fan_out), bias last.
+        say: receives a line for each stack that was trained, or one if none had to be.
+
+    Raises:
+        UserError: the prepared data or an earlier file is damaged.
+    """
+    torch.set_num_threads(setup.threads)
+    torch.backends.cuda.matmul.allow_tf32 = setup.tf32
+    data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
+    origin = {
+        "code": code_digest(__file__),
+        "data": load_prepared(prepared, setup.data).digest,
+        "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
+        "initialization": setup.initialization,
+        "device": setup.torch_device.type + (" tf32" if setup.tf32 else ""),
+        "threads": str(setup.threads),
+        "torch": torch.__version__,
+    }
+    partial, partial_weights = partial_file(table), partial_file(weights)
+    done = _valid_rows([table, partial], origin)
+    kept = _valid_weights([weights, partial_weights], origin)
+
+    missing = [(plan, seeds) for plan in plans if (seeds := _missing(plan, done, kept))]
+    stacks = _stacks(missing)
+    if not stacks:
+        say(f"{summary(plans)}: all there already; delete {table} to train again")
+    for number, stack in enumerate(stacks, 1):
+        started = time.perf_counter()
+        stack_plans, seeds = [plan for plan, _ in stack], stack[0][1]
+        rows, new_weights = _train_stack(stack_plans, seeds, data, setup)
+        done = _latest([done, rows])
+        kept |= new_weights
+        write_parquet(partial, done, origin)
+        write_tensors(partial_weights, kept, origin)
+        say(
+            f"{number} of {counted(len(stacks), 'stack')}: {summary(stack_plans, len(seeds))}: "
+            f"{time.perf_counter() - started:.1f} s"
+        )
+    planned = _planned_rows(plans, setup)
+    rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
+    write_parquet(table, rows.reindex(columns=list(CELLS)), origin)
+    wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
+    write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
+
+
+def weights_key(cell: Cell, seed: int) -> str:
+    """The name under which the weights of a network are kept: its cell's fields and its seed."""
+    columns = cell.columns()
+    del columns["noise_scale"]
+    return ",".join(f"{name}={value}" for name, value in (columns | {"seed": seed}).items())
+
+
+def read_weights(weights: Path, prepared: Path, data: str) -> dict[str, Tensor]:
+    """The tensors of a pack, as `train_pack` wrote them.
+
+    Args:
+        weights: the pack's safetensors file.
+        prepared: folder of the prepared data and labels.
+        data: digest of that data.
+
+    Raises:
+        UserError: the file is damaged, or its networks were trained on other data.
+    """
+    kept, trained_on = read_tensors(weights)
+    if trained_on.get("data") != data:
+        raise UserError(f"{weights}: of networks that were trained on other data than {prepared}; delete it and run again")
+    return kept
+
+
+def network_layers(kept: Mapping[str, Tensor], key: str, file: Path) -> dict[str, Tensor]:
+    """The layers of one network of a pack by full name, in order.
+
+    Args:
+        kept: the tensors of the pack, by name.
+        key: the network's, as `weights_key` gives it.
+        file: which the tensors are from, for the message.
+
+    Raises:
+        UserError: the network is not there.
+    """
+    names = sorted((name for name in kept if name.rsplit("/", 1)[0] == key), key=lambda name: int(name.rsplit("/", 1)[1]))
+    if not names:
+        raise UserError(f"{file}: the weights of {key} are missing; delete it and run again")
+    return {name: kept[name] for name in names}
+
+
+def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, list[int]]]]:
+    """Cells that can train in lock-step: equal N, B, momentum, updates, records and missing seeds (the rest is a pack's)."""
+
+    def key(item: tuple[Plan, list[int]]) -> tuple:
+        plan, seeds = item
+        cell = plan.cell
+        shape = (cell.n_train, cell.batch_size, cell.momentum, cell.dampening)
+        return *shape, plan.record, plan.cooling, plan.keep_weights, seeds
+
+    return [list(group) for _, group in groupby(sorted(missing, key=key), key=key)]
+
+
+def _train_stack(
+    plans: Sequence[Plan], seeds: Sequence[int], data: LabelledData, setup: Setup
+) -> tuple[pd.DataFrame, dict[str, Tensor]]:
+    networks = [(plan.cell, seed) for plan in plans for seed in seeds]
+    rows, kept = [], {}
+    records = plans[0].record
+    with _memory_told(len(networks), setup):
+        for point, (cell, seed), measured, layers in train(
+            networks, records, data, setup.initialization, setup.stack, plans[0].cooling
+        ):
+            where = {"seed": seed, "update": point[0], "phase": point[1]}
+            rows.append({"data": setup.data.name} | cell.columns() | where | asdict(measured))
+            if plans[0].keep_weights and point == (records[-1], "constant"):
+                kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
+    return pd.DataFrame(rows, columns=list(CELLS)), kept
+
+
+def _planned_rows(plans: Sequence[Plan], setup: Setup) -> pd.DataFrame:
+    rows = [
+        {"data": setup.data.name} | plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
+        for plan in plans
+        for seed in range(plan.seeds)
+        for update, phase in plan.points
+    ]
+    return pd.DataFrame(rows)
+
+
+def _missing(plan: Plan, done: pd.DataFrame, kept: dict[str, Tensor]) -> list[int]:
+    """Seeds of a plan for which a recorded update, or weights that are asked for, are not there."""
+    columns = plan.cell.columns()
+    same = np.ones(len(done), dtype=bool)
+    for name, value in columns.items():
+        same &= (done[name] == value).to_numpy(dtype=bool)
+    there = set(done.loc[same, ["seed", "update", "phase"]].itertuples(index=False, name=None))
+    return [
+        seed
+        for seed in range(plan.seeds)
+        if any((seed, *point) not in there for point in plan.points)
+        or (plan.keep_weights and f"{weights_key(plan.cell, seed)}/0" not in kept)
+    ]
+
+
+def _valid_rows(paths: Iterable[Path], origin: dict[str, str]) -> pd.DataFrame:
+    frames = [pd.DataFrame(columns=list(CELLS))]
+    for path in paths:
+        if path.exists():
+            frame, made_by = read_parquet(path)
+            if made_by == origin:
+                frames.append(frame)
+    return _latest(frames)
+
+
+def _latest(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all frames, of two with the same cell, seed and update the later one."""
+    found = [frame for frame in frames if len(frame)] or [frames[0]]
+    identity = list(CELLS[: CELLS.index("phase") + 1])
+    return pd.concat(found, ignore_index=True).drop_duplicates(identity, keep="last", ignore_index=True)
+
+
+def _valid_weights(paths: Iterable[Path], origin: dict[str, str]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for path in paths:
+        if path.exists():
+            try:
+                tensors, made_by = read_tensors(path)
+            except UserError:
+                continue  # not what was written: the seeds that it held are trained again
+            if made_by == origin:
+                found |= tensors
+    return found
+
+
+@contextmanager
+def _memory_told(networks: int, setup: Setup) -> Iterator[None]:
+    """What to do when memory runs out, instead of a traceback."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        told = f"`stack` is {setup.stack}" if setup.stack else "`stack` is not set, so the machine's memory decides"
+        raise UserError(
+            f"{setup.torch_device.type}: out of memory while {networks} networks trained ({told}); set a smaller `stack` in "
+            "the configuration and run again: no number depends on it"
+        ) from None

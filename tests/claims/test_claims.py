@@ -1,0 +1,320 @@
+"""Verdicts follow from interval and limit alone; the file of claims is sound; synthetic truths are judged right."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from synthetic import GRID, experiment, make_cells
+
+from bayes_sgd.analysis.exponent import fit_optima, scaling_table
+from bayes_sgd.analysis.optimum import Experiment
+from bayes_sgd.claims.claims import QUANTITIES as ALL_QUANTITIES
+from bayes_sgd.claims.claims import Claim, claims_table, load_claims
+from bayes_sgd.claims.measures.optimum import QUANTITIES
+from bayes_sgd.claims.verdicts import VERDICTS, Limit, Predicate, judge
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.io import CLAIMS
+
+FILE = Path(__file__).parents[2] / "config" / "claims.yaml"
+ALL = load_claims(FILE)
+BY_ID = {claim.id: claim for claim in ALL}
+ELSEWHERE = [claim.id for claim in ALL if claim.quantity not in QUANTITIES]  # tested in test_network_quantities.py
+NAN = float("nan")
+
+
+def limit(reproduced: dict, not_reproduced: dict) -> Limit:
+    return Limit.model_validate({"reproduced": reproduced, "not_reproduced": not_reproduced})
+
+
+GAP = limit({"at_least": 0.99}, {"below": 0.97})
+LAW = limit({"meets": [0.95, 1.05], "excludes": [0.0, 0.5]}, {"outside": [0.95, 1.05]})
+BAND = limit({"inside": [-0.5, 0.5]}, {"outside": [-1, 1]})
+
+
+@pytest.mark.parametrize(("rule", "low", "high", "verdict"), [
+    (GAP, 0.99, 1.0, "reproduced"),
+    (GAP, 0.9, 0.96, "not reproduced"),
+    (GAP, 0.975, 0.985, "partially reproduced"),
+    (GAP, 0.97, 0.98, "partially reproduced"),
+    (GAP, 0.96, 0.98, "inconclusive"),
+    (GAP, 0.98, 0.99, "inconclusive"),
+    (GAP, 0.9, 1.0, "inconclusive"),
+    (LAW, 0.9, 1.2, "reproduced"),
+    (LAW, 0.97, 0.98, "reproduced"),
+    (LAW, 0.6, 0.96, "reproduced"),
+    (LAW, 0.4, 1.2, "inconclusive"),
+    (LAW, 0.6, 0.9, "not reproduced"),
+    (LAW, 0.4, 0.6, "not reproduced"),
+    (LAW, 1.06, 9.0, "not reproduced"),
+    (LAW, -np.inf, np.inf, "inconclusive"),
+    (BAND, -0.5, 0.5, "reproduced"),
+    (BAND, 0.6, 0.9, "partially reproduced"),
+    (BAND, 0.4, 0.9, "inconclusive"),
+    (BAND, 1.1, 2.0, "not reproduced"),
+    (BAND, NAN, NAN, "inconclusive"),
+    (Limit(), 0.0, 1.0, "not tested"),
+])  # fmt: skip
+def test_the_rule(rule: Limit, low: float, high: float, verdict: str) -> None:
+    assert judge(rule, 0.5, low, high) == verdict
+    assert judge(rule, NAN, low, high) == "not tested"
+
+
+@pytest.mark.parametrize(("condition", "value", "true", "false"), [
+    ("above", 1.0, (1.1, 2), (1.0, 2)),
+    ("at_least", 1.0, (1.0, 2), (0.9, 2)),
+    ("below", 1.0, (0, 0.9), (0, 1.0)),
+    ("at_most", 1.0, (0, 1.0), (0, 1.1)),
+    ("inside", [0, 1], (0, 1), (0, 1.1)),
+    ("outside", [0, 1], (1.1, 2), (1, 2)),
+    ("meets", [0, 1], (1, 2), (1.1, 2)),
+    ("contains", 1.0, (1, 2), (1.1, 2)),
+    ("excludes", [1.0], (1.1, 2), (1, 2)),
+])  # fmt: skip
+def test_each_condition(condition: str, value: object, true: tuple, false: tuple) -> None:
+    predicate = Predicate.model_validate({condition: value})
+    assert predicate.holds(*true)
+    assert not predicate.holds(*false)
+    assert predicate.touches(*true)
+    assert predicate.text()
+    assert set(Predicate.model_fields) >= {condition}
+
+
+CONDITIONS = st.sampled_from(["above", "at_least", "below", "at_most", "inside", "outside", "meets", "contains"])
+SMALL = st.integers(-3, 3).map(float)
+
+
+@st.composite
+def predicates(draw: st.DrawFn) -> Predicate:
+    names = draw(st.lists(CONDITIONS, min_size=1, max_size=2, unique=True))
+    pair = st.tuples(SMALL, SMALL).map(lambda ab: (min(ab), max(ab)))
+    return Predicate.model_validate({name: draw(pair if name in ("inside", "outside", "meets") else SMALL) for name in names})
+
+
+HALVES = [x / 2 for x in range(-8, 9)]
+
+
+@given(predicates(), predicates())
+def test_a_valid_limit_never_says_both_and_an_invalid_one_can(a: Predicate, b: Predicate) -> None:
+    overlap = any(
+        a.holds(low, high) and b.holds(low, high)
+        for low, high in itertools.combinations_with_replacement([-np.inf, *HALVES, np.inf], 2)
+    )
+    try:
+        Limit(reproduced=a, not_reproduced=b)
+    except ValidationError:
+        assert overlap
+    else:
+        assert not overlap
+
+
+@given(predicates(), st.tuples(SMALL, SMALL, SMALL, SMALL).map(sorted))
+def test_narrower_intervals_keep_what_regions_say(p: Predicate, ends: list[float]) -> None:
+    low, a, b, high = ends
+    if not {"meets", "contains"} & set(p.conditions()) and p.holds(low, high):
+        assert p.holds(a, b)
+    if p.touches(a, b):
+        assert p.touches(low, high)
+    if p.holds(low, high):
+        assert p.touches(low, high)
+
+
+@given(st.tuples(SMALL, SMALL).map(sorted), st.floats(0, 3))
+def test_a_larger_interval_end_never_lowers_a_one_sided_verdict(ends: list[float], up: float) -> None:
+    order = ["not reproduced", "partially reproduced", "inconclusive", "reproduced"]
+    rule = limit({"above": 1.0}, {"below": 0.0})
+    before, after = (judge(rule, 0.0, ends[0] + x, ends[1] + x) for x in (0.0, up))
+    if before == "reproduced":
+        assert after == "reproduced"
+    if before in ("partially reproduced", "inconclusive"):
+        assert after in order[1:]
+
+
+def test_the_file_is_sound() -> None:
+    assert {claim.quantity for claim in ALL} == set(ALL_QUANTITIES)
+    numbers = {claim.id.rstrip("abcdefghijk") for claim in ALL}
+    assert numbers == {*map(str, range(1, 25)), "Z1", "Z2"}
+    for claim in ALL:
+        assert "recalled" in claim.paper_value or claim.source.startswith(("§", "our", "Keskar", "Fig. 2"))
+        assert claim.statement.endswith(".")
+    texts = [claim.limit.text() for claim in ALL]
+    assert all(a == b for a, b in zip(texts, (claim.limit.text() for claim in load_claims(FILE)), strict=True))
+
+
+GOOD = """claims:
+  - {id: "1", statement: S., source: F, paper_value: p, quantity: exponent, arguments: {experiment: momentum},
+     reproduced: {above: 0.5}, not_reproduced: {below: 0.5}, figure: f, table: t}
+"""
+
+
+@pytest.mark.parametrize(("old", "new", "told"), [
+    ("above: 0.5", "abov: 0.5", "claims[0].reproduced.abov: unknown key 'abov'; allowed: above, at_least"),
+    ("above: 0.5", "above: high", "claims[0].reproduced.above: 'high':"),
+    ("above: 0.5", "inside: [2, 1]", "the lower bound comes first"),
+    ("above: 0.5", "", "give at least one of above"),
+    ("above: 0.5", "above: 0.4", "both hold"),
+    ("above: 0.5", "above: .inf", "finite"),
+    ("reproduced: {above: 0.5}, ", "", "give both reproduced and not_reproduced, or neither"),
+    ("quantity: exponent", "quantity: slope", "'slope': unknown quantity; allowed: batch_gap"),
+    ("{experiment: momentum}", "{experimant: momentum}", "arguments of exponent: missing a required argument"),
+    ("{experiment: momentum}", "{experiment: momentum, axis_from: many}", "arguments.axis_from: 'many'"),
+    ("figure: f", "figur: f", "unknown key 'figur'; allowed: id, statement"),
+    (", figure: f", "", "claims[0].figure: Field required"),
+    ('id: "1"', 'id: "one"', "claims[0].id: 'one'"),
+    ("claims:", "claim:", "allowed: claims"),
+    (GOOD, GOOD + GOOD.removeprefix("claims:\n"), "id 1 is given twice"),
+    (GOOD, "claims: []", "at least 1 item"),
+    (GOOD, "- 1", "valid dictionary"),
+    (GOOD, "a: [", "not readable as YAML"),
+])  # fmt: skip
+def test_a_bad_file_is_told_in_one_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = tmp_path / "claims.yaml"
+    path.write_text(GOOD)
+    assert len(load_claims(path)) == 1
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(UserError) as error:
+        load_claims(path)
+    message = str(error.value)
+    assert message.startswith(str(path))
+    assert told in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_claims(tmp_path / "none.yaml")
+
+
+def linear_table(confirm: bool = True, seeds: int = 5) -> pd.DataFrame:
+    """Curves like those that theory gives, or their contraries."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for seed, labels, log_l2 in itertools.product(range(seeds), ("real", "random"), np.arange(-4, 4.01, 0.5)):
+        real, jitter = labels == "real", generator.normal(0, 0.001)
+        if confirm:
+            evidence = -500 + 60 * (log_l2 + 1) ** 2 if real else 10 ** (0.3 * (4 - log_l2))
+            loss = 0.005 + 0.002 * (log_l2 + 1) ** 2 if real else np.log(2) + 10 ** (0.35 * (-1 - log_l2)) - 0.02
+            loss = loss if real or log_l2 < 4 else np.log(2)
+            train, test = 1.0, 0.995 if real else 0.5
+            margin = (1.5 if real else 1.0) * (1 + 0.1 * log_l2)
+        else:
+            evidence = 5.0 - log_l2 if real else -50.0 + log_l2
+            loss = (0.1 + 0.01 * log_l2) if real else 1.0
+            train, test = 0.9, (0.8 + 0.15 * (log_l2 > 0)) if real else 0.7
+            margin = (2.5 if real else 1.0) * (1 - 0.1 * log_l2)
+        rows.append({
+            "labels": labels, "l2": 10.0**log_l2, "seed": seed, "train_accuracy": train,
+            "test_accuracy": test + jitter, "margin": margin + jitter, "train_loss": 0.1, "test_loss": loss + jitter,
+            "log_evidence_ratio": evidence + jitter,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def label_rows(train: float, test: float) -> Experiment:
+    rows = make_cells(values=(0.1,), grid=(16.0, 64.0))
+    random = rows.assign(labels="random", train_accuracy=train, test_accuracy=test + 0.001 * rows["seed"])
+    return {"axis": "labels", "rows": pd.concat([rows, random])}
+
+
+def table(linear: pd.DataFrame, experiments: dict[str, Experiment]) -> pd.DataFrame:
+    scaling = scaling_table(fit_optima(experiments, n_replicates=500))
+    found = claims_table(ALL, linear=linear, scaling=scaling, experiments=experiments, n_replicates=500)
+    for row in found.to_dict("records"):
+        assert row["verdict"] in VERDICTS
+        assert row["verdict"] == judge(BY_ID[row["claim"]].limit, row["value"], row["ci_low"], row["ci_high"])
+        assert row["limit"] == BY_ID[row["claim"]].limit.text()
+        assert row["why"].endswith(".")
+        assert "\n" not in row["why"]
+    assert list(found.columns) == list(CLAIMS)
+    return found.set_index("claim")
+
+
+SIZES = (500, 1000, 2000, 4000)
+MOMENTA = ("momentum", "momentum_updates")
+
+
+def test_a_world_that_confirms_the_paper() -> None:
+    found = table(
+        linear_table(),
+        {
+            "batch_size": experiment(rng=1, values=(0.1,)),
+            "learning_rate": experiment(rng=1),
+            **dict.fromkeys(MOMENTA, experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), rng=2)),
+            "training_set_size": experiment("n_train", values=SIZES, exponent=0.3, rng=3),
+            "random_labels": label_rows(1.0, 0.1),
+        },
+    )
+    others = found.drop(["16a", "16b", *ELSEWHERE])
+    assert (others["verdict"] == "reproduced").all(), others[others["verdict"] != "reproduced"]["why"].to_list()
+    assert found.loc["16a", "verdict"] == "not tested"
+    assert np.isnan(found.loc["16a", "value"])
+    assert found.loc["16b", "verdict"] == "not tested"
+    assert found.loc["16b", "value"] == pytest.approx(0.3, abs=0.1)
+    assert "reported" in found.loc["16b", "why"]
+    assert "also" in found.loc["14", "why"]
+    assert found.loc["14", "seeds"] == 8
+
+
+def test_a_world_that_refutes_the_paper() -> None:
+    slice_ = make_cells(values=(0.1,), shape=lambda u: 0.8 + 0.03 * u)
+    found = table(
+        linear_table(confirm=False),
+        {
+            "learning_rate": experiment(exponent=0.5, rng=1),
+            **dict.fromkeys(MOMENTA, experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), exponent=0.0, rng=2)),
+            "training_set_size": experiment("n_train", values=(16000, 32000, 60000), exponent=0.0, rng=3),
+            "random_labels": label_rows(0.5, 0.3),
+        },
+    )
+    judged = found.drop(["12a", "12b", "13a", "13b", "16b", *ELSEWHERE])
+    assert (judged["verdict"] == "not reproduced").all(), judged[judged["verdict"] != "not reproduced"]["why"].to_list()
+    assert found.loc["16b", "verdict"] == "not tested"
+    monotone = table(linear_table(), {"batch_size": {"axis": "learning_rate", "rows": slice_}})
+    assert monotone.loc["12a", "verdict"] == "not reproduced"
+    assert monotone.loc["13a", "verdict"] == "not reproduced"
+    assert monotone.loc["14", "verdict"] == "not tested"
+    failing = slice_.assign(train_accuracy=0.1, test_accuracy=0.1)
+    nothing = table(linear_table(), {"batch_size": {"axis": "learning_rate", "rows": failing}})
+    assert nothing.loc["13b", "verdict"] == "not reproduced"
+
+
+def test_training_sets_that_are_large_enough() -> None:
+    sizes = (4000, 8000, 16000, 32000, 60000)
+    found = table(linear_table(), {"training_set_size": experiment("n_train", values=sizes, rng=4, grid=(*GRID, 724.0))})
+    assert found.loc["16a", "verdict"] == "reproduced"
+    assert "16000 to 60000" in found.loc["16a", "why"]
+    assert "an exponent needs 3" in found.loc["16b", "why"]
+
+
+def test_an_empty_run_tests_nothing() -> None:
+    found = claims_table(ALL)
+    assert set(found["verdict"]) == {"not tested"}
+    assert found["why"].str.startswith("Not tested: ").all()
+    assert (found["seeds"] == 0).all()
+
+
+def test_one_seed_is_inconclusive_or_not_tested() -> None:
+    found = claims_table(ALL, linear=linear_table(seeds=1), experiments={"batch_size": experiment(seeds=1)})
+    assert set(found["verdict"]) <= {"inconclusive", "not tested"}
+
+
+def test_fits_that_failed_are_left_out() -> None:
+    linear = linear_table()
+    linear.loc[(linear["seed"] == 0) & (linear["l2"] < 1), "log_evidence_ratio"] = NAN
+    found = claims_table(ALL, linear=linear).set_index("claim")
+    assert found.loc["7", "seeds"] == 4
+    assert found.loc["1a", "seeds"] == 5
+
+
+def test_the_table_survives_csv(tmp_path: Path) -> None:
+    claims_table(ALL, linear=linear_table()).to_csv(tmp_path / "claims.csv", index=False)
+    for row in pd.read_csv(tmp_path / "claims.csv").to_dict("records"):
+        claim: Claim = BY_ID[str(row["claim"])]
+        assert judge(claim.limit, row["value"], row["ci_low"], row["ci_high"]) == row["verdict"]

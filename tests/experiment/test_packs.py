@@ -1,0 +1,152 @@
+"""Cells and packs: products, shared cells, constant products of updates, names."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.experiment.cell import Cell, Plan
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.noise_scale import effective_learning_rate, noise_scale
+from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, packs, plans
+
+CONFIG = {
+    "run": "tiny",
+    "seeds": 3,
+    "experiments": {
+        "learning_rate": {
+            "axis": "learning_rate",
+            "cell": {"updates": {"product": "learning_rate", "value": 200}},
+            "grid": [{"learning_rate": [0.1, 0.4], "batch_size": [4, 8]}],
+        },
+        "batch_size": {
+            "axis": "learning_rate",
+            "seeds": 5,
+            "record": [0, 10, 9999],
+            "keep_weights": True,
+            "grid": [{"batch_size": [8, 16]}],
+        },
+        "momentum": {
+            "axis": "momentum",
+            "cell": {"updates": {"product": "effective_learning_rate", "value": 100}},
+            "grid": [{"momentum": [0, 0.5], "batch_size": 8}, {"momentum": 0.9, "dampening": "m", "batch_size": 8}],
+        },
+    },
+}
+
+
+def test_updates_keep_their_product():
+    config = load_config(CONFIG)
+    by_rate = {p.cell.learning_rate: p.cell.updates for p in experiment_plans(config, "learning_rate")}
+    assert by_rate == {0.1: 2000, 0.4: 500}
+    momentum = {p.cell.momentum: p.cell for p in experiment_plans(config, "momentum")}
+    assert {m: cell.updates for m, cell in momentum.items()} == {0.0: 1000, 0.5: 500, 0.9: 1000}
+    assert momentum[0.9].dampening == 0.9
+    for cell in momentum.values():
+        rate = effective_learning_rate(cell.learning_rate, cell.momentum, cell.dampening)
+        assert rate * cell.updates == pytest.approx(100)
+
+
+def test_a_cell_of_two_experiments_is_planned_once_for_both():
+    config = load_config(CONFIG)
+    shared = [p for p in plans(config) if p.cell.batch_size == 8 and p.cell.learning_rate == 0.1 and p.cell.updates == 2000]
+    assert [(p.seeds, p.record, p.keep_weights) for p in shared] == [(5, (0, 10, 2000), True)]
+    assert len(plans(config)) == len({p.cell for p in plans(config)}) == 4 + 2 - 1 + 3
+
+
+def test_packs_hold_every_plan_once_and_agree_in_shape():
+    config = load_config(CONFIG)
+    by_name = packs(config)
+    assert sum(map(len, by_name.values())) == len(plans(config))
+    for members in by_name.values():
+        for a, b in pairwise(members):
+            assert (a.cell.n_train, a.cell.batch_size, a.cell.hidden_sizes) == (
+                b.cell.n_train,
+                b.cell.batch_size,
+                b.cell.hidden_sizes,
+            )
+    alone = packs(load_config(CONFIG | {"pack": []}))
+    assert len(alone) == len(plans(config))
+    assert all(len(members) == 1 for members in alone.values())
+
+
+def test_a_new_learning_rate_changes_only_plans_of_its_own():
+    grid = [*CONFIG["experiments"]["learning_rate"]["grid"], {"learning_rate": 0.2, "batch_size": [8]}]
+    wider = CONFIG | {
+        "experiments": CONFIG["experiments"] | {"learning_rate": CONFIG["experiments"]["learning_rate"] | {"grid": grid}}
+    }
+    before, after = packs(load_config(CONFIG)), packs(load_config(wider))
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"real_h200_n1000_b8_independent"}
+
+
+def test_a_plan_survives_plain_data():
+    for plan in plans(load_config(CONFIG)):
+        assert Plan.from_dict(plan.to_dict()) == plan
+
+
+def test_noise_scale_in_closed_form():
+    cell = Cell("real", (200,), 1000, 100, 0.1, 0.9, 0.0, 0.0, "independent", 10)
+    assert noise_scale(cell) == pytest.approx(1.0 * (10 - 1))
+    assert cell.columns()["noise_scale"] == noise_scale(cell)
+    full = Cell("real", (200,), 1000, 1000, 0.1, 0.0, 0.0, 0.0, "independent", 10)
+    assert noise_scale(full) == 0
+    assert noise_scale(Cell(**(full.__dict__ | {"sampling": "replacement"}))) == pytest.approx(0.1)
+    assert effective_learning_rate(0.1, 0.9, 0.9) == pytest.approx(0.1)
+
+
+def test_rows_of_an_experiment_are_its_own_and_missing_ones_are_told():
+    config = load_config(CONFIG)
+    table = pd.DataFrame(
+        [
+            {"data": "mnist5k"} | p.cell.columns() | {"seed": s, "update": u, "phase": phase, "test_accuracy": 0.5}
+            for p in plans(config)
+            for s in range(p.seeds)
+            for u, phase in p.points
+        ]
+    )
+    rows = experiment_rows(config, "learning_rate", table)
+    assert len(rows) == 4 * 3
+    assert set(rows["phase"]) == {"constant"}
+    assert set(rows["seed"]) == {0, 1, 2}
+    assert (rows["update"] == rows["updates"]).all()
+    with pytest.raises(UserError, match="learning_rate: 1 of 12 rows are missing"):
+        experiment_rows(config, "learning_rate", table.drop(index=rows.index[0]))
+
+
+def test_cooled_phases_are_planned_where_the_run_asks_for_them():
+    config = load_config(CONFIG | {"cooling": 30})
+    table = pd.DataFrame(
+        [
+            {"data": "mnist5k"} | p.cell.columns() | {"seed": s, "update": u, "phase": phase, "test_accuracy": 0.5}
+            for p in plans(config)
+            for s in range(p.seeds)
+            for u, phase in p.points
+        ]
+    )
+    cooled = experiment_rows(config, "learning_rate", table, "cooled")
+    assert (cooled["update"] == cooled["updates"] + 30).all()
+    assert len(cooled) == len(experiment_rows(config, "learning_rate", table, "averaged")) == 4 * 3
+    apart = {name: experiment | {"cooling": False} for name, experiment in CONFIG["experiments"].items()}
+    config = load_config(CONFIG | {"cooling": 30, "experiments": apart})
+    assert {phase for plan in plans(config) for _, phase in plan.points} == {"constant"}
+    assert experiment_rows(config, "learning_rate", table, "cooled").empty
+
+
+def test_the_cost_of_the_papers_sizes_is_the_one_that_its_file_states():
+    text = (ROOT / "config" / "paper.yaml").read_text(encoding="utf-8")
+    config = load_config(ROOT / "config" / "paper.yaml")
+    weights = 717 * 800 + 801 * 10  # 717 pixels of MNIST are lit in some training image
+    total = 0.0
+    for name in config.experiments:
+        cost = sum(
+            4 * p.cell.batch_size * weights * p.seeds * (p.cell.updates + p.cooling) for p in experiment_plans(config, name)
+        )
+        total += cost
+        if name != "random_labels":
+            assert f"{name} {cost / 1e15:.1f}" in text, name
+    assert f"in all {total / 1e15:.0f}:" in text

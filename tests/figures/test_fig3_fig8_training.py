@@ -1,0 +1,426 @@
+"""The figures of training, noise, noise scale, the law in N and prediction, on synthetic tables shaped like measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from test_fig4_to_fig7_batch_size import axes, bars, cells_table, words
+
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.figures import common as figure_parts
+from bayes_sgd.figures import fig3_fig8_training as figures_learning
+from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
+from bayes_sgd.figures import fig9_gradient_noise as figures_noise
+from bayes_sgd.figures import laws as figures_laws
+
+RECORDED = (1, 10, 20, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 6000)
+
+
+def l2_table(seeds: int = 4, l2: tuple[float, ...] = (0.0, 0.1, 100.0)) -> pd.DataFrame:
+    """Small batches learn slower and end better; cross-entropy rises again without L2."""
+    rng = np.random.default_rng(2)
+    rows = []
+    for penalty in l2:
+        for size, speed, end, rise in ((30, 60, 0.908, 0.006), (64, 50, 0.9, 0.01), (1000, 40, 0.888, 0.02)):
+            for seed in range(seeds):
+                for update in RECORDED:
+                    done = 1 - np.exp(-update / speed)
+                    loss = 2.3 - (2.3 - (0.33 if penalty < 1 else 0.5)) * done
+                    rows.append(
+                        {
+                            "l2": penalty, "batch_size": size, "n_train": 1000, "seed": seed, "update": update,
+                            "phase": "constant",
+                            "train_accuracy": 0.1 + (0.9 if penalty < 1 else 0.84) * done,
+                            "test_accuracy": 0.1 + (end - 0.1) * done + rng.normal(0, 0.001),
+                            "train_loss": 2.3 * np.exp(-update / speed) + 0.3 * (penalty > 1),
+                            "test_loss": loss + (rise * np.log1p(update) * (penalty < 1)) + rng.normal(0, 0.002),
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def noise_table(seeds: int = 4, n: int = 1000) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    rows = []
+    for update in (0, 300):
+        for seed in range(seeds):
+            total = 50 + seed
+            for sampling in figures_noise.SAMPLERS:
+                for b in (1, 3, 10, 30, 100, 1000):
+                    share = (1 - 1 / n) / b if sampling == "replacement" else 1 / b - 1 / n
+                    error, per_epoch = total / b / 60, n // b
+                    expected = -total / n if sampling == "shuffle" and per_epoch > 1 else 0.0
+                    exact = share * total
+                    rows.append(
+                        {
+                            "n_train": n, "update": update, "seed": seed, "sampling": sampling, "batch_size": b,
+                            "trace": exact * (1 + rng.normal(0, 0.01)), "trace_se": exact * 0.01,
+                            "trace_predicted": exact,
+                            "ratio": 1 + rng.normal(0, 0.01) if share > 0 else np.nan,
+                            "next_batch": expected + rng.normal(0, error), "next_batch_se": error,
+                            "next_batch_predicted": expected,
+                        }
+                        | (
+                            {
+                                "skewness": 2.0 * b**-0.5 * (1 + rng.normal(0, 0.02)) if share > 0 else np.nan,
+                                "excess_kurtosis": 6 / b + rng.normal(0, 0.01) if share > 0 else np.nan,
+                            }
+                            if sampling == "independent"
+                            else {}
+                        )
+                    )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def gradients_table() -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    single = np.where(rng.random(1000) < 0.1, -0.9, 0.1) * rng.gamma(2, 0.5, 1000)
+    batches = rng.choice(single, (10_000, 30)).mean(1)
+    parts = [pd.DataFrame({"batch_size": size, "gradient": g}) for size, g in ((1, single), (30, batches))]
+    return pd.concat(parts, ignore_index=True)
+
+
+def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Optimum, scaling and laws of `training_set_size` at four budgets and cooled."""
+    optimum, scaling, laws = [], [], []
+    sizes = (500, 1000, 2000, 4000, 8000, 16000, 30000, 60000)
+    for phase, share, updates in (
+        ("constant", 0.1, 1000), ("constant", 0.2, 2000), ("constant", 0.5, 5000), ("constant", 1.0, 10000),
+        ("cooled", 1.0, 10500),
+    ):  # fmt: skip
+        slope = 1.0 - 0.6 * share - 0.1 * (phase == "cooled")
+        for n in sizes:
+            for treatment in ("imputed", "excluded"):
+                for estimator in ("cubic", "argmax", "quadratic", "plateau"):
+                    best = 11 + 10 * (n / 1000) ** slope * 0.5
+                    grid = 2.0 ** np.arange(1, 9.1, 0.5)
+                    at = int(np.abs(np.log(grid / best)).argmin())
+                    censored = n == 60000 and share == 0.1
+                    optimum.append(
+                        {
+                            "experiment": "training_set_size", "axis": "n_train", "axis_value": float(n), "updates": updates,
+                            "treatment": treatment, "estimator": estimator, "b_opt": np.nan if censored else best,
+                            "ci_low": np.nan if censored else best / 1.2,
+                            "ci_high": np.nan if censored else (np.inf if n == 30000 and share < 0.3 else best * 1.3),
+                            "censored": censored, "peak_accuracy": 0.9, "argmax": grid[-1] if censored else grid[at],
+                            "grid_low": grid[at - 1], "grid_high": np.nan if censored else grid[min(at + 1, len(grid) - 1)],
+                            "censored_side": "above" if censored else "", "abscissa": float(n),
+                            "budget_fraction": share, "phase": phase, "seeds": 4,
+                        }
+                    )  # fmt: skip
+        for estimator in ("cubic", "argmax", "collapse"):
+            value = slope + 0.05 * (estimator == "collapse")
+            scaling.append(
+                {
+                    "experiment": "training_set_size", "axis": "n_train", "updates": updates, "treatment": "imputed",
+                    "estimator": estimator, "exponent": value, "ci_low": value - 0.1, "ci_high": value + 0.15, "n_points": 7,
+                    "ratio": 60.0, "budget_fraction": share, "phase": phase,
+                }
+            )  # fmt: skip
+        for number, law in enumerate(("free exponent", "proportional", "constant", "edge, then proportional")):
+            laws.append(
+                {
+                    "experiment": "training_set_size", "axis": "n_train", "updates": updates, "phase": phase,
+                    "treatment": "imputed", "law": law, "favoured": number == (3 if share > 0.15 else 1),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(optimum), pd.DataFrame(scaling), pd.DataFrame(laws)
+
+
+def sweep_cells(seeds: int = 3) -> pd.DataFrame:
+    """The three experiments, each with its noise scale."""
+    parts = []
+    for name in figures_laws.EXPERIMENTS:
+        cells = cells_table(name, seeds=seeds, records=2)
+        rate = cells["learning_rate"] / (1 - cells["momentum"])
+        parts.append(cells.assign(experiment=name, noise_scale=rate * (cells["n_train"] / cells["batch_size"] - 1)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def prediction_rows() -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    values = {
+        "learning_rate": ("learning_rate", (0.025, 0.05, 0.1, 0.2, 0.4), 230.0),
+        "momentum": ("momentum", (0.0, 0.5, 0.8, 0.9, 0.95), 2.2),
+        "training_set_size": ("n_train", (500, 1000, 4000, 16000, 60000), 0.004),
+    }
+    rows = []
+    for name, (axis, along, factor) in values.items():
+        for j, value in enumerate(along):
+            x = 1 / (1 - value) if axis == "momentum" else value
+            best = factor * x ** (1 if axis != "n_train" else 0.9)
+            off = float(np.exp(rng.normal(0, 0.2)))
+            rows.append(
+                {
+                    "axis": axis, "axis_value": value, "b_opt_measured": best, "b_opt_predicted": best * off,
+                    "ci_low": best * off / 1.6, "ci_high": best * off * 1.6, "extrapolated": j in (0, len(along) - 1),
+                    "experiment": name, "estimator": "cubic", "updates": 4000, "inside": True, "steps": 0.5,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+DRAWN: dict[str, Callable[[], figures.Drawn]] = {
+    "fig3": lambda: figures_learning.fig3(l2_table()),
+    "fig8": lambda: figures_learning.fig8(l2_table()),
+    "fig9": lambda: figures_noise.fig9(gradients_table(), noise_table()),
+    "noise": lambda: figures_noise.noise(noise_table()),
+    "n_law": lambda: figures_laws.n_law(*law_tables()),
+    "noise_scale": lambda: figures_laws.noise_scale(sweep_cells()),
+    "prediction": lambda: figures_laws.prediction(prediction_rows()),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, figures.Drawn]:
+    return {name: draw() for name, draw in DRAWN.items()}
+
+
+def inside(figure: Figure) -> bool:
+    """Whether all that is drawn lies inside the figure."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    box, (width, height) = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()
+    return box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_nothing_lies_outside_and_axes_are_labelled(name: str, drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn[name]
+    assert inside(figure)
+    assert all(ax.get_ylabel() for ax in figure.axes)
+    assert sum(bool(ax.get_xlabel()) for ax in figure.axes) >= 1
+    assert {"panel", "quantity", "value"} <= set(data.columns)
+    assert len(data)
+
+
+@pytest.mark.parametrize("name", ["fig3", "n_law"])
+def test_drawn_again_it_has_equal_bytes(name: str, drawn: dict[str, figures.Drawn], tmp_path: Path) -> None:
+    figure_parts.save(*DRAWN[name](), tmp_path / "once" / name)
+    figure_parts.save(*DRAWN[name](), tmp_path / "again" / name)
+    for kind in ("png", "svg", "csv"):
+        assert (tmp_path / "once" / f"{name}.{kind}").read_bytes() == (tmp_path / "again" / f"{name}.{kind}").read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------ figures 3 and 8
+
+
+def test_fig3_shows_the_smallest_and_the_largest_batch_without_l2(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["fig3"]
+    table = l2_table()
+    own = table[(table["l2"] == 0) & table["batch_size"].isin([30, 1000])]
+    for (quantity, size, update), rows in data.groupby(["quantity", "batch_size", "update"]):
+        expected = own.loc[(own["batch_size"] == size) & (own["update"] == update), str(quantity)].mean()
+        assert rows["value"].item() == pytest.approx(expected)
+    panels = axes(figure)
+    assert all(panels[name].get_xscale() == "log" for name in ("a peak", "a full", "b"))
+    lines = {str(line.get_label()): line for line in panels["a full"].lines}
+    assert set(lines) == {f"B = {size}, {part}" for size in (30, 1000) for part in ("test", "training")}
+    shown = data[(data["quantity"] == "test_accuracy") & (data["batch_size"] == 30)]
+    np.testing.assert_allclose(np.asarray(lines["B = 30, test"].get_ydata(), float), 100 * shown["value"])
+    assert len(panels["a peak"].collections) == len(panels["b"].collections) == 2  # the bands
+    stars = [line for line in panels["b"].lines if line.get_marker() == "*"]
+    lowest = data[data["quantity"] == "test_loss"].groupby("batch_size")["value"].min()
+    assert sorted(float(np.asarray(star.get_ydata())[0]) for star in stars) == pytest.approx(sorted(lowest))
+    low, high = panels["a peak"].get_ylim()
+    assert low > 80
+    assert high < 95
+
+
+def test_fig3_uses_networks_at_a_constant_rate_alone() -> None:
+    table = l2_table(seeds=2)
+    cooled = table[table["update"] == 6000].assign(phase="cooled", update=6500, test_accuracy=0.99)
+    pd.testing.assert_frame_equal(figures_learning.fig3(pd.concat([table, cooled]))[1], figures_learning.fig3(table)[1])
+
+
+def test_fig8_has_both_readings_of_lambda(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["fig8"]
+    assert data.groupby("panel")["l2"].unique().map(list).to_dict() == {"a": [0.1], "b": [100.0]}
+    text = words(figure)
+    assert "(a) λ = 0.1: 0.1 of the sum cost" in text
+    assert "(b) λ = 100: 0.1 of the mean loss" in text
+    one, data = figures_learning.fig8(l2_table(seeds=1, l2=(0.0, 0.1)))
+    assert set(data["panel"]) == {"a"}
+    assert "means over 1 seed;" in words(one)
+
+
+# ------------------------------------------------------------------------------------------------ the noise
+
+
+def test_fig9_histograms_are_densities_with_the_gaussian_of_equal_moments(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["fig9"]
+    gradients = gradients_table()
+    for panel, size in (("a", 1), ("b", 30)):
+        values = gradients.loc[gradients["batch_size"] == size, "gradient"]
+        bins = data[(data["panel"] == panel) & (data["quantity"] == "density")]
+        assert (bins["value"] * (bins["x_high"] - bins["x_low"])).sum() == pytest.approx(1)
+        line = data[(data["panel"] == panel) & (data["quantity"] == "gaussian")]
+        z = (line["x"] - values.mean()) / values.std(ddof=0)
+        np.testing.assert_allclose(line["value"], np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / values.std(ddof=0))
+    noise = noise_table()
+    shapes = data[(data["panel"] == "c") & (data["quantity"] == "skewness")]
+    expected = noise.groupby(["update", "batch_size"])["skewness"].mean().dropna()
+    np.testing.assert_allclose(shapes["value"], expected)
+    ax = axes(figure)["c"]
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    for slope, name in ((-0.5, "slope −1/2"), (-1, "slope −1")):
+        line = next(line for line in ax.lines if line.get_label() == name)
+        x, y = (np.log(np.asarray(values, float)) for values in line.get_data())
+        assert np.diff(y)[0] / np.diff(x)[0] == pytest.approx(slope)
+
+
+def test_noise_ratio_is_the_tables_and_lag_is_in_units_of_the_prediction(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["noise"]
+    noise = noise_table()
+    ratio = data[data["quantity"] == "ratio"]
+    expected = noise.groupby(["sampling", "update", "batch_size"])["ratio"].mean().dropna()
+    np.testing.assert_allclose(ratio.set_index(["sampling", "update", "batch_size"])["value"].sort_index(), expected)
+    own = noise[(noise["sampling"] == "shuffle") & (noise["update"] == 0) & (noise["batch_size"] == 100)]
+    lag = data[(data["quantity"] == "next_in_units") & (data["sampling"] == "shuffle") & (data["update"] == 0)]
+    value = lag.loc[lag["batch_size"] == 100, "value"].item()
+    assert value == pytest.approx((own["next_batch"] / (-(50 + own["seed"]) / 1000)).mean())
+    assert not data.loc[(data["panel"] == "b") & (data["batch_size"] == 1), "drawn"].any()  # nothing can be seen there
+    assert len(bars(axes(figure)["a"])) == 6
+
+
+def test_noise_at_one_update_and_with_one_seed(tmp_path: Path) -> None:
+    noise = noise_table(seeds=1)
+    noise = noise[noise["update"] == 0]
+    figure_parts.save(*figures_noise.noise(noise), tmp_path / "noise")
+    figure, data = figures_noise.fig9(gradients_table().assign(gradient=0.0), noise.assign(skewness=np.nan))
+    assert "skewness" not in set(data["quantity"])
+    figure_parts.save(figure, data, tmp_path / "fig9")
+
+
+# ------------------------------------------------------------------------------------------------ the law in N
+
+
+def test_n_law_has_a_line_for_each_budget_and_hollow_ones_for_cooled(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["n_law"]
+    optimum, scaling, _ = law_tables()
+    panels = axes(figure)
+    series = {str(bar.get_label()): bar for bar in bars(panels["a"]) if "updates" in str(bar.get_label())}
+    budgets = ["1000", "2000", "5000", "10\u2009000"]
+    assert list(series) == [*(f"{n} updates" for n in budgets), "10\u2009500 updates, cooled"]
+    table = optimum[(optimum["treatment"] == "imputed") & (optimum["estimator"] == "cubic")]
+    for (label, bar), updates in zip(series.items(), (1000, 2000, 5000, 10000, 10500), strict=True):
+        own = table[(table["updates"] == updates) & ~table["censored"]]
+        np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"])
+        assert (bar.lines[0].get_markerfacecolor() == "none") == ("cooled" in label)
+    triangles = [line for line in panels["a"].lines if line.get_label() == "_above" and len(line.get_xdata())]
+    assert len(triangles) == 1
+    shown = data[(data["quantity"] == "exponent") & (data["phase"] == "constant") & (data["estimator"] == "collapse")]
+    expected = scaling[(scaling["estimator"] == "collapse") & (scaling["phase"] == "constant")]["exponent"]
+    np.testing.assert_array_equal(shown["value"], expected)
+    guides = {float(np.asarray(line.get_ydata())[0]) for line in panels["b"].lines if str(line.get_label())[1:2] == ":"}
+    assert guides == {0.0, 1.0}
+    text = words(figure)
+    assert text.count("edge,\nthen\nproportional") == 4
+    assert "cooled:\nedge," in text
+    assert data.loc[data["quantity"] == "favoured law", "law"].tolist().count("proportional") == 1
+
+
+def test_n_law_without_exponents_or_laws_says_so(tmp_path: Path) -> None:
+    optimum, scaling, laws = law_tables()
+    for few in (scaling.assign(exponent=np.nan, ci_low=np.nan, ci_high=np.nan), scaling.iloc[:0].astype(object)):
+        figure, data = figures_laws.n_law(optimum, few, laws.iloc[:0].astype(object))
+        assert "no estimate of the exponent" in words(figure)
+        figure_parts.save(figure, data, tmp_path / "n_law")
+    censored = optimum.assign(b_opt=np.nan, ci_low=np.nan, ci_high=np.nan, censored=True, censored_side="below")
+    figure_parts.save(*figures_laws.n_law(censored, scaling, laws), tmp_path / "censored")
+
+
+# ------------------------------------------------------------------------------------------------ noise scale, prediction
+
+
+def test_noise_scale_draws_what_trains_at_the_end_against_g(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["noise_scale"]
+    cells = sweep_cells()
+    panels = axes(figure)
+    assert set(panels) == set(figures_laws.EXPERIMENTS)
+    for name, axis in figures_laws.EXPERIMENTS.items():
+        own = cells[(cells["experiment"] == name) & (cells["update"] == 4000)]
+        failed = own["diverged"] | (own["train_accuracy"] < 0.5)
+        trains = ~failed.groupby([own[axis], own["batch_size"]]).transform("any") & (own["noise_scale"] > 0)
+        expected = own[trains].groupby([axis, "batch_size"])["test_accuracy"].mean()
+        shown = data[data["panel"] == name].sort_values(["axis_value", "batch_size"])
+        np.testing.assert_allclose(shown["value"], expected)
+        assert panels[name].get_xscale() == "log"
+        stars = [line for line in panels[name].lines if line.get_marker() == "*"]
+        assert len(stars) == len(expected.index.unique(axis))
+
+
+def test_noise_scale_where_nothing_trains_says_so() -> None:
+    figure, data = figures_laws.noise_scale(sweep_cells(1).assign(diverged=True))
+    assert "no batch size at which every network trains" in words(figure)
+    assert data.empty
+
+
+def test_prediction_stands_beside_the_identity(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["prediction"]
+    table = prediction_rows()
+    np.testing.assert_array_equal(data["value"], table["b_opt_predicted"])
+    ax = axes(figure)["a"]
+    assert ax.get_xlim() == ax.get_ylim()
+    drawn_points = {
+        (float(x), float(y))
+        for bar in bars(ax)
+        for x, y in zip(*(np.asarray(values, float) for values in bar.lines[0].get_data()), strict=True)
+    }
+    assert drawn_points == set(zip(table["b_opt_measured"], table["b_opt_predicted"], strict=True))
+    text = words(figure)
+    assert "90 % prediction intervals; 15 of 15 intervals hold" in text
+    assert "N = 60\u2009000" in text
+    empty, data = figures_laws.prediction(table.iloc[:0].astype(object))
+    assert "nothing to predict" in words(empty)
+    assert data.empty
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: figures_learning.fig3(l2_table(1).drop(columns="l2")), r"Figure 3\..*: the table has no column l2"),
+        (lambda: figures_learning.fig3(l2_table(1, (0.1,))), r"Figure 3\..*: the table has no rows with l2 0"),
+        (lambda: figures_learning.fig8(l2_table(1, (0.0,))), r"Figure 8\..*: the table has no rows with l2 0\.1 or 100"),
+        (lambda: figures_learning.fig8(l2_table(1).iloc[:0]), r"Figure 8\..*: the table has no rows for it"),
+        (
+            lambda: figures_learning.fig3(pd.concat([l2_table(1), l2_table(1).assign(n_train=500)])),
+            r"Figure 3\..*: rows of more than one n_train",
+        ),
+        (
+            lambda: figures_noise.fig9(gradients_table().iloc[:0], noise_table(1)),
+            r"Figure 9\..*: the table has no rows for it",
+        ),
+        (
+            lambda: figures_noise.fig9(gradients_table(), noise_table(1).drop(columns="skewness")),
+            r"Figure 9\..*: gradient_noise: the table has no column skewness",
+        ),
+        (lambda: figures_noise.noise(noise_table(1).iloc[:0]), "Noise of .*: the table has no rows"),
+        (lambda: figures_noise.noise(noise_table(1).drop(columns="ratio")), "Noise of .* has no column ratio"),
+        (lambda: figures_laws.n_law(law_tables()[0].iloc[:0], *law_tables()[1:]), "How the .*: the table of optima"),
+        (
+            lambda: figures_laws.n_law(*law_tables()[:2], law_tables()[2].drop(columns="favoured")),
+            "How the .*: laws: the table has no column favoured",
+        ),
+        (
+            lambda: figures_laws.noise_scale(sweep_cells(1).assign(experiment="other")),
+            "Test accuracy .*: the table has no rows for it",
+        ),
+        (lambda: figures_learning.fig3(pd.concat([l2_table(1), l2_table(1)])), r"Figure 3\..*: two runs with the same l2"),
+        (lambda: figures_laws.noise_scale(cells_table("momentum", 1)), "Test accuracy .* has no column experiment"),
+        (lambda: figures_laws.prediction(prediction_rows().drop(columns="inside")), "Optimal .* has no column inside"),
+    ],
+)
+def test_bad_tables_are_named_in_one_line(draw: Callable[[], figures.Drawn], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        draw()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,175 @@
+"""Which figures a configuration asks for, what they are drawn from, and their captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from test_fig4_to_fig7_batch_size import rendered
+
+from bayes_sgd.analysis.tables import estimate
+from bayes_sgd.experiment.config import Config, load_config
+from bayes_sgd.experiment.packs import experiment_plans
+from bayes_sgd.figures.registry import draw, figure_facts, figure_notes, figure_tables, sweeps
+
+ROOT = Path(__file__).parents[2]
+TABLES = {
+    "cells", "optimum", "scaling", "laws", "linear", "gradient_noise", "gradients", "prediction", "network_evidence",
+    "laplace_gap", "spectra",
+}  # fmt: skip
+EVERY = {
+    "run": "every",
+    "seeds": 2,
+    "cooling": 10,
+    "cell": {"n_train": 50, "updates": 20},
+    "experiments": {
+        "batch_size": {"axis": "learning_rate", "grid": [{"batch_size": [4, 8, 16]}]},
+        "learning_rate": {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2, 0.4], "batch_size": [4, 8, 16]}]},
+        "training_set_size": {"axis": "n_train", "grid": [{"n_train": [50, 100], "batch_size": [4, 8]}]},
+        "momentum": {"axis": "momentum", "grid": [{"momentum": [0.5, 0.9], "batch_size": [4, 8]}]},
+        "l2": {"axis": "l2", "record": [1, 10], "grid": [{"l2": [0.0, 0.1, 5.0], "batch_size": [5, 50]}]},
+        "weighed": {"axis": "labels", "keep_weights": True, "grid": [{"labels": ["real", "random"], "batch_size": [4, 8, 50]}]},
+        "deeper": {"axis": "labels", "keep_weights": True, "grid": [{"hidden_sizes": [[9, 9]], "batch_size": [4, 8]}]},
+    },
+    "linear": {"seeds": 2},
+    "noise": {"seeds": 2},
+    "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_gap": True, "spectra": True},
+}
+PAPER = {f"fig{number}" for number in range(1, 10)}
+OURS = {"noise", "noise_scale", "n_law", "prediction", "evidence", "evidence_l2", "sharpness", "laplace", "spectra"}
+
+
+def changed(**parts: Any) -> Config:
+    return load_config(EVERY | parts)
+
+
+def cells(config: Config, name: str) -> pd.DataFrame:
+    """Rows for all that an experiment plans, in every phase."""
+    rows = [
+        plan.cell.columns()
+        | {
+            "data": "mnist5k", "seed": seed, "update": update, "phase": phase, "train_loss": 0.1, "test_loss": 0.4 + seed / 100,
+            "train_accuracy": 1.0, "test_accuracy": 0.9 - plan.cell.batch_size / 1e4 + seed / 1e3, "diverged": False,
+            "weight_norm": 1.0, "dead_units": 0.0,
+        }
+        for plan in experiment_plans(config, name)
+        for seed in range(plan.seeds)
+        for update, phase in plan.points
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_run_that_asks_for_everything_gets_every_figure() -> None:
+    facts = figure_facts(changed())
+    assert set(facts) == PAPER | OURS
+    for name in facts:
+        assert figure_tables(name)
+        assert set(figure_tables(name)) <= TABLES
+
+
+def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
+    assert set(figure_facts(load_config({"run": "none", "linear": {"seeds": 0}}))) == set()
+    experiments = EVERY["experiments"]
+    assert isinstance(experiments, dict)
+    no_reading = changed(experiments=experiments | {"l2": {"axis": "l2", "grid": [{"l2": [0.0, 7.0], "batch_size": [5, 50]}]}})
+    assert PAPER - set(figure_facts(no_reading)) == {"fig8"}
+    assert {"fig9", "noise"}.isdisjoint(figure_facts(changed(noise={})))
+    assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"}.isdisjoint(figure_facts(changed(network_evidence={})))
+    at_sgd = changed(network_evidence={"experiments": ["weighed"], "points": ["sgd"]})
+    assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"} & set(figure_facts(at_sgd)) == {
+        "evidence",
+        "sharpness",
+    }
+    assert "laplace" in figure_facts(changed(network_evidence={"laplace_gap": True}))
+    assert "spectra" in figure_facts(changed(network_evidence={"experiments": ["weighed"], "spectra": True}))
+
+
+def test_facts_of_the_evidence_are_those_of_the_commonest_networks() -> None:
+    facts = figure_facts(changed())["evidence"]
+    assert facts["hidden_sizes"] == "200"
+    assert facts["batch_size"] == "4, 8, 50"
+    assert facts["labels"] == "random, real"
+    assert facts["seeds"] == "2"
+
+
+@pytest.mark.parametrize("name", sorted(PAPER | OURS))
+def test_captions_have_every_fact_that_they_print(name: str) -> None:
+    facts = figure_facts(changed())[name]
+    html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(facts=facts), config={}))
+    assert facts["data"] in html
+    assert "CSV file beside the figure" in html
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "claims"))
+def test_figures_of_the_configurations_that_we_ship_have_captions(file: str) -> None:
+    for name in figure_facts(load_config(ROOT / "config" / file)):
+        assert (ROOT / "workflow" / "report" / f"{name}.rst").exists()
+
+
+@pytest.mark.parametrize(("name", "experiment"), [("fig3", "l2"), ("fig8", "l2"), ("fig4", "batch_size")])
+def test_it_draws_from_the_rows_of_the_experiment(name: str, experiment: str) -> None:
+    config = changed()
+    _, data = draw(name, config, {"cells": cells(config, experiment)})
+    assert len(data)
+    assert ("cooled" in set(data.get("phase", []))) == (name == "fig4")
+
+
+def test_noise_scale_takes_all_experiments_that_there_are() -> None:
+    config = changed()
+    names = ("learning_rate", "momentum", "training_set_size")
+    table = pd.concat([cells(config, name) for name in names]).drop_duplicates()
+    assert set(draw("noise_scale", config, {"cells": table})[1]["panel"]) == set(names)
+
+
+RATES = {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2, 0.4], "batch_size": [4, 8, 16]}]}
+ONE_RATE = {"axis": "learning_rate", "grid": [{"batch_size": [4, 8, 16]}]}
+
+
+def only(**experiments: Any) -> Config:
+    return load_config({"run": "mine", "seeds": 2, "cell": {"n_train": 50, "updates": 20}, "experiments": experiments})
+
+
+@pytest.mark.parametrize(
+    ("experiments", "drawn", "notes"),
+    [
+        ({"rates": RATES}, {"learning_rate": "rates"}, 0),
+        ({"rates": RATES, "learning_rate": RATES}, {"learning_rate": "learning_rate"}, 0),
+        ({"rates": RATES, "batch_size": RATES}, {"learning_rate": "rates"}, 0),
+        ({"rates": RATES, "one": ONE_RATE}, {"learning_rate": "rates"}, 0),
+        ({"rates": RATES, "more": RATES}, {}, 1),
+        ({"one": ONE_RATE}, {}, 0),
+        ({"learning_rate": RATES | {"axis": "l2"}, "rates": RATES}, {}, 0),
+        (
+            {"sizes": {"axis": "n_train", "cell": {"batch_size": 4}, "grid": [{"n_train": [20, 50]}]}},
+            {"training_set_size": "sizes"},
+            0,
+        ),
+        ({"m": {"axis": "momentum", "grid": [{"momentum": [0.0, 0.5], "batch_size": 4}]}}, {"momentum": "m"}, 0),
+    ],
+)
+def test_a_sweep_is_drawn_by_what_it_follows(experiments: Any, drawn: dict[str, str], notes: int) -> None:
+    config = only(**experiments)
+    assert sweeps(config) == drawn
+    figures = {"learning_rate": "fig5", "momentum": "fig7", "training_set_size": "fig6"}
+    assert {"fig5", "fig6", "fig7"} & set(figure_facts(config)) == {figures[sweep] for sweep in drawn}
+    assert len(figure_notes(config)) == notes
+
+
+def test_several_experiments_along_one_axis_are_told_which_name_is_drawn() -> None:
+    (note,) = figure_notes(only(rates=RATES, more=RATES))
+    assert "no fig5: experiments rates, more all follow learning_rate; the one that is called learning_rate is drawn" in note
+
+
+def test_a_sweep_of_another_name_gives_the_same_figures() -> None:
+    named, mine = only(learning_rate=RATES), only(rates=RATES)
+    assert set(figure_facts(named)) == set(figure_facts(mine))
+    for name in ("fig5", "noise_scale"):
+        drawn = []
+        for config, experiment in ((named, "learning_rate"), (mine, "rates")):
+            table = cells(config, experiment)
+            tables = {"cells": table} | (estimate(config, table) if name == "fig5" else {})
+            drawn.append(draw(name, config, tables)[1])
+        pd.testing.assert_frame_equal(*drawn)

@@ -1,0 +1,189 @@
+"""The store of cells: equal bits however cells are packed, in whatever order they come, interrupted or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.io import CELLS, forget_partial, read_parquet
+from bayes_sgd.experiment.cell import Cell, Plan
+from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training import runner as store
+from bayes_sgd.training.runner import Setup, train_pack, weights_key
+
+SETUP = Setup(DataConfig(), device="cpu")
+
+
+def cell(learning_rate: float = 0.02, momentum: float = 0.9, updates: int = 40, **more) -> Cell:
+    fields = {"labels": "real", "hidden_sizes": (13,), "n_train": 90, "batch_size": 7, "dampening": 0.0, "l2": 0.0}
+    return Cell(
+        **(fields | {"sampling": "independent"} | more), learning_rate=learning_rate, momentum=momentum, updates=updates
+    )
+
+
+@pytest.mark.parametrize(("visible", "why"), [("", "CUDA_VISIBLE_DEVICES is empty"), (None, "torch "), ("7", "is '7'")])
+def test_cuda_without_a_gpu_is_told_in_one_line(monkeypatch, visible, why):
+    monkeypatch.setattr(store.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(store.torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UserError, match="device: cuda, but torch finds no GPU here") as error:
+        _ = Setup(DataConfig(), device="cuda").torch_device
+    assert why in str(error.value)
+    assert str(error.value).endswith("use device: auto or cpu")
+    assert Setup(DataConfig(), device="auto").torch_device.type == "cpu"
+
+
+PLANS = [
+    Plan(cell(), 3, (20, 40), keep_weights=True),
+    Plan(cell(learning_rate=0.04), 3, (20, 40), keep_weights=True),
+    Plan(cell(learning_rate=0.04, l2=0.1), 3, (20, 40)),
+    Plan(cell(momentum=0.0, updates=60), 2, (60,)),
+]
+
+
+def trained(folder: Path, prepared: Path, plans: list[Plan], setup: Setup = SETUP) -> tuple[Path, Path, list[str]]:
+    said: list[str] = []
+    table, weights = folder / "pack.parquet", folder / "pack.safetensors"
+    train_pack(plans, prepared, setup, table, weights, said.append)
+    return table, weights, said
+
+
+def rows_of(table: Path) -> pd.DataFrame:
+    return read_parquet(table)[0].sort_values(list(CELLS[:14]), ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, prepared) -> tuple[Path, Path]:
+    return trained(tmp_path_factory.mktemp("whole"), prepared, PLANS)[:2]
+
+
+def test_a_row_for_each_cell_seed_and_recorded_update(whole):
+    frame, origin = read_parquet(whole[0])
+    assert tuple(frame.columns) == CELLS
+    assert len(frame) == 3 * 3 * 2 + 2
+    assert set(origin) == {"code", "data", "pixels", "initialization", "device", "threads", "torch"}
+    numbers = frame.select_dtypes("number")
+    assert np.isfinite(numbers.to_numpy()).all()
+    assert frame["train_accuracy"].between(0, 1).all()
+    assert not frame["diverged"].any()
+    last = frame[frame["update"] == frame["updates"]]
+    assert last["train_accuracy"].mean() > 0.7, "90 images are easy to fit"
+
+
+def test_packed_equals_unpacked_bit_for_bit(whole, prepared, tmp_path):
+    parts, tensors = [], {}
+    for number, plan in enumerate(PLANS):
+        folder = tmp_path / str(number)
+        table, weights, _ = trained(folder, prepared, [plan])
+        parts.append(rows_of(table))
+        tensors |= load_file(weights)
+    alone = pd.concat(parts).sort_values(list(CELLS[:14]), ignore_index=True)
+    pd.testing.assert_frame_equal(alone, rows_of(whole[0]), check_exact=True)
+    packed = load_file(whole[1])
+    assert set(packed) == set(tensors)
+    for name, tensor in tensors.items():
+        assert np.array_equal(tensor, packed[name])
+
+
+class _Killed(BaseException):
+    """As abrupt as a signal: nothing in the library catches it."""
+
+
+def test_interrupted_equals_uninterrupted_byte_for_byte(whole, prepared, tmp_path, monkeypatch):
+    train_stack, done = store._train_stack, []
+
+    def killed_in_the_second_stack(*arguments):
+        if done:
+            raise _Killed
+        done.append(1)
+        return train_stack(*arguments)
+
+    monkeypatch.setattr(store, "_train_stack", killed_in_the_second_stack)
+    with pytest.raises(_Killed):
+        trained(tmp_path, prepared, PLANS)
+    assert not (tmp_path / "pack.parquet").exists(), "a table is whole or not there"
+    assert len(rows_of(tmp_path / "pack.partial.parquet")) > 0
+    monkeypatch.setattr(store, "_train_stack", train_stack)
+    table, weights, said = trained(tmp_path, prepared, PLANS)
+    assert len(said) == 2, "three stacks, of which the first was kept"
+    assert table.read_bytes() == whole[0].read_bytes()
+    assert weights.read_bytes() == whole[1].read_bytes()
+    forget_partial([table, weights])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pack.parquet", "pack.safetensors"]
+
+
+def test_only_what_is_missing_is_trained(whole, prepared, tmp_path):
+    *_, said = trained(tmp_path, prepared, PLANS[:1])
+    assert ["1 cell x 3 seeds" in line for line in said] == [True]
+    table, _, said = trained(tmp_path, prepared, PLANS)
+    assert all("learning rate 0.02: 1 cell x 3 seeds" not in line for line in said)
+    pd.testing.assert_frame_equal(rows_of(table), rows_of(whole[0]), check_exact=True)
+    (nothing,) = trained(tmp_path, prepared, PLANS)[2]
+    assert nothing.endswith(f"all there already; delete {table} to train again")
+    more_seeds = [Plan(PLANS[0].cell, 4, (20, 40))]
+    assert ["1 cell x 1 seed:" in line for line in trained(tmp_path, prepared, more_seeds)[2]] == [True]
+
+
+def test_rows_of_another_setup_are_trained_again(prepared, tmp_path):
+    plans = [Plan(cell(updates=5), 1, (5,))]
+    first = rows_of(trained(tmp_path, prepared, plans)[0])
+    for setup in (
+        Setup(DataConfig(), initialization="glorot_uniform", device="cpu"),
+        Setup(DataConfig(pixel_scale=0.5), device="cpu"),
+        SETUP,
+    ):
+        table, _, said = trained(tmp_path, prepared, plans, setup)
+        assert len(said) == 1
+    pd.testing.assert_frame_equal(rows_of(table), first, check_exact=True)
+
+
+def test_weights_are_those_of_the_last_update(whole):
+    kept = load_file(whole[1])
+    assert set(kept) == {f"{weights_key(p.cell, s)}/{layer}" for p in PLANS[:2] for s in range(3) for layer in range(2)}
+    key = weights_key(PLANS[0].cell, 1)
+    layers = [kept[f"{key}/{layer}"] for layer in range(2)]
+    assert [layer.shape for layer in layers] == [(785, 13), (14, 10)]
+    norm = np.sqrt(sum(np.square(layer.astype(np.float64)).sum() for layer in layers))
+    rows = rows_of(whole[0])
+    row = rows[(rows["learning_rate"] == 0.02) & (rows["seed"] == 1) & (rows["update"] == 40) & (rows["momentum"] == 0.9)]
+    assert row["weight_norm"].item() == pytest.approx(norm, rel=1e-9)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
+def test_a_damaged_table_is_named_and_never_used(whole, prepared, tmp_path, damage):
+    content = bytearray(whole[0].read_bytes())
+    if damage == "flipped":
+        for place in range(len(content) // 4, len(content) // 4 + 200):
+            content[place] ^= 1
+    bytes_of = {
+        "cut": bytes(content[: len(content) // 2]),
+        "flipped": bytes(content),
+        "empty": b"",
+        "text": b"a,b\n1,2\n",
+    }
+    (tmp_path / "pack.parquet").write_bytes(bytes_of[damage])
+    with pytest.raises(UserError, match=r"pack.parquet: .*delete it and run again"):
+        trained(tmp_path, prepared, PLANS)
+
+
+def test_damaged_weights_are_trained_again(whole, prepared, tmp_path):
+    (tmp_path / "pack.parquet").write_bytes(whole[0].read_bytes())
+    (tmp_path / "pack.safetensors").write_bytes(whole[1].read_bytes()[:-7])
+    _, weights, said = trained(tmp_path, prepared, PLANS)
+    assert len(said) == 1
+    assert weights.read_bytes() == whole[1].read_bytes()
+
+
+def test_labels_of_a_seed_are_its_own(prepared, tmp_path):
+    plans = [Plan(cell(labels="random", updates=300, learning_rate=0.2, n_train=60, batch_size=30), 2, (300,))]
+    rows = rows_of(trained(tmp_path, prepared, plans)[0])
+    assert (rows["train_accuracy"] > 0.9).all(), "it memorizes random labels"
+    assert (rows["test_accuracy"] < 0.2).all(), "which tell nothing about others"
+    assert rows["test_accuracy"].nunique() == 2

@@ -1,0 +1,505 @@
+"""The workflow itself, by real Snakemake on a tiny configuration: once whole, then what must and must not run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from browser import needs_browser, opened
+
+from bayes_sgd.core.io import about_csv
+
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "requirements.lock")
+TABLES = ("cells", "linear", "optimum", "scaling", "claims")
+GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [5, 10, 20]}]
+TINY = {
+    "run": "tiny",
+    "seeds": 2,
+    "cell": {"hidden_sizes": [12], "n_train": 100, "updates": 40},
+    "experiments": {
+        "learning_rate": {"axis": "learning_rate", "grid": GRID},
+        "batch_size": {"axis": "learning_rate", "record": 4, "keep_weights": True, "grid": [{"batch_size": [10, 20]}]},
+    },
+    "linear": {"seeds": 2, "n_train": 100, "n_test": 100, "l2_low": 0.01, "l2_high": 100, "l2_per_decade": 1},
+    "statistics": {"replicates": 100},
+}
+
+FIGURES = ("fig1", "fig2", "fig4", "fig5", "noise_scale", "prediction")
+
+pytestmark = pytest.mark.workflow
+
+
+def copied(folder: Path, config: dict) -> Path:
+    """A workflow of its own in `folder`, with the library that lies in its src/."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PARTS:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copyfile(source, folder / name)
+    configure(folder, config)
+    return folder
+
+
+def configure(folder: Path, config: dict) -> None:
+    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config))
+
+
+def command(*arguments: str, cores: int = 2) -> list[str]:
+    return [str(SNAKEMAKE), "--cores", str(cores), "--configfile", "config/tiny.yaml", "--nocolor", *arguments]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+
+
+def snakemake(folder: Path, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, cores=cores),
+        cwd=folder,
+        env=environment(folder),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=3600,
+        check=False,
+    )
+
+
+def ran(folder: Path, *arguments: str, cores: int = 2) -> str:
+    done = snakemake(folder, *arguments, cores=cores)
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """Rule -> number of jobs that a dry run lists."""
+    said = ran(folder, "--dry-run", *arguments)
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE) if name != "total"}
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / "results" / "tiny" / "tables" / f"{name}.csv").read_bytes() for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = copied(tmp_path_factory.mktemp("workflow"), TINY)
+    (folder / "said.txt").write_text(ran(folder))
+    return folder
+
+
+@pytest.fixture
+def clone(finished, tmp_path) -> Path:
+    """A copy of the finished workflow, times and all, to change at will."""
+    shutil.copytree(finished, tmp_path / "clone", copy_function=shutil.copy2)
+    return tmp_path / "clone"
+
+
+def test_it_makes_tables_figures_and_provenance(finished):
+    results = finished / "results" / "tiny"
+    cells = pd.read_csv(results / "tables" / "cells.csv")
+    assert len(cells) == 2 * (4 * 1 + 2 * 4)
+    assert set(FIGURES) == {path.stem for path in results.glob("figures/*.png")}
+    for suffix in ("png", "svg", "csv"):
+        assert len(list(results.glob(f"figures/*.{suffix}"))) == len(FIGURES)
+    assert (results / "provenance.json").exists()
+    claims = pd.read_csv(results / "tables" / "claims.csv").set_index("claim")
+    assert claims.loc["18a", "verdict"] == "not tested"
+    assert claims.loc["7", "verdict"] != "not tested"
+
+
+def test_every_table_says_what_made_it(finished):
+    results = finished / "results" / "tiny"
+    record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    found = sorted(results.rglob("*.csv"))
+    assert {path.stem for path in found} >= {*TABLES, "real", "random", "fig1", "fig5"}
+    for path in found:
+        about = about_csv(path)
+        assert (about["run"], about["config_digest"]) == ("tiny", record["config_digest"]), path.name
+        assert len(about["code_digest"]) == 64, path.name
+        assert (about["device"], str(about["threads"])) == ("cpu", "1"), path.name
+
+
+def test_what_a_key_does_not_concern_is_not_made_again(clone):
+    configure(clone, TINY | {"statistics": {"replicates": 120}})
+    jobs = set(planned(clone))
+    assert {"estimate_optima", "judge_claims", "record_provenance"} <= jobs
+    untouched = {"prepare_data", "randomize_labels", "fit_linear", "collect_linear", "train", "collect_cells"}
+    assert not untouched & jobs
+    configure(clone, TINY | {"linear": TINY["linear"] | {"seeds": 3}})
+    jobs = set(planned(clone))
+    assert {"fit_linear", "collect_linear", "judge_claims", "plot_fig1"} <= jobs
+    assert not {"prepare_data", "randomize_labels", "train", "collect_cells", "estimate_optima"} & jobs
+
+
+def test_a_second_call_has_nothing_to_do(finished):
+    before = tables(finished)
+    assert "Nothing to be done" in ran(finished)
+    assert tables(finished) == before
+
+
+def test_one_core_gives_the_same_bytes(finished, tmp_path):
+    folder = copied(tmp_path, TINY)
+    ran(folder, cores=1)
+    assert tables(folder) == tables(finished)
+
+
+def test_one_job_a_cell_gives_the_same_numbers(finished, tmp_path):
+    folder = copied(tmp_path, TINY | {"pack": []})
+    assert planned(folder)["train"] == 6
+    ran(folder)
+    packed, alone = (
+        pd.read_csv(where / "results/tiny/tables/cells.csv").sort_values(
+            ["learning_rate", "batch_size", "seed", "update"], ignore_index=True
+        )
+        for where in (finished, folder)
+    )
+    pd.testing.assert_frame_equal(packed, alone, check_exact=True)
+    for name in ("optimum", "scaling", "claims"):
+        assert tables(folder)[name] == tables(finished)[name]
+
+
+def test_a_job_is_one_line(finished):
+    said = (finished / "said.txt").read_text()
+    jobs = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("Job ")]
+    trained = [line for line in jobs if line.startswith("train N 100, B ")]
+    assert len(trained) == 3
+    assert all("learning rate 0.05 to 0.1: 2 cells x 2 seeds (" in line for line in trained)
+    assert "(0 of 6 cells done)" in trained[0]
+    assert not re.search("^ +(input|output|resources|reason): ", said, re.MULTILINE)
+    assert jobs.index("write real labels of mnist5k") < min(n for n, line in enumerate(jobs) if "linear model" in line)
+
+
+def test_what_is_forced_is_trained_again_and_what_is_touched_stays(clone):
+    before = tables(clone)
+    kept = {path: path.read_bytes() for path in (clone / "results").rglob("*.parquet")}
+    ran(clone, "--touch", "--forceall")
+    assert {path: path.read_bytes() for path in (clone / "results").rglob("*.parquet")} == kept
+    logs = list(clone.glob("logs/tiny/train/*.log"))
+    for log in logs:
+        log.unlink()
+    ran(clone, "--forcerun", "train", "--", "trained")
+    assert sum(len(log.read_text().splitlines()) for log in logs) >= 3
+    assert not any("already" in log.read_text() for log in logs)
+    assert tables(clone) == before
+
+
+def test_a_new_learning_rate_trains_only_its_cells(clone):
+    wider = [*GRID, {"learning_rate": 0.2, "batch_size": [10, 20]}]
+    experiments = TINY["experiments"] | {"learning_rate": {"axis": "learning_rate", "grid": wider}}
+    before = pd.read_csv(clone / "results/tiny/tables/cells.csv")
+    configure(clone, TINY | {"experiments": experiments})
+    jobs = planned(clone)
+    assert jobs["train"] == 2, "the packs of B = 10 and 20"
+    for said in (ran(clone, "--dry-run"), ran(clone, "--dry-run", "--quiet", "host")):
+        assert len(said) < 8000
+        assert "n_train" not in said, "parameters are shown in a few words"
+    assert not {"prepare_data", "randomize_labels", "fit_linear"} & set(jobs)
+    ran(clone)
+    for batch_size in (10, 20):
+        (log,) = clone.glob(f"logs/tiny/train/*_b{batch_size}_*.log")
+        lines = log.read_text().splitlines()
+        assert len(lines) == 1
+        assert "learning rate 0.2: 1 cell x 2 seeds" in lines[0]
+    after = pd.read_csv(clone / "results/tiny/tables/cells.csv")
+    kept = after[after["learning_rate"] != 0.2].reset_index(drop=True)
+    order = ["learning_rate", "batch_size", "seed", "update"]
+    pd.testing.assert_frame_equal(
+        kept.sort_values(order, ignore_index=True), before.sort_values(order, ignore_index=True), check_exact=True
+    )
+
+
+def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone):
+    training = clone / "src" / "bayes_sgd" / "training" / "sgd.py"
+    text = training.read_text()
+    training.write_text(text.replace('"""SGD with momentum', '"""Momentum and SGD', 1) + "\n# a remark\n")
+    assert planned(clone) == {}
+    training.write_text(text + "\nMORE = 1\n")
+    jobs = planned(clone)
+    assert jobs["train"] == 3
+    assert "fit_linear" not in jobs
+    training.write_text(text)
+    script = clone / "workflow" / "scripts" / "train.py"
+    script.write_text(script.read_text() + "# a remark, later than every result\n")
+    assert planned(clone) == {}
+    figures = clone / "src" / "bayes_sgd" / "figures" / "fig4_to_fig7_batch_size.py"
+    figures.write_text(figures.read_text() + "\nMORE = 1\n")
+    assert planned(clone) == {f"plot_{name}": 1 for name in FIGURES} | {"all": 1}
+
+
+def test_results_that_are_accepted_after_an_edit_are_not_trained_again(clone):
+    training = clone / "src" / "bayes_sgd" / "training" / "sgd.py"
+    training.write_text(training.read_text() + "\n_UNUSED = 1\n")
+    accepted = subprocess.run(
+        [sys.executable, "-m", "bayes_sgd.report.accept", "tiny"],
+        cwd=clone,
+        env=environment(clone),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert accepted.returncode == 0, accepted.stderr
+    ran(clone, "--touch", "all")
+    assert planned(clone) == {}
+    wider = [*GRID, {"learning_rate": 0.2, "batch_size": [10]}]
+    experiments = TINY["experiments"] | {"learning_rate": {"axis": "learning_rate", "grid": wider}}
+    configure(clone, TINY | {"experiments": experiments})
+    ran(clone, "trained")
+    (log,) = clone.glob("logs/tiny/train/*_b10_*.log")
+    (line,) = log.read_text().splitlines()
+    assert "1 cell x 2 seeds" in line
+    assert "learning rate 0.2" in line
+
+
+def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(finished, tmp_path):
+    folder, moments = copied(tmp_path, TINY), random.Random(0)
+    for _ in range(10):
+        workflow = subprocess.Popen(
+            command(),
+            cwd=folder,
+            env=environment(folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(moments.uniform(1, 12))
+        os.killpg(workflow.pid, signal.SIGKILL)  # the workflow and its jobs, as when a machine goes down
+        workflow.wait()
+        ran(folder, "--unlock")
+    ran(folder)
+    assert tables(folder) == tables(finished)
+    leftovers = [path for path in (folder / "results").rglob("*") if ".part" in path.name]
+    assert all(path.name.startswith(".") for path in leftovers), "what was being written has a name that nothing reads"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seeds": 0}, "config/tiny.yaml: seeds: 0: Input should be greater than or equal to 1"),
+        ({"epochs": 3}, "config/tiny.yaml: epochs: unknown key; allowed: run, data"),
+        ({"data": {"name": "file", "path": "none.npz"}}, "none.npz"),
+        ({"cell": TINY["cell"] | {"n_train": 3000}}, "n_train 3000 is larger than the pool of 2000"),
+        ({"linear": TINY["linear"] | {"n_train": 1000}}, "config/tiny.yaml: linear.n_train: 1000 needs 500 images each"),
+    ],
+)
+def test_bad_input_is_one_line_exit_1_and_nothing_written(tmp_path, change, told):
+    folder = copied(tmp_path, TINY | change)
+    done = snakemake(folder)
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if told in line] != [], done.stdout
+    assert "Traceback" not in done.stdout
+    ours = [line for line in done.stdout.strip().splitlines() if not line.startswith("Using workflow specific profile")]
+    assert len(ours) == 1, done.stdout
+    assert not (folder / "results").exists()
+    assert not (folder / "data").exists()
+
+
+def digits(path: Path, shift: int = 0) -> None:
+    """A user's file of 60 and 30 pictures in three classes, half of the latter among the former; `shift` turns the classes."""
+    draws = np.random.default_rng(0)
+    x, y = draws.integers(0, 256, (75, 5, 5), dtype=np.uint8), np.arange(75) % 3
+    np.savez(path, x_train=x[:60], y_train=(y[:60] + shift) % 3, x_test=x[45:], y_test=y[45:])
+
+
+def test_a_replaced_data_file_makes_everything_again_whatever_its_date(tmp_path):
+    one = {"axis": "learning_rate", "grid": [{"batch_size": 10}]}
+    cell = {"hidden_sizes": [5], "n_train": 40, "updates": 5}
+    own = {"data": {"name": "file", "path": "$SETS/mine.npz"}, "cell": cell, "experiments": {"learning_rate": one}}
+    folder = copied(tmp_path, TINY | own | {"linear": {"seeds": 0}})
+    file = tmp_path / "mine.npz"
+    digits(file)
+    before = file.stat()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SETS", str(tmp_path))
+        said = ran(folder, "trained")
+        assert f"warning: {file}: 15 test images are training images too" in said
+        manifest = next((folder / "data" / "prepared").glob("file-*/manifest.json"))
+        assert json.loads(manifest.read_text())["counts"]["test_images_in_train"] == 15
+        digits(file, shift=1)
+        assert file.stat().st_size == before.st_size
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        again = {"prepare_data": 1, "randomize_labels": 1, "train": 1, "collect_cells": 1, "trained": 1}
+        assert planned(folder, "trained") == again
+        shutil.rmtree(folder / ".snakemake")  # as in another clone, or after DVC brought the results
+        assert planned(folder, "trained") == again
+        digits(file)
+        assert planned(folder, "trained") == {}, "the file that the results are of"
+
+
+def test_a_key_that_stands_twice_is_one_line_and_nothing_is_written(tmp_path):
+    folder = copied(tmp_path, TINY)
+    path = folder / "config" / "tiny.yaml"
+    path.write_text(path.read_text() + "seeds: 1\n")
+    done = snakemake(folder)
+    assert done.returncode == 1
+    assert re.search(r"^error: config/tiny.yaml: key 'seeds' stands twice \(lines \d+ and \d+\)$", done.stdout, re.MULTILINE)
+    assert not (folder / "results").exists()
+
+
+def test_another_configuration_with_the_name_of_the_run_is_refused(clone):
+    assert (clone / "results/tiny/configuration.txt").read_text() == "config/tiny.yaml\n"
+    shutil.copyfile(clone / "config/tiny.yaml", clone / "config/other.yaml")
+    done = snakemake(clone, "--dry-run", "--configfile", "config/other.yaml")
+    assert done.returncode == 1
+    assert "error: config/other.yaml: run: tiny: results/tiny was made from config/tiny.yaml" in done.stdout
+
+
+def test_the_default_configuration_is_lint_clean_and_plans(tmp_path):
+    folder = copied(tmp_path, TINY)
+    done = subprocess.run(
+        [str(SNAKEMAKE), "--lint"], cwd=folder, env=environment(folder), text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_report_is_built(clone):
+    ran(clone, "--report", "report.html")
+    page = (clone / "report.html").read_text(encoding="utf-8")
+    assert "fig5" in page
+    assert len(page) > 500_000
+
+
+LOOK_AT_FIGURE_5 = """
+<script>
+    const named = (word) => [...document.querySelectorAll("a, li, td")].reverse().find((e) => e.textContent.trim() === word);
+    setTimeout(() => named("Figures").click(), 500);
+    setTimeout(() => named("fig5").closest("tr").querySelector("[iconname=eye]").click(), 1500);
+</script>
+"""
+
+
+@needs_browser
+def test_the_report_opens_and_shows_a_figure(clone, tmp_path):
+    ran(clone, "--report", "report.html")
+    page = clone / "report.html"
+    page.write_text(page.read_text(encoding="utf-8") + LOOK_AT_FIGURE_5, encoding="utf-8")
+    seen = opened(page, tmp_path)
+    # the page's style sheets are made in the page, by a library that says so
+    assert [line for line in seen.console if "tailwindcss" not in line] == []
+    assert '<img src="data:image/png;charset=utf8;filename=fig5.png' in seen.document
+    assert seen.drawn > 0.1
+
+
+def called(folder: Path, *arguments: str, path: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    """Snakemake in any folder, with a PYTHONPATH that the caller has."""
+    return subprocess.run(
+        [str(SNAKEMAKE), "--cores", "1", "--nocolor", *arguments],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        | more,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def other(tmp_path) -> str:
+    """The src folder of another clone, whose library is broken."""
+    library = tmp_path / "other" / "src" / "bayes_sgd"
+    library.mkdir(parents=True)
+    for name in ("__init__", "config", "datasets", "errors", "store"):
+        (library / f"{name}.py").write_text('raise SystemExit("the library of another clone")\n')
+    return str(library.parent)
+
+
+def test_a_deployed_module_runs_with_its_own_library_wherever_it_lies(tmp_path, other):
+    clone, away = copied(tmp_path / "its clone", TINY), tmp_path / "away"
+    away.mkdir()
+    (away / "mine.yaml").write_text(yaml.safe_dump(TINY))
+    (away / "Snakefile").write_text(
+        'configfile: "mine.yaml"\n'
+        f"module smith_le:\n    snakefile: {str(clone / 'workflow' / 'Snakefile')!r}\n    config: config\n    prefix: 'sl'\n"
+        "use rule * from smith_le as smith_le_*\n"
+    )
+    done = called(away, "--dry-run", path=other)
+    assert done.returncode == 0, done.stdout[-4000:]
+    jobs = dict(re.findall(r"^smith_le_(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    assert jobs["train"] == "3"
+    assert {"all", "judge_claims", "fit_linear", "plot_fig5"} <= set(jobs)
+    done = called(away, "smith_le_prepared", "sl/results/tiny/cells/real_h12_n100_b5_independent.parquet", path=other)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert (away / "sl/data/prepared/mnist5k/labels_real.safetensors").exists()
+    assert (away / "sl/results/tiny/cells/real_h12_n100_b5_independent.parquet").exists()
+    assert not (clone / "data").exists()
+
+
+def test_a_module_that_is_read_from_a_repository_plans_with_the_library_that_is_installed(tmp_path):
+    clone, away = copied(tmp_path / "clone", TINY), tmp_path / "away"
+    away.mkdir()
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "--all"], [*who, "commit", "-q", "-m", "all"], ["tag", "v1"]):
+        subprocess.run(["git", *command], cwd=clone, check=True)
+    (away / "mine.yaml").write_text(yaml.safe_dump(TINY))
+    (away / "Snakefile").write_text(
+        'configfile: "mine.yaml"\n'
+        f"module smith_le:\n    snakefile: 'git+file://{clone}/workflow/Snakefile@v1'\n    config: config\n"
+        "use rule * from smith_le\n"
+    )
+    shutil.copytree(ROOT / "profiles", away / "profiles")  # as snakedeploy does; the trigger `code` fails on files in Git
+    done = called(away, "--dry-run", path=str(ROOT / "src"))
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert re.search(r"(?m)^judge_claims +1$", done.stdout)
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_it_is_called_from_another_folder(tmp_path, other, snakefile):
+    clone, away = copied(tmp_path / "clone", TINY), tmp_path / "away"
+    away.mkdir()
+    given = ["--configfile", str(clone / "config" / "tiny.yaml")] if snakefile == "Snakefile" else []
+    done = called(away, "-s", str(clone / snakefile), "--dry-run", *given, path=other)
+    assert done.returncode == 0, done.stdout[-4000:]
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    assert jobs["all"] == jobs["judge_claims"] == "1", "the claims are found"
+    assert (int(jobs["train"]) == 3) == bool(given), "of the configuration that is given, or of the quick run"
+    assert [path.name for path in away.iterdir() if path.name != ".snakemake"] == []
+
+
+def one_error(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 1, done.stdout[-4000:]
+    lines = [line for line in done.stdout.strip().splitlines() if not line.startswith("Using workflow specific profile")]
+    assert len(lines) == 1, done.stdout
+    return lines[0]
+
+
+def test_several_config_files_are_refused_and_single_keys_are_not(tmp_path):
+    clone = copied(tmp_path, TINY)
+    both = called(clone, "-n", "--configfile", "config/config.yaml", "config/tiny.yaml")
+    assert re.match(r"error: --configfile \S*config/config.yaml \+ \S*config/tiny.yaml: a run is one file", one_error(both))
+    single = ["--configfile", "config/tiny.yaml", "--config", "run=other", "seeds=3", "linear={seeds: 0}"]
+    done = called(clone, "-n", "results/other/tables/claims.csv", *single)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "fit_linear" not in done.stdout
+
+
+def test_a_library_from_elsewhere_or_none_is_one_line(tmp_path, other):
+    clone, early = copied(tmp_path / "clone", TINY), tmp_path / "early"
+    early.mkdir()
+    for name in Path(other, "bayes_sgd").iterdir():
+        name.write_text("")
+    (early / "sitecustomize.py").write_text("import bayes_sgd\n")
+    told = one_error(called(clone, "-n", path=f"{early}{os.pathsep}{other}"))
+    assert f"bayes_sgd was loaded from {other}/bayes_sgd, not from {clone / 'src'}" in told
+    (early / "sitecustomize.py").write_text("import sys\nsys.modules['bayes_sgd'] = None\n")
+    told = one_error(called(clone, "-n", path=str(early)))
+    assert "has no module bayes_sgd; in a clone of this workflow: " in told
+    assert "-m pip install --requirement requirements.lock" in told
