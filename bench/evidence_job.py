@@ -61,7 +61,7 @@ if method == "cholesky":
     Factor(matrix, 1.0)
 elif method == "ours":
     table = network_evidence(layers, layers, x, y, x_test, y_test, data.classes, [1.0], ["sgd"])
-    log_determinant = 2 * float(table["occam_factor"].iloc[0])
+    log_determinant = 2 * float(table["occam_penalty"].iloc[0])
 elif method == "laplace":
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x[:, :-1], y), batch_size=n_train)
     with warnings.catch_warnings():

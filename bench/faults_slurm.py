@@ -101,13 +101,13 @@ def _disturbed(case: Case, stage: Stage, folder: Path) -> Row:
     """Start, wait until the job trains (or waits), do what is wrong; then the same command, where that is needed."""
     workflow = OnSlurm(stage.prepared.clone(folder).folder)
     act: Callable[[OnSlurm, subprocess.Popen[str]], None] = case.more["act"]
-    if case.more["held"]:
+    if case.more["prior_fixed"]:
         asked("scontrol", "update", "PartitionName=main", "State=DOWN")
     started = time.monotonic()
     process = workflow.start(*case.more["options"])
     try:
         workflow.job()
-        if not case.more["held"]:
+        if not case.more["prior_fixed"]:
             workflow.wait_for(JOB)
         time.sleep(case.more["seconds"])
         act(workflow, process)
@@ -115,7 +115,7 @@ def _disturbed(case: Case, stage: Stage, folder: Path) -> Row:
         os.killpg(process.pid, signal.SIGKILL)
         raise
     finally:
-        if case.more["held"]:
+        if case.more["prior_fixed"]:
             asked("scontrol", "update", "PartitionName=main", "State=UP")
     ended = workflow.end(process, started, LIMIT)
     killed = ended.code == -signal.SIGKILL

@@ -16,7 +16,7 @@ REPLICATES = 300
 
 
 def optima(of: Experiment) -> Optima:
-    (found,) = fit_optima({"x": of}, estimators=["quadratic"], treatments=["imputed"], n_replicates=REPLICATES)
+    (found,) = fit_optima({"x": of}, estimators=["quadratic"], treatments=["included"], n_replicates=REPLICATES)
     return found
 
 

@@ -36,7 +36,7 @@ from bayes_sgd.core.errors import UserError
 FEW = settings(max_examples=15)
 
 
-def fit(exp: Experiment, estimator: str = "cubic", treatment: str = "imputed", replicates: int = 300) -> Optima:
+def fit(exp: Experiment, estimator: str = "cubic", treatment: str = "included", replicates: int = 300) -> Optima:
     (optima,) = fit_optima({"x": exp}, estimators=[estimator], treatments=[treatment], n_replicates=replicates)
     return optima
 
@@ -120,7 +120,7 @@ def test_an_unbounded_side_is_an_open_interval() -> None:
 
 def test_cubic_is_nearer_to_the_peak_of_a_skewed_curve() -> None:
     table = optimum_table(fit_optima({"x": experiment(noise=0.1)}, n_replicates=100))
-    table = table[table["treatment"] == "imputed"]
+    table = table[table["treatment"] == "included"]
     ratio = np.log(table["b_opt"] / (230 * table["axis_value"]))
     off = ratio.abs().groupby(table["estimator"]).mean()
     assert off["cubic"] < 0.2 < off["quadratic"] < 0.5
@@ -142,7 +142,7 @@ def test_slope_agrees_with_statsmodels() -> None:
 @given(
     constants=st.lists(st.floats(-0.2, 0.2), min_size=6, max_size=6),
     estimator=st.sampled_from(["argmax", "quadratic", "cubic", "plateau"]),
-    treatment=st.sampled_from(["imputed", "excluded"]),
+    treatment=st.sampled_from(["included", "excluded"]),
     rng=st.integers(0, 50),
 )
 def test_what_a_seed_adds_everywhere_cancels(constants: list[float], estimator: str, treatment: str, rng: int) -> None:
@@ -203,10 +203,10 @@ def test_the_two_treatments_of_failed_runs() -> None:
     assert not (runs & curve.failed).any()
     assert (rows == (~curve.failed).mean(axis=1).__ge__(0.5)).all()
     table = optimum_table(fit_optima({"x": exp}, n_replicates=200)).set_index(["treatment", "estimator", "axis_value"])
-    both = [table.loc[(t, "quadratic", 0.1), "b_opt"] for t in ("imputed", "excluded")]
+    both = [table.loc[(t, "quadratic", 0.1), "b_opt"] for t in ("included", "excluded")]
     assert both[1] == pytest.approx(both[0], rel=0.2)
-    assert table.loc[("imputed", "argmax", 0.1), "failures"].startswith("2:1.00")
-    assert table.loc[("imputed", "argmax", 0.1), "failure_fraction"] == 0
+    assert table.loc[("included", "argmax", 0.1), "failures"].startswith("2:1.00")
+    assert table.loc[("included", "argmax", 0.1), "failure_fraction"] == 0
 
 
 def test_one_failing_seed_moves_the_imputed_mean_only() -> None:
@@ -214,8 +214,8 @@ def test_one_failing_seed_moves_the_imputed_mean_only() -> None:
     struck = (rows["batch_size"] == 23) & (rows["seed"] == 0)
     rows.loc[struck, ["test_accuracy", "train_accuracy", "diverged"]] = [0.1, 0.1, True]
     exp: Experiment = {"axis": "learning_rate", "rows": rows}
-    peaks = {t: optimum_table([fit(exp, "argmax", t)]).iloc[0] for t in ("imputed", "excluded")}
-    assert peaks["imputed"]["argmax"] != 23
+    peaks = {t: optimum_table([fit(exp, "argmax", t)]).iloc[0] for t in ("included", "excluded")}
+    assert peaks["included"]["argmax"] != 23
     assert peaks["excluded"]["argmax"] == 23
     assert peaks["excluded"]["failure_fraction"] == pytest.approx(1 / 8)
 
@@ -271,9 +271,9 @@ def test_everything_failed_and_experiments_without_numbers() -> None:
 @given(p=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6))
 @FEW
 def test_holm_is_that_of_statsmodels(p: list[float]) -> None:
-    shared = {"axis": "momentum", "treatment": "imputed", "estimator": "cubic", "phase": "constant", "budget_fraction": 1.0}
+    shared = {"axis": "momentum", "treatment": "included", "estimator": "cubic", "phase": "constant", "budget_fraction": 1.0}
     table = pd.DataFrame([shared | {"p_proportional": value} for value in p])
-    other = table.assign(phase="cooled", p_proportional=np.nan)
+    other = table.assign(phase="after_cooldown", p_proportional=np.nan)
     found = with_holm(pd.concat([table, other], ignore_index=True))["p_holm"].to_numpy()
     assert found[: len(p)] == pytest.approx(multipletests(p, method="holm")[1])
     assert np.isnan(found[len(p) :]).all()

@@ -21,7 +21,7 @@ VALUES = {
 
 def optima(axis: str, rng: int = 1, estimator: str = "cubic", **more: object) -> Optima:
     of = experiment(axis, values=VALUES[axis], rng=rng, **more)
-    (found,) = fit_optima({axis: of}, estimators=[estimator], treatments=["imputed"], n_replicates=300)
+    (found,) = fit_optima({axis: of}, estimators=[estimator], treatments=["included"], n_replicates=300)
     return found
 
 
@@ -73,7 +73,7 @@ def test_three_optima_predict_nothing() -> None:
 def advise(*wishes: dict, **followed: dict) -> pd.DataFrame:
     """Advice from synthetic experiments, one along each axis named, with the arguments of `make_cells`."""
     experiments = {axis: experiment(axis, **({"values": VALUES[axis], "rng": 1} | more)) for axis, more in followed.items()}
-    optima = fit_optima(experiments, estimators=["cubic"], treatments=["imputed"], n_replicates=300)
+    optima = fit_optima(experiments, estimators=["cubic"], treatments=["included"], n_replicates=300)
     return advice_table(optima, [REFERENCE | wish for wish in wishes], experiments)
 
 
@@ -120,7 +120,7 @@ def test_training_set_sizes_beyond_those_measured_differ_and_their_intervals_wid
 
 def test_an_extrapolation_knows_how_much_the_slope_changed_inside() -> None:
     experiments = {axis: experiment(axis, values=VALUES[axis], rng=1, noise=0.0) for axis in ("learning_rate", "n_train")}
-    rate, size = fit_optima(experiments, estimators=["cubic"], treatments=["imputed"], n_replicates=100)
+    rate, size = fit_optima(experiments, estimators=["cubic"], treatments=["included"], n_replicates=100)
     widths = []
     for bend in (0.0, 0.5):
         log_b = 3.0 + np.array([0.0, 0.5, 1.0, 1.5 + bend]) * np.log(2)
@@ -179,7 +179,7 @@ def test_updates_follow_the_rule_of_the_budget() -> None:
     rows = of["rows"].assign(updates=(200 / of["rows"]["learning_rate"]).round().astype(int))
     rows = rows.assign(update=rows["updates"]).drop_duplicates(["learning_rate", "batch_size", "seed"])
     experiments = {"learning_rate": {"axis": "learning_rate", "rows": rows}}
-    optima = fit_optima(experiments, estimators=["cubic"], treatments=["imputed"], n_replicates=100)
+    optima = fit_optima(experiments, estimators=["cubic"], treatments=["included"], n_replicates=100)
     table = advice_table(optima, [REFERENCE | {"learning_rate": rate} for rate in (0.05, 0.3, 0.8)], experiments)
     assert table["updates"].tolist() == [4000, 667, 250]
     assert set(table["budget"]) == {"learning_rate x updates = 200"}
@@ -188,7 +188,7 @@ def test_updates_follow_the_rule_of_the_budget() -> None:
 def test_the_reference_is_what_the_experiment_was_trained_at() -> None:
     of = experiment("learning_rate", values=VALUES["learning_rate"], rng=1)
     experiments = {"learning_rate": {"axis": "learning_rate", "rows": of["rows"].assign(n_train=5000)}}
-    optima = fit_optima(experiments, estimators=["cubic"], treatments=["imputed"], n_replicates=100)
+    optima = fit_optima(experiments, estimators=["cubic"], treatments=["included"], n_replicates=100)
     table = advice_table(optima, [REFERENCE, REFERENCE | {"n_train": 5000}], experiments)
     assert table["b_opt_predicted"].isna().tolist() == [True, False]
     assert "n_train 1000 is not this run's 5000" in table.loc[0, "why"]
@@ -201,7 +201,7 @@ def test_the_reference_is_what_the_experiment_was_trained_at() -> None:
 def test_optima_of_another_network_are_not_used(changes: dict) -> None:
     experiments = {axis: experiment(axis, values=VALUES[axis], rng=1) for axis in ("learning_rate", "n_train")}
     experiments["n_train"]["rows"] = experiments["n_train"]["rows"].assign(**changes)
-    optima = fit_optima(experiments, estimators=["cubic"], treatments=["imputed"], n_replicates=100)
+    optima = fit_optima(experiments, estimators=["cubic"], treatments=["included"], n_replicates=100)
     table = advice_table(optima, [REFERENCE | {"n_train": 2000}], experiments)
     assert table["b_opt_predicted"].isna().all()
     assert "no experiment follows n_train with this network" in table.loc[0, "why"]
@@ -211,7 +211,7 @@ def test_an_experiment_that_changes_two_things_at_once_follows_neither() -> None
     of = experiment("learning_rate", values=VALUES["learning_rate"], rng=1)
     rows = of["rows"].assign(n_train=(100 / of["rows"]["learning_rate"]).astype(int))
     experiments = {"learning_rate": {"axis": "learning_rate", "rows": rows}}
-    optima = fit_optima(experiments, estimators=["cubic"], treatments=["imputed"], n_replicates=100)
+    optima = fit_optima(experiments, estimators=["cubic"], treatments=["included"], n_replicates=100)
     table = advice_table(optima, [REFERENCE], experiments)
     assert table["b_opt_predicted"].isna().all()
     assert "all else fixed" in table.loc[0, "why"]

@@ -56,11 +56,17 @@ def l2_rows(gap: float, gap_with: float, rise: float, rise_with: float, seeds: i
                     won = (gap if l2 == 0 else gap_with) if b == 30 else 0.0
                     rows.append(
                         {
-                            "l2": l2, "batch_size": b, "seed": seed, "update": update, "updates": 6000,
-                            "test_accuracy": 0.9 + won + shared, "train_accuracy": 1.0, "diverged": False,
+                            "l2": l2,
+                            "batch_size": b,
+                            "seed": seed,
+                            "update": update,
+                            "updates": 6000,
+                            "test_accuracy": 0.9 + won + shared,
+                            "train_accuracy": 1.0,
+                            "diverged": False,
                             "test_loss": 0.4 * late * (1 - 2 * won) + shared,
                         }
-                    )  # fmt: skip
+                    )
     return {"axis": "l2", "rows": pd.DataFrame(rows)}
 
 
@@ -69,14 +75,19 @@ def noise_table(ratio: float, power: float) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "n_train": 1000, "update": 0, "seed": seed, "sampling": "independent", "batch_size": b,
+                "n_train": 1000,
+                "update": 0,
+                "seed": seed,
+                "sampling": "independent",
+                "batch_size": b,
                 "ratio": np.nan if b == 1000 else ratio * (1 + generator.normal(0, 0.002)),
-                "skewness": 5 * b ** (-power / 2), "excess_kurtosis": 50 * b ** -power * (1 + generator.normal(0, 0.02)),
+                "skewness": 5 * b ** (-power / 2),
+                "excess_kurtosis": 50 * b**-power * (1 + generator.normal(0, 0.02)),
             }
             for seed in range(4)
             for b in (1, 3, 10, 30, 100, 1000)
         ]
-    )  # fmt: skip
+    )
 
 
 def evidence_rows(sense: float, real: float, random: float, seeds: int = 5, n: int = 500) -> pd.DataFrame:
@@ -93,13 +104,24 @@ def evidence_rows(sense: float, real: float, random: float, seeds: int = 5, n: i
                         e = n * (level - sense * 10 * (accuracy - 0.88) * (b > 8)) + 900 * (not best) + 400 * (b == 8)
                         rows.append(
                             {
-                                "labels": labels, "batch_size": b, "learning_rate": 0.1, "seed": seed, "point": point,
-                                "prior_centre": "zero", "l2": l2, "best_l2": best, "n_train": n, "hidden_sizes": "200",
-                                "updates": 4000, "log_evidence_ratio": e + generator.normal(0, 0.5),
-                                "test_accuracy": accuracy, "train_accuracy": 0.3 if b == 8 else 1.0,
-                                "weight_norm": generator.normal(20, 1), "top_eigenvalue": 10.0 - sense * 20 * (accuracy - 0.88),
+                                "labels": labels,
+                                "batch_size": b,
+                                "learning_rate": 0.1,
+                                "seed": seed,
+                                "point": point,
+                                "prior_centre": "zero",
+                                "prior_precision": l2,
+                                "best_prior_precision": best,
+                                "n_train": n,
+                                "hidden_sizes": "200",
+                                "updates": 4000,
+                                "log_evidence_ratio": e + generator.normal(0, 0.5),
+                                "test_accuracy": accuracy,
+                                "train_accuracy": 0.3 if b == 8 else 1.0,
+                                "weight_norm": generator.normal(20, 1),
+                                "top_eigenvalue": 10.0 - sense * 20 * (accuracy - 0.88),
                             }
-                        )  # fmt: skip
+                        )
     return pd.DataFrame(rows)
 
 
@@ -118,14 +140,20 @@ def training_losses(sense: float, seeds: int = 4) -> Experiment:
     order = range(6) if sense > 0 else range(5, -1, -1)
     rows = [
         {
-            "learning_rate": 0.1, "batch_size": b, "seed": seed, "update": update, "updates": 500, "diverged": False,
-            "train_accuracy": 0.1 if b == 4 else 1.0, "test_accuracy": (0.95 if b == 4 else 0.9 - 0.01 * k) + 0.001 * seed,
+            "learning_rate": 0.1,
+            "batch_size": b,
+            "seed": seed,
+            "update": update,
+            "updates": 500,
+            "diverged": False,
+            "train_accuracy": 0.1 if b == 4 else 1.0,
+            "test_accuracy": (0.95 if b == 4 else 0.9 - 0.01 * k) + 0.001 * seed,
             "train_loss": loss,
         }
         for k, curve, b in zip(range(6), (curves[i] for i in order), (4, 8, 16, 32, 64, 128), strict=True)
         for seed in range(seeds)
         for update, loss in zip(updates, curve, strict=True)
-    ]  # fmt: skip
+    ]
     return {"axis": "learning_rate", "rows": pd.DataFrame(rows)}
 
 
@@ -133,8 +161,8 @@ def invariance_table(change: float) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "seed": [0, 1],
-            "evidence_change_mapped": [change, -change],
-            "evidence_change_held": [3.0, 5.0],
+            "evidence_change_prior_transformed": [change, -change],
+            "evidence_change_prior_fixed": [3.0, 5.0],
             "eigenvalue_ratio": [0.1, 9.0],
         }
     )
@@ -180,7 +208,7 @@ def world(confirm: bool) -> pd.DataFrame:
             "dampening": thresholds(11, 11) if confirm else thresholds(64, 64),
             "batch_size": training_losses(sign),
         },
-        phases={"cooled": {"linear_softmax": linear}},
+        phases={"after_cooldown": {"linear_softmax": linear}},
         noise=noise_table(1.0 if confirm else 1.1, 1.0 if confirm else 0.3),
         evidence=two_training_sets(sign, -1.0 if confirm else 1.0, 1.0 if confirm else -1.0),
         invariance=invariance_table(1e-9 if confirm else 1.0),
@@ -248,9 +276,9 @@ def test_the_prior_of_a_conditional_evidence_does_not_know_the_new_data() -> Non
     expected = conditional_evidence(Tables(None, None, {}, evidence=rows), "minimum").value
     # on N = 500 the other λ is the better one by far: what the first 250 chose is used all the same
     whole = rows["n_train"] == 500
-    better = whole & (rows["l2"] == 10.0)
+    better = whole & (rows["prior_precision"] == 10.0)
     moved = rows.assign(log_evidence_ratio=rows["log_evidence_ratio"] - 2000 * better)
-    moved.loc[whole, "best_l2"] = moved.loc[whole, "l2"] == 10.0
+    moved.loc[whole, "best_prior_precision"] = moved.loc[whole, "prior_precision"] == 10.0
     assert conditional_evidence(Tables(None, None, {}, evidence=moved), "minimum").value == pytest.approx(expected)
 
 
@@ -302,8 +330,8 @@ def test_peaks_and_trends_need_what_they_compare() -> None:
         peak_change(tables, "learning_rate", 0.1, 0.8)
     with pytest.raises(NotMeasuredError, match="three axis values"):
         gap_trend(tables, "learning_rate", 2.8)
-    with pytest.raises(NotMeasuredError, match="no experiment l2, cooled"):
-        batch_gap(tables, "l2", phase="cooled")
+    with pytest.raises(NotMeasuredError, match="no experiment l2, after_cooldown"):
+        batch_gap(tables, "l2", phase="after_cooldown")
 
 
 def test_an_empty_run_tests_nothing() -> None:

@@ -30,7 +30,7 @@ ALL_SCRIPTS = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 WRITERS = {"write_csv": write_csv, "collect": collect, "save": save}
 
 # reached through modules that make no number, and so not in every digest
-BY_THE_WAY = {"experiment/grid.py": "config.py checks the grid with it; cells and λ are made by those that import it themselves"}
+BY_THE_WAY = {"experiment/grid.py": "config.py checks the grid with it; what makes cells and λ imports it itself"}
 
 A = """
 from __future__ import annotations
@@ -84,14 +84,10 @@ SAME = {
         "a.py": A.replace("total", "result").replace("for value in", "for v in").replace("(value)", "(v)")
     },
     "a name that is imported by itself": {
-        "a.py": A.replace("from bayes_sgd import style", "from bayes_sgd.style import width").replace(
-            "style.width", "width"
-        ),
+        "a.py": A.replace("from bayes_sgd import style", "from bayes_sgd.style import width").replace("style.width", "width"),
     },
     "a module's full name": {
-        "a.py": A.replace("from bayes_sgd import style", "import bayes_sgd.style").replace(
-            "style.w", "bayes_sgd.style.w"
-        )
+        "a.py": A.replace("from bayes_sgd import style", "import bayes_sgd.style").replace("style.w", "bayes_sgd.style.w")
     },
     "a relative import": {"a.py": A.replace("from bayes_sgd.b", "from .b")},
     "a module that makes no number": {
@@ -222,7 +218,7 @@ def test_every_module_that_a_script_reaches_is_in_the_digest_of_its_rule():
     [
         ("network_evidence", "evidence/runner.py", ": cell.n_train]", ": cell.n_train // 2]"),
         ("check_invariance", "evidence/invariance.py", "EXAMPLES = 200", "EXAMPLES = 50"),
-        ("measure_spectra", "curvature/spectrum.py", ": plan.cell.n_train]", ": plan.cell.n_train // 2]"),
+        ("compute_spectra", "curvature/spectrum.py", ": plan.cell.n_train]", ": plan.cell.n_train // 2]"),
         ("fit_linear", "experiment/grid.py", "* per_decade", "* 2 * per_decade"),
         ("plot_figure", "experiment/packs.py", "", "MORE = 1\n"),
         ("plot_figure", "experiment/grid.py", "product(*choices)", "zip(*choices)"),

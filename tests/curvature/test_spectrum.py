@@ -21,9 +21,9 @@ from bayes_sgd.curvature.spectrum import (
     SPECTRA,
     Trained,
     chosen_sizes,
+    compute_spectra,
     gauss_newton_eigenvalues,
     hessian_eigenvalues,
-    measure_spectra,
     spectra_table,
 )
 from bayes_sgd.experiment.cell import Cell, Plan
@@ -146,18 +146,18 @@ def test_it_is_measured_from_kept_weights(prepared: Path, tmp_path: Path) -> Non
         train_pack(plans, prepared, SETUP, tmp_path / f"{labels}.parquet", weights, say=lambda line: None)
         packs.append((plans, weights))
     for name in ("once.csv", "again.csv"):
-        measure_spectra(packs, prepared, SETUP, 0.0, tmp_path / name, {"run": "tiny"})
+        compute_spectra(packs, prepared, SETUP, 0.0, tmp_path / name, {"run": "tiny"})
     table = read_csv(tmp_path / "once.csv", SPECTRA)
     assert (tmp_path / "once.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
     assert about_csv(tmp_path / "once.csv")["run"] == "tiny"
     assert table.groupby(["labels", "batch_size"]).size().tolist() == 6 * [20 * 9 + LARGEST + 1]
     assert table["hidden_sizes"].unique().tolist() == ["6"]
     with pytest.raises(UserError, match="seed=2 are missing"):
-        measure_spectra([([replace(packs[0][0][0], seeds=3)], packs[0][1])], prepared, SETUP, 0.0, tmp_path / "x.csv", {})
+        compute_spectra([([replace(packs[0][0][0], seeds=3)], packs[0][1])], prepared, SETUP, 0.0, tmp_path / "x.csv", {})
     kept, origin = read_tensors(packs[0][1])
     write_tensors(packs[0][1], kept, origin | {"data": "other"})
     with pytest.raises(UserError, match="trained on other data than"):
-        measure_spectra(packs, prepared, SETUP, 0.0, tmp_path / "x.csv", {})
+        compute_spectra(packs, prepared, SETUP, 0.0, tmp_path / "x.csv", {})
     assert not (tmp_path / "x.csv").exists()
 
 

@@ -15,7 +15,7 @@ from bayes_sgd.data import sizes
 from bayes_sgd.data.datasets import DataSizes, data_sizes
 from bayes_sgd.data.sizes import check_memory, check_sizes, whole_memory
 from bayes_sgd.data.sources import read_mnist5k
-from bayes_sgd.evidence import laplace_vs_ais as laplace_gap
+from bayes_sgd.evidence import laplace_vs_ais as laplace_vs_ais
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.config import DataConfig, load_config
 from bayes_sgd.training.mlp import with_ones
@@ -44,7 +44,7 @@ def config(**parts: Any):
             "30 and 30; allowed: 4 to 58, or linear.seeds: 0",
         ),
         ({"linear": {"seeds": 1, "n_train": 60}}, "linear.n_train: 60 needs 30"),
-        ({"network_evidence": {"laplace_gap": True}}, "laplace_gap: true needs 40 training images of classes 0 and 1"),
+        ({"network_evidence": {"laplace_vs_ais": True}}, "laplace_vs_ais: true needs 40 training images of classes 0 and 1"),
     ],
 )
 def test_what_does_not_fit_the_data_is_told_in_one_line(parts, told):
@@ -103,7 +103,7 @@ def test_the_memory_of_the_machine_counts_unless_a_gpu_does(monkeypatch, tmp_pat
 
 
 def test_the_number_of_images_of_the_laplace_comparison_stands_in_two_places():
-    assert sizes.LAPLACE_EXAMPLES == laplace_gap.EXAMPLES
+    assert sizes.LAPLACE_EXAMPLES == laplace_vs_ais.EXAMPLES
 
 
 def sixty() -> LabelledData:

@@ -21,7 +21,7 @@ from bayes_sgd.evidence.laplace import (
     log_evidence_ratio,
     logistic_log_likelihood,
     null_cost,
-    occam_factor,
+    occam_penalty,
 )
 from bayes_sgd.evidence.logistic import fit_map, hessian
 
@@ -38,7 +38,7 @@ def with_bias(inputs: np.ndarray) -> torch.Tensor:
 def test_occam_factor_is_half_the_sum_of_the_log_eigenvalue_ratios() -> None:
     x, _ = problem(30, 7)
     h = x.T @ x + 0.3 * np.eye(7)
-    assert occam_factor(h, 0.3) == pytest.approx(0.5 * np.log(np.linalg.eigvalsh(h) / 0.3).sum(), rel=1e-12)
+    assert occam_penalty(h, 0.3) == pytest.approx(0.5 * np.log(np.linalg.eigvalsh(h) / 0.3).sum(), rel=1e-12)
 
 
 def test_occam_factor_ignores_dimensions_that_the_data_do_not_see() -> None:
@@ -46,13 +46,13 @@ def test_occam_factor_ignores_dimensions_that_the_data_do_not_see() -> None:
     h = x.T @ x + 0.3 * np.eye(7)
     larger = 0.3 * np.eye(12)
     larger[2:9, 2:9] = h
-    assert occam_factor(larger, 0.3) == pytest.approx(occam_factor(h, 0.3), rel=1e-12)
+    assert occam_penalty(larger, 0.3) == pytest.approx(occam_penalty(h, 0.3), rel=1e-12)
 
 
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
 def test_occam_factor_refuses_what_is_no_minimum(value: float) -> None:
     with pytest.raises(np.linalg.LinAlgError):
-        occam_factor(np.diag([1.0, value, 2.0]), 1.0)
+        occam_penalty(np.diag([1.0, value, 2.0]), 1.0)
 
 
 def test_the_null_model_costs_n_ln_classes() -> None:
@@ -80,7 +80,7 @@ def test_laplace_torch_finds_the_same_evidence(l2: float) -> None:
     witness = FullLaplace(model, "classification", prior_precision=torch.tensor([2 * l2], dtype=torch.float64))
     witness.fit(torch.utils.data.DataLoader(data, batch_size=60))
     theirs = -float(witness.log_marginal_likelihood()) - null_cost(60, 2)
-    assert log_evidence_ratio(fit.cost, fit.occam_factor, 60, 2) == pytest.approx(theirs, rel=1e-6)
+    assert log_evidence_ratio(fit.cost, fit.occam_penalty, 60, 2) == pytest.approx(theirs, rel=1e-6)
 
 
 def test_the_hessian_is_that_of_automatic_differentiation() -> None:
@@ -248,7 +248,7 @@ def test_the_evidence_of_all_labelings_sums_to_one(l2: float, laplace_total: flo
     assert total == pytest.approx(1, abs=4 * error)
 
     fits = [fit_map(x, y, l2) for y in labelings]
-    laplace = np.array([-fit.cost - fit.occam_factor for fit in fits])
+    laplace = np.array([-fit.cost - fit.occam_penalty for fit in fits])
     # Laplace is an approximation: it sees too little evidence, the less the weaker the prior, in the right order.
     assert np.exp(laplace).sum() == pytest.approx(laplace_total, abs=0.01)
     assert np.corrcoef(laplace, found.log_evidence)[0, 1] > 0.99

@@ -35,7 +35,7 @@ def problem(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ratio(fit: Fit, n: int) -> float:
-    return log_evidence_ratio(fit.cost, fit.occam_factor, n, 2)
+    return log_evidence_ratio(fit.cost, fit.occam_penalty, n, 2)
 
 
 def top_eigenvalue(x: np.ndarray, fit: Fit, l2: float, bias_input: float) -> float:
@@ -132,7 +132,7 @@ def test_the_evidence_is_at_most_one(given_problem: tuple[int, int, int, float])
     x, y = problem(n, d, seed)
     fit = fit_map(x, y, 10**log_l2)
     assert ratio(fit, n) >= -n * math.log(2)
-    assert fit.occam_factor >= 0
+    assert fit.occam_penalty >= 0
 
 
 def test_dark_pixels_change_nothing() -> None:
@@ -140,13 +140,13 @@ def test_dark_pixels_change_nothing() -> None:
     wide = np.zeros((40, 30))
     wide[:, 3:15:2] = x
     one, other = fit_map(x, y, 0.1), fit_map(wide, y, 0.1)
-    assert (one.cost, one.occam_factor) == (other.cost, other.occam_factor)
+    assert (one.cost, one.occam_penalty) == (other.cost, other.occam_penalty)
     np.testing.assert_array_equal(other.weights[3:15:2], one.weights[:-1])
     assert np.count_nonzero(other.weights) == 7
     # The Hessian of all 31 weights gives the same determinant as that of the 7 live ones.
     features = np.column_stack([wide, np.ones(40)])
     h = hessian(features, features @ other.weights, 0.1)
-    assert 0.5 * np.log(np.linalg.eigvalsh(h) / 0.1).sum() == pytest.approx(one.occam_factor, rel=1e-10)
+    assert 0.5 * np.log(np.linalg.eigvalsh(h) / 0.1).sum() == pytest.approx(one.occam_penalty, rel=1e-10)
     assert live_features(wide)[0].shape == (40, 7)
 
 
@@ -164,7 +164,7 @@ def test_the_row_space_gives_what_all_features_give(seed: int, n: int, more: int
     one, other = (newton(given, to_signs(y), 10**log_l2, None, 1e-10, 100) for given in (features, small))
     assert one.converged
     assert other.converged
-    for name in ("cost", "occam_factor"):
+    for name in ("cost", "occam_penalty"):
         assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-9)
     for name in ("weights", "tangent"):
         expected = getattr(one, name)

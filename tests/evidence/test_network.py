@@ -112,13 +112,13 @@ def test_sgd_is_the_cost_and_the_occam_factor_where_sgd_stopped(hidden: tuple[in
     loss = float(torch.nn.functional.cross_entropy(f, given["train_labels"], reduction="sum"))
     test_logits = forward(given["layers"], given["test_inputs"])[0]
     for row in table.itertuples():
-        assert row.cost == pytest.approx(loss + 0.5 * row.l2 * float(deviation @ deviation), rel=1e-10)
-        assert row.occam_factor == pytest.approx(occam(j, f, row.l2), rel=1e-8)
-        assert row.log_evidence_ratio == pytest.approx(log_evidence_ratio(row.cost, row.occam_factor, N, CLASSES))
+        assert row.cost == pytest.approx(loss + 0.5 * row.prior_precision * float(deviation @ deviation), rel=1e-10)
+        assert row.occam_penalty == pytest.approx(occam(j, f, row.prior_precision), rel=1e-8)
+        assert row.log_evidence_ratio == pytest.approx(log_evidence_ratio(row.cost, row.occam_penalty, N, CLASSES))
         assert row.weight_norm == pytest.approx(float(deviation.norm()), rel=1e-10)
         assert row.test_accuracy == float((test_logits.argmax(1) == given["test_labels"]).double().mean())
         gradient = torch.einsum("icp,ic->p", j, torch.softmax(f, 1) - torch.eye(CLASSES)[given["train_labels"]])
-        expected = float((gradient + row.l2 * deviation).norm() / (row.l2 * deviation.norm()))
+        expected = float((gradient + row.prior_precision * deviation).norm() / (row.prior_precision * deviation.norm()))
         assert row.gradient_norm == pytest.approx(expected, rel=1e-9)
 
 
@@ -130,9 +130,9 @@ def test_the_linearized_mode_is_that_of_a_dense_newton_solve(hidden: tuple[int, 
     middle = flat(given["initial_layers"]) * (centre == "initial")
     assert table["converged"].all()
     for row in table.itertuples():
-        u, cost, occam_term = dense_newton(given, middle, row.l2)
+        u, cost, occam_term = dense_newton(given, middle, row.prior_precision)
         assert row.cost == pytest.approx(cost, rel=1e-8)
-        assert row.occam_factor == pytest.approx(occam_term, rel=1e-3)
+        assert row.occam_penalty == pytest.approx(occam_term, rel=1e-3)
         assert row.weight_norm == pytest.approx(float(u.norm()), rel=1e-4)
         test = dict(given, train_inputs=given["test_inputs"])
         f, j = dense(test, given["layers"])
@@ -172,8 +172,10 @@ def test_the_minimum_of_a_smooth_cost_has_a_small_gradient(single_first: bool) -
 def test_without_hidden_units_the_minimum_and_the_linearized_mode_agree() -> None:
     given = case(())
     table = network_evidence(**given, l2_values=L2, points=["linearized", "minimum"], search=Search(window=200, stall=0.0))
-    linearized, minimum = (table[table["point"] == name].set_index("l2").sort_index() for name in ("linearized", "minimum"))
-    for column in ("cost", "occam_factor", "log_evidence_ratio", "test_loss", "weight_norm", "top_eigenvalue", "trace"):
+    linearized, minimum = (
+        table[table["point"] == name].set_index("prior_precision").sort_index() for name in ("linearized", "minimum")
+    )
+    for column in ("cost", "occam_penalty", "log_evidence_ratio", "test_loss", "weight_norm", "top_eigenvalue", "trace"):
         np.testing.assert_allclose(linearized[column], minimum[column], rtol=2e-4)
     assert (minimum["log_permutations"] == 0).all()
 
@@ -184,15 +186,15 @@ def test_two_classes_without_hidden_units_are_the_logistic_regression_of_section
     row = network_evidence(**given, l2_values=[2 * 0.3], points=["linearized"], search=Search(tolerance=1e-9)).iloc[0]
     fit = fit_map(given["train_inputs"][:, :-1].numpy(), given["train_labels"].numpy(), 0.3)
     assert row["cost"] == pytest.approx(fit.cost, rel=1e-9)
-    assert row["occam_factor"] == pytest.approx(fit.occam_factor, rel=1e-7)
+    assert row["occam_penalty"] == pytest.approx(fit.occam_penalty, rel=1e-7)
 
 
 def test_the_minimum_of_a_network_lies_below_where_sgd_stopped() -> None:
     given = case((7, 6))
     table = network_evidence(**given, l2_values=L2, points=["sgd", "minimum"])
-    cost = table.pivot_table(index="l2", columns="point", values="cost")
+    cost = table.pivot_table(index="prior_precision", columns="point", values="cost")
     assert (cost["minimum"] < cost["sgd"]).all()
-    norms = table.pivot_table(index="l2", columns="point", values="gradient_norm")
+    norms = table.pivot_table(index="prior_precision", columns="point", values="gradient_norm")
     assert (norms["minimum"] < 0.3 * norms["sgd"]).all()
 
 
@@ -201,7 +203,7 @@ def test_many_values_of_l2_by_the_spectrum_equal_few_by_factorizations() -> None
     grid = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
     many = network_evidence(**given, l2_values=grid, points=["sgd"])
     few = pd.concat([network_evidence(**given, l2_values=[l2], points=["sgd"]) for l2 in grid], ignore_index=True)
-    same = [c for c in COLUMNS if c not in ("effective_parameters", "effective_parameters_error", "best_l2")]
+    same = [c for c in COLUMNS if c not in ("effective_parameters", "effective_parameters_error", "best_prior_precision")]
     pd.testing.assert_frame_equal(many[same], few[same], rtol=1e-8)
     far = (many["effective_parameters"] - few["effective_parameters"]).abs() / few["effective_parameters_error"]
     assert (far < 4).all()
@@ -214,8 +216,8 @@ def test_the_table_has_its_columns_and_one_best_l2_for_each_point() -> None:
     assert len(table) == 2 * 3 * len(L2)
     assert np.isfinite(table.drop(columns=["point", "prior_centre"]).to_numpy(dtype=float)).all()
     for _, rows in table.groupby(["prior_centre", "point"]):
-        assert rows["best_l2"].sum() == 1
-        assert rows.loc[rows["best_l2"], "log_evidence_ratio"].item() == rows["log_evidence_ratio"].min()
+        assert rows["best_prior_precision"].sum() == 1
+        assert rows.loc[rows["best_prior_precision"], "log_evidence_ratio"].item() == rows["log_evidence_ratio"].min()
     assert table["log_permutations"].to_numpy() == pytest.approx(math.log(math.factorial(7)))
     np.testing.assert_allclose(table["log_evidence_ratio_per_example"], table["log_evidence_ratio"] / N)
 
@@ -233,7 +235,7 @@ def test_a_network_that_diverged_has_rows_without_numbers() -> None:
     assert len(table) == 6
     assert table["log_evidence_ratio"].isna().all()
     assert not table["converged"].any()
-    assert not table["best_l2"].any()
+    assert not table["best_prior_precision"].any()
 
 
 def test_float32_weights_and_inputs_are_welcome() -> None:

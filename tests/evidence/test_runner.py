@@ -14,7 +14,7 @@ from bayes_sgd.curvature.spectrum import SPECTRA
 from bayes_sgd.evidence import runner as evidence_store
 from bayes_sgd.evidence.invariance import INVARIANCE, check_invariance
 from bayes_sgd.evidence.network import COLUMNS
-from bayes_sgd.evidence.runner import NETWORK, weigh_pack
+from bayes_sgd.evidence.runner import NETWORK, compute_pack_evidence
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig, NetworkEvidenceConfig, load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb, with_main_series
@@ -23,7 +23,7 @@ from bayes_sgd.training.runner import Setup, train_pack
 CELL = Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 30)
 PLANS = [Plan(replace(CELL, learning_rate=rate), 2, (30,), keep_weights=True) for rate in (0.05, 0.1)]
 SETUP = Setup(DataConfig(), device="cpu")
-SETTINGS = NetworkEvidenceConfig(l2=[0.1, 1.0])
+SETTINGS = NetworkEvidenceConfig(prior_precision=[0.1, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def weights(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weigh(prepared: Path, weights: Path, table: Path, plans: list[Plan] = PLANS, settings=SETTINGS) -> list[str]:
     """The lines of the networks that were weighed."""
     lines: list[str] = []
-    weigh_pack(plans, prepared, SETUP, settings, weights, table, say=lines.append)
+    compute_pack_evidence(plans, prepared, SETUP, settings, weights, table, say=lines.append)
     nothing = [line for line in lines if line.endswith(f"all there already; delete {table} to weigh again")]
     assert len(lines) == 1 or not nothing
     return [] if nothing else lines
@@ -52,7 +52,7 @@ def test_a_pack_is_weighed_once_and_only_what_is_new_again(prepared: Path, weigh
     assert len(frame) == 2 * 2 * 3 * 2
     assert set(frame["learning_rate"]) == {0.05, 0.1}
     assert frame["hidden_sizes"].unique().tolist() == ["6"]
-    assert (frame["train_l2"] == 0).all()
+    assert (frame["l2"] == 0).all()
     whole = tmp_path / "whole.csv"
     weigh(prepared, weights, whole)
     assert whole.read_bytes() == table.read_bytes()
@@ -69,14 +69,14 @@ def test_a_pack_is_weighed_once_and_only_what_is_new_again(prepared: Path, weigh
 def test_tables_of_evidence_say_every_field_of_a_cell(prepared: Path, weights: Path, tmp_path: Path) -> None:
     own = {field.name for field in fields(Cell)}
     assert own <= set(CELLS)
-    named = {"train_l2" if name == "l2" else name for name in own} | {"seed"}
+    named = set(own) | {"seed"}
     assert named <= {*NETWORK} & {*SPECTRA}
     weigh(prepared, weights, tmp_path / "pack.csv", PLANS[:1])
     check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
     for name in ("pack", "invariance"):
         table = read_csv(tmp_path / f"{name}.csv", tuple(named))
         assert set(table["seed"]) == {0, 1}
-        for column, value in CELL.network_columns().items():
+        for column, value in CELL.columns().items():
             if column in named:
                 assert set(table[column]) == {value}, column
 
@@ -96,10 +96,10 @@ def test_rows_that_lack_a_field_of_the_cell_get_it_and_no_network_is_weighed_aga
 def test_other_settings_weigh_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
     table = tmp_path / "pack.csv"
     weigh(prepared, weights, table, PLANS[:1])
-    other = SETTINGS.model_copy(update={"l2": [0.3]})
+    other = SETTINGS.model_copy(update={"prior_precision": [0.3]})
     assert len(weigh(prepared, weights, table, PLANS[:1], other)) == 2
-    assert set(read_csv(table)["l2"]) == {0.3}
-    beside = {"spectra": True, "laplace_gap": True, "seeds": 2}
+    assert set(read_csv(table)["prior_precision"]) == {0.3}
+    beside = {"spectra": True, "laplace_vs_ais": True, "seeds": 2}
     assert weigh(prepared, weights, table, PLANS[:1], other.model_copy(update=beside)) == [], "no part of the evidence"
 
 
@@ -161,12 +161,12 @@ def test_experiments_that_keep_no_weights_are_refused() -> None:
         config(experiments=["other"])
     with pytest.raises(UserError, match=r"network_evidence\.point"):
         config(point=["sgd"])
-    with pytest.raises(UserError, match=r"network_evidence\.l2"):
-        config(l2=[0.0])
+    with pytest.raises(UserError, match=r"network_evidence\.prior_precision"):
+        config(prior_precision=[0.0])
 
 
 def test_invariance_is_checked_on_the_first_cell_with_real_labels(prepared: Path, weights: Path, tmp_path: Path) -> None:
-    chosen = config(experiments=["kept"], l2=[10.0, 0.1, 1.0])
+    chosen = config(experiments=["kept"], prior_precision=[10.0, 0.1, 1.0])
     case = invariance_case(chosen)
     assert case is not None
     assert (case[1].cell.labels, case[1].cell.batch_size, case[1].cell.learning_rate) == ("real", 8, 0.1)
@@ -176,5 +176,5 @@ def test_invariance_is_checked_on_the_first_cell_with_real_labels(prepared: Path
     check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
     table = read_csv(tmp_path / "invariance.csv", ("seed", *INVARIANCE))
     assert set(table["seed"]) == {0, 1}
-    assert table["evidence_change_mapped"].abs().max() < 1e-8
+    assert table["evidence_change_prior_transformed"].abs().max() < 1e-8
     assert (table["examples"] == 20).all()

@@ -20,7 +20,7 @@ CONFIG = {
     "experiments": {
         "learning_rate": {
             "axis": "learning_rate",
-            "cell": {"updates": {"product": "learning_rate", "value": 200}},
+            "cell": {"updates": {"constant": "learning_rate * updates", "value": 200}},
             "grid": [{"learning_rate": [0.1, 0.4], "batch_size": [4, 8]}],
         },
         "batch_size": {
@@ -32,7 +32,7 @@ CONFIG = {
         },
         "momentum": {
             "axis": "momentum",
-            "cell": {"updates": {"product": "effective_learning_rate", "value": 100}},
+            "cell": {"updates": {"constant": "effective_learning_rate * updates", "value": 100}},
             "grid": [{"momentum": [0, 0.5], "batch_size": 8}, {"momentum": 0.9, "dampening": "m", "batch_size": 8}],
         },
     },
@@ -119,7 +119,7 @@ def test_rows_of_an_experiment_are_its_own_and_missing_ones_are_told():
 
 
 def test_cooled_phases_are_planned_where_the_run_asks_for_them():
-    config = load_config(CONFIG | {"cooling": 30})
+    config = load_config(CONFIG | {"cooldown": 30})
     table = pd.DataFrame(
         [
             {"data": "mnist5k"} | p.cell.columns() | {"seed": s, "update": u, "phase": phase, "test_accuracy": 0.5}
@@ -128,13 +128,13 @@ def test_cooled_phases_are_planned_where_the_run_asks_for_them():
             for u, phase in p.points
         ]
     )
-    cooled = experiment_rows(config, "learning_rate", table, "cooled")
+    cooled = experiment_rows(config, "learning_rate", table, "after_cooldown")
     assert (cooled["update"] == cooled["updates"] + 30).all()
-    assert len(cooled) == len(experiment_rows(config, "learning_rate", table, "averaged")) == 4 * 3
-    apart = {name: experiment | {"cooling": False} for name, experiment in CONFIG["experiments"].items()}
-    config = load_config(CONFIG | {"cooling": 30, "experiments": apart})
+    assert len(cooled) == len(experiment_rows(config, "learning_rate", table, "iterate_average")) == 4 * 3
+    apart = {name: experiment | {"cooldown": False} for name, experiment in CONFIG["experiments"].items()}
+    config = load_config(CONFIG | {"cooldown": 30, "experiments": apart})
     assert {phase for plan in plans(config) for _, phase in plan.points} == {"constant"}
-    assert experiment_rows(config, "learning_rate", table, "cooled").empty
+    assert experiment_rows(config, "learning_rate", table, "after_cooldown").empty
 
 
 def test_the_cost_of_the_papers_sizes_is_the_one_that_its_file_states():
@@ -144,7 +144,7 @@ def test_the_cost_of_the_papers_sizes_is_the_one_that_its_file_states():
     total = 0.0
     for name in config.experiments:
         cost = sum(
-            4 * p.cell.batch_size * weights * p.seeds * (p.cell.updates + p.cooling) for p in experiment_plans(config, name)
+            4 * p.cell.batch_size * weights * p.seeds * (p.cell.updates + p.cooldown) for p in experiment_plans(config, name)
         )
         total += cost
         if name != "random_labels":

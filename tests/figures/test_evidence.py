@@ -46,7 +46,7 @@ def evidence_table(seeds: int = 5, points: tuple[str, ...] = ("sgd", "linearized
                             found.append(
                                 {
                                     "labels": labels, "batch_size": b, "learning_rate": 0.1, "seed": seed, "point": point,
-                                    "prior_centre": "zero", "l2": l2, "cost": cost, "occam_factor": occam,
+                                    "prior_centre": "zero", "prior_precision": l2, "cost": cost, "occam_penalty": occam,
                                     "log_evidence_ratio": ratio * n, "test_accuracy": accuracy + offset[seed] / 20,
                                     "test_loss": (0.5 + 0.05 * away) if labels == "real" else 3 + 0.4 * (2 - np.log10(l2)),
                                     "n_train": n, "hidden_sizes": hidden, "updates": 4000, "weight_norm": 20.0,
@@ -56,11 +56,11 @@ def evidence_table(seeds: int = 5, points: tuple[str, ...] = ("sgd", "linearized
                                 }
                             )  # fmt: skip
                         best = int(np.argmin([row["log_evidence_ratio"] for row in found]))
-                        rows += [row | {"best_l2": k == best} for k, row in enumerate(found)]
+                        rows += [row | {"best_prior_precision": k == best} for k, row in enumerate(found)]
     return pd.DataFrame(rows)
 
 
-def gap_table() -> pd.DataFrame:
+def laplace_error_table() -> pd.DataFrame:
     rows = []
     for labels in ("real", "random"):
         for l2 in (0.001, 0.01, 0.1, 1.0, 10.0, 100.0):
@@ -70,15 +70,27 @@ def gap_table() -> pd.DataFrame:
             sampled = (-60 if labels == "real" else 5) + 3 * np.log(l2)
             for point, off in (("sgd", 40.0), ("linearized", 12.0), ("minimum", 5.5)):
                 rows.append(("network", point, l2, labels, sampled + off, sampled, 0.5, float(np.log(120))))
-    names = ["model", "point", "l2", "labels", "log_evidence_ratio", "sampled_ratio", "sampled_error", "log_permutations"]
+    names = [
+        "model",
+        "point",
+        "prior_precision",
+        "labels",
+        "log_evidence_ratio",
+        "log_evidence_ratio_ais",
+        "log_evidence_ratio_ais_error",
+        "log_permutations",
+    ]
     return pd.DataFrame(rows, columns=names).assign(seed=0, n_train=40)
 
 
 def simulated_table() -> pd.DataFrame:
     """The same with labels drawn from the model, sampled from both ends."""
-    table = gap_table()
+    table = laplace_error_table()
     own = table[(table["model"] == "linear") & (table["labels"] == "real")].assign(labels="simulated")
-    seeds = [own.assign(seed=seed, sampled_backward=own["sampled_ratio"] - 0.2 * (1 + seed)) for seed in (0, 1)]
+    seeds = [
+        own.assign(seed=seed, log_evidence_ratio_reverse_ais=own["log_evidence_ratio_ais"] - 0.2 * (1 + seed))
+        for seed in (0, 1)
+    ]
     return pd.concat([table, *seeds], ignore_index=True)
 
 
@@ -102,7 +114,7 @@ DRAWN: dict[str, Callable[[], figures.Drawn]] = {
     "evidence_l2": lambda: figures_evidence.evidence_l2(evidence_table()),
     "sharpness": lambda: figures_evidence.sharpness(evidence_table()),
     "spectra": lambda: figures_evidence.spectra(spectra_table()),
-    "laplace": lambda: figures_evidence.laplace(gap_table()),
+    "laplace": lambda: figures_evidence.laplace(laplace_error_table()),
     "laplace_simulated": lambda: figures_evidence.laplace(simulated_table()),
 }
 
@@ -184,7 +196,7 @@ def test_figure_and_claims_choose_the_same_networks() -> None:
 
 @pytest.mark.parametrize("field", [name for name in KIND if name != "n_train"])
 def test_networks_that_differ_in_any_field_of_the_cell_are_of_two_kinds(field: str) -> None:
-    cell = Cell("real", (200,), 500, 8, 0.1, 0.9, 0.0, 0.0, "independent", 4000).network_columns()
+    cell = Cell("real", (200,), 500, 8, 0.1, 0.9, 0.0, 0.0, "independent", 4000).columns()
     table = evidence_table()
     table = table.assign(**{name: cell[name] for name in KIND if name not in table})
     value = {"hidden_sizes": "400", "sampling": "replacement", "updates": 100}.get(field, 0.01)
@@ -198,7 +210,7 @@ def test_networks_that_differ_in_any_field_of_the_cell_are_of_two_kinds(field: s
 def test_evidence_is_that_at_the_best_lambda_of_the_commonest_networks(drawn: dict[str, figures.Drawn]) -> None:
     figure, data = drawn["evidence"]
     table = evidence_table()
-    own = table[(table["n_train"] == 500) & (table["hidden_sizes"] == "200") & table["best_l2"]]
+    own = table[(table["n_train"] == 500) & (table["hidden_sizes"] == "200") & table["best_prior_precision"]]
     shown = data[data["quantity"] == "log_evidence_ratio_per_example"]
     expected = own.groupby(["labels", "point", "batch_size"])["log_evidence_ratio_per_example"].mean()
     np.testing.assert_allclose(shown.set_index(["labels", "point", "batch_size"])["value"].sort_index(), expected)
@@ -226,8 +238,8 @@ def test_evidence_against_lambda_is_at_a_middle_batch_size(drawn: dict[str, figu
     figure, data = drawn["evidence_l2"]
     table = evidence_table()
     own = table[(table["n_train"] == 500) & (table["hidden_sizes"] == "200") & (table["batch_size"] == 32)]
-    for (labels, point, l2, quantity), rows in data.groupby(["labels", "point", "l2", "quantity"]):
-        chosen = (own["labels"] == labels) & (own["point"] == point) & (own["l2"] == l2)
+    for (labels, point, l2, quantity), rows in data.groupby(["labels", "point", "prior_precision", "quantity"]):
+        chosen = (own["labels"] == labels) & (own["point"] == point) & (own["prior_precision"] == l2)
         assert rows["value"].item() == pytest.approx(own.loc[chosen, str(quantity)].mean())
     assert set(data["point"]) == {"linearized", "minimum"}
     assert data.groupby("panel")["labels"].unique().map(list).to_dict() == {"a": ["random"], "b": ["real"]}
@@ -239,7 +251,7 @@ def test_evidence_against_lambda_is_at_a_middle_batch_size(drawn: dict[str, figu
 def test_sharpness_is_the_geometric_mean(drawn: dict[str, figures.Drawn]) -> None:
     figure, data = drawn["sharpness"]
     table = evidence_table()
-    own = table[(table["n_train"] == 500) & (table["hidden_sizes"] == "200") & table["best_l2"]]
+    own = table[(table["n_train"] == 500) & (table["hidden_sizes"] == "200") & table["best_prior_precision"]]
     shown = data[data["quantity"] == "trace"].set_index(["labels", "point", "batch_size"])["value"].sort_index()
     expected = np.exp(np.log(own["trace"]).groupby([own["labels"], own["point"], own["batch_size"]]).mean())
     np.testing.assert_allclose(shown, expected)
@@ -248,13 +260,17 @@ def test_sharpness_is_the_geometric_mean(drawn: dict[str, figures.Drawn]) -> Non
 
 def test_laplace_stands_beside_what_was_sampled(drawn: dict[str, figures.Drawn]) -> None:
     figure, data = drawn["laplace"]
-    table = gap_table()
-    once = table.drop_duplicates(["model", "labels", "l2"]).set_index(["model", "labels", "l2"]).sort_index()
-    shown = data[data["quantity"] == "sampled_ratio"].set_index(["model", "labels", "l2"]).sort_index()
-    np.testing.assert_allclose(shown["value"], once["sampled_ratio"])
-    np.testing.assert_allclose(shown["ci_high"] - shown["value"], 1.96 * once["sampled_error"])
-    one = data[data["quantity"] == "one_mode"].set_index(["model", "labels", "l2"]).sort_index()
-    np.testing.assert_allclose(one["value"], once["sampled_ratio"] + once["log_permutations"])
+    table = laplace_error_table()
+    once = (
+        table.drop_duplicates(["model", "labels", "prior_precision"])
+        .set_index(["model", "labels", "prior_precision"])
+        .sort_index()
+    )
+    shown = data[data["quantity"] == "log_evidence_ratio_ais"].set_index(["model", "labels", "prior_precision"]).sort_index()
+    np.testing.assert_allclose(shown["value"], once["log_evidence_ratio_ais"])
+    np.testing.assert_allclose(shown["ci_high"] - shown["value"], 1.96 * once["log_evidence_ratio_ais_error"])
+    one = data[data["quantity"] == "one_mode"].set_index(["model", "labels", "prior_precision"]).sort_index()
+    np.testing.assert_allclose(one["value"], once["log_evidence_ratio_ais"] + once["log_permutations"])
     assert set(axes(figure)) == {f"{model} {labels}" for model in ("linear", "network") for labels in ("real", "random")}
 
 
@@ -262,11 +278,15 @@ def test_labels_drawn_from_the_model_have_a_panel_with_what_backward_sampling_gi
     figure, data = drawn["laplace_simulated"]
     without, shown = drawn["laplace"][1], data[data["labels"] != "simulated"]
     pd.testing.assert_frame_equal(shown.reset_index(drop=True), without.reset_index(drop=True), check_dtype=False)
-    backward = data[data["quantity"] == "sampled_backward"].set_index("l2")["value"]
-    table = gap_table()
-    forward = table[(table["model"] == "linear") & (table["labels"] == "real")].set_index("l2")["sampled_ratio"]
+    backward = data[data["quantity"] == "log_evidence_ratio_reverse_ais"].set_index("prior_precision")["value"]
+    table = laplace_error_table()
+    forward = table[(table["model"] == "linear") & (table["labels"] == "real")].set_index("prior_precision")[
+        "log_evidence_ratio_ais"
+    ]
     np.testing.assert_allclose(backward, forward[backward.index] - 0.3)
-    simulated = data[(data["labels"] == "simulated") & data["quantity"].isin(["log_evidence_ratio", "sampled_backward"])]
+    simulated = data[
+        (data["labels"] == "simulated") & data["quantity"].isin(["log_evidence_ratio", "log_evidence_ratio_reverse_ais"])
+    ]
     assert simulated[["ci_low", "ci_high"]].isna().all(axis=None), "labels drawn anew differ by more than the methods"
     assert set(axes(figure)) == {*axes(drawn["laplace"][0]), "linear simulated"}
     assert "from the posterior back" in words(figure)
@@ -303,22 +323,25 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
     broken = evidence_table(seeds=3)
     lost = (broken["batch_size"] == 8) | ((broken["seed"] == 2) & (broken["batch_size"] == 11))
     broken.loc[lost, ["log_evidence_ratio", "log_evidence_ratio_per_example", "test_accuracy", "trace", "cost"]] = np.nan
-    broken.loc[lost, "best_l2"] = False
+    broken.loc[lost, "best_prior_precision"] = False
     for name in ("evidence", "evidence_l2", "sharpness"):
         for number, rows in enumerate((few, broken, few[few["labels"] == "real"])):
             figure_parts.save(*getattr(figures_evidence, name)(rows), tmp_path / f"{name}{number}")
     one = spectra_table().query("labels == 'random' and batch_size == 64 and index > 0")
     figure_parts.save(*figures_evidence.spectra(one), tmp_path / "spectra")
     figure_parts.save(
-        *figures_evidence.laplace(gap_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace"
+        *figures_evidence.laplace(laplace_error_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace"
     )
 
 
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda t: figures_evidence.evidence(t.drop(columns="best_l2")), "Evidence of .*: the table has no column best_l2"),
-        (lambda t: figures_evidence.evidence(t.assign(best_l2=False)), "Evidence of .*: no row is marked"),
+        (
+            lambda t: figures_evidence.evidence(t.drop(columns="best_prior_precision")),
+            "Evidence of .*: the table has no column best_prior_precision",
+        ),
+        (lambda t: figures_evidence.evidence(t.assign(best_prior_precision=False)), "Evidence of .*: no row is marked"),
         (lambda t: figures_evidence.evidence(t.iloc[:0]), "Evidence of .*: the table has no rows with real or random"),
         (lambda t: figures_evidence.evidence(pd.concat([t, t])), "two networks of one kind with the same batch_size and seed"),
         (lambda t: figures_evidence.evidence_l2(t[t["point"] == "sgd"]), "Evidence and .*: the table has no rows at a minimum"),
@@ -330,10 +353,10 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
             "Eigenvalues .*: the table has networks of several kinds or seeds",
         ),
         (lambda t: figures_evidence.laplace(t), "Laplace's .*: the table has no column model"),
-        (lambda t: figures_evidence.laplace(gap_table().iloc[:0]), "Laplace's .*: the table has no rows"),
+        (lambda t: figures_evidence.laplace(laplace_error_table().iloc[:0]), "Laplace's .*: the table has no rows"),
         (
-            lambda t: figures_evidence.laplace(simulated_table().drop(columns="sampled_backward")),
-            "Laplace's .* no column sampled_backward",
+            lambda t: figures_evidence.laplace(simulated_table().drop(columns="log_evidence_ratio_reverse_ais")),
+            "Laplace's .* no column log_evidence_ratio_reverse_ais",
         ),
     ],
 )

@@ -92,11 +92,11 @@ def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     sizes = (500, 1000, 2000, 4000, 8000, 16000, 30000, 60000)
     for phase, share, updates in (
         ("constant", 0.1, 1000), ("constant", 0.2, 2000), ("constant", 0.5, 5000), ("constant", 1.0, 10000),
-        ("cooled", 1.0, 10500),
+        ("after_cooldown", 1.0, 10500),
     ):  # fmt: skip
-        slope = 1.0 - 0.6 * share - 0.1 * (phase == "cooled")
+        slope = 1.0 - 0.6 * share - 0.1 * (phase == "after_cooldown")
         for n in sizes:
-            for treatment in ("imputed", "excluded"):
+            for treatment in ("included", "excluded"):
                 for estimator in ("cubic", "argmax", "quadratic", "plateau"):
                     best = 11 + 10 * (n / 1000) ** slope * 0.5
                     grid = 2.0 ** np.arange(1, 9.1, 0.5)
@@ -110,7 +110,7 @@ def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
                             "ci_high": np.nan if censored else (np.inf if n == 30000 and share < 0.3 else best * 1.3),
                             "censored": censored, "peak_accuracy": 0.9, "argmax": grid[-1] if censored else grid[at],
                             "grid_low": grid[at - 1], "grid_high": np.nan if censored else grid[min(at + 1, len(grid) - 1)],
-                            "censored_side": "above" if censored else "", "abscissa": float(n),
+                            "censored_side": "above" if censored else "", "scaling_variable": float(n),
                             "budget_fraction": share, "phase": phase, "seeds": 4,
                         }
                     )  # fmt: skip
@@ -118,7 +118,7 @@ def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
             value = slope + 0.05 * (estimator == "collapse")
             scaling.append(
                 {
-                    "experiment": "training_set_size", "axis": "n_train", "updates": updates, "treatment": "imputed",
+                    "experiment": "training_set_size", "axis": "n_train", "updates": updates, "treatment": "included",
                     "estimator": estimator, "exponent": value, "ci_low": value - 0.1, "ci_high": value + 0.15, "n_points": 7,
                     "ratio": 60.0, "budget_fraction": share, "phase": phase,
                 }
@@ -127,7 +127,7 @@ def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
             laws.append(
                 {
                     "experiment": "training_set_size", "axis": "n_train", "updates": updates, "phase": phase,
-                    "treatment": "imputed", "law": law, "favoured": number == (3 if share > 0.15 else 1),
+                    "treatment": "included", "law": law, "favoured": number == (3 if share > 0.15 else 1),
                 }
             )  # fmt: skip
     return pd.DataFrame(optimum), pd.DataFrame(scaling), pd.DataFrame(laws)
@@ -235,7 +235,7 @@ def test_fig3_shows_the_smallest_and_the_largest_batch_without_l2(drawn: dict[st
 
 def test_fig3_uses_networks_at_a_constant_rate_alone() -> None:
     table = l2_table(seeds=2)
-    cooled = table[table["update"] == 6000].assign(phase="cooled", update=6500, test_accuracy=0.99)
+    cooled = table[table["update"] == 6000].assign(phase="after_cooldown", update=6500, test_accuracy=0.99)
     pd.testing.assert_frame_equal(figures_learning.fig3(pd.concat([table, cooled]))[1], figures_learning.fig3(table)[1])
 
 
@@ -308,11 +308,11 @@ def test_n_law_has_a_line_for_each_budget_and_hollow_ones_for_cooled(drawn: dict
     series = {str(bar.get_label()): bar for bar in bars(panels["a"]) if "updates" in str(bar.get_label())}
     budgets = ["1000", "2000", "5000", "10\u2009000"]
     assert list(series) == [*(f"{n} updates" for n in budgets), "10\u2009500 updates, cooled"]
-    table = optimum[(optimum["treatment"] == "imputed") & (optimum["estimator"] == "cubic")]
+    table = optimum[(optimum["treatment"] == "included") & (optimum["estimator"] == "cubic")]
     for (label, bar), updates in zip(series.items(), (1000, 2000, 5000, 10000, 10500), strict=True):
         own = table[(table["updates"] == updates) & ~table["censored"]]
         np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"])
-        assert (bar.lines[0].get_markerfacecolor() == "none") == ("cooled" in label)
+        assert (bar.lines[0].get_markerfacecolor() == "none") == ("after_cooldown" in label)
     triangles = [line for line in panels["a"].lines if line.get_label() == "_above" and len(line.get_xdata())]
     assert len(triangles) == 1
     shown = data[(data["quantity"] == "exponent") & (data["phase"] == "constant") & (data["estimator"] == "collapse")]

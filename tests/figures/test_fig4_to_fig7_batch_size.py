@@ -103,12 +103,12 @@ def cells_table(experiment: str, seeds: int = 6, records: int = 1, values: tuple
 
 
 def with_phases(cells: pd.DataFrame) -> pd.DataFrame:
-    """The last records once more: averaged a little better, and after 500 updates of cooling better still, cliff and all."""
+    """The last records once more: averaged a little better, and after 500 updates of cooldown better still, cliff and all."""
     last = cells[cells["update"] == cells["update"].max()]
-    averaged = last.assign(phase="averaged", test_accuracy=last["test_accuracy"] + 0.001)
+    averaged = last.assign(phase="iterate_average", test_accuracy=last["test_accuracy"] + 0.001)
     warm = 0.9 - 0.003 * np.abs(np.log(last["batch_size"] / 8))
     cooled = last.assign(
-        phase="cooled",
+        phase="after_cooldown",
         update=last["update"] + 500,
         test_accuracy=last["test_accuracy"].where(last["test_accuracy"] > 0.5, warm) + 0.002,
         train_accuracy=1.0,
@@ -301,7 +301,7 @@ def test_sweep_axes_series_and_bars(name: str, sweeps: dict[str, tuple[pd.DataFr
     assert "bar: 95 % bootstrap interval" in text
     assert len(re.findall(r"exponent \d\.\d\d, 95 % \[", text)) == 2
 
-    counted = data[(data["panel"] == "a") & (data["treatment"] == "imputed")]
+    counted = data[(data["panel"] == "a") & (data["treatment"] == "included")]
     expected = cells.groupby([axis, "batch_size"])["test_accuracy"].mean()
     np.testing.assert_allclose(counted.sort_values([axis, "batch_size"])["value"], expected)
 
@@ -322,8 +322,8 @@ def test_optima_are_those_of_the_table_with_the_papers_bar(
 ) -> None:
     cells, figure, data = sweeps["learning_rate"]
     optimum, scaling = tables("learning_rate", cells)
-    table = optimum[optimum["treatment"] == "imputed"]
-    shown = data[(data["quantity"] == "b_opt") & (data["treatment"] == "imputed")]
+    table = optimum[optimum["treatment"] == "included"]
+    shown = data[(data["quantity"] == "b_opt") & (data["treatment"] == "included")]
     for estimator, low, high in (("argmax", "grid_low", "grid_high"), ("cubic", "ci_low", "ci_high")):
         own, drawn = (part[part["estimator"] == estimator] for part in (table, shown))
         np.testing.assert_array_equal(drawn["value"], own["b_opt"])
@@ -340,14 +340,14 @@ def test_cooled_and_averaged_networks_stand_beside_in_hollow() -> None:
     cells = with_phases(cells_table("learning_rate", seeds=3))
     optimum, _ = tables("learning_rate", cells)
     figure, data = draw("learning_rate", cells)
-    assert set(data["phase"]) == {"constant", "averaged", "cooled"}
-    assert "4000 updates" in words(figure)  # 4500 with the cooling, which is no part of the budget
+    assert set(data["phase"]) == {"constant", "iterate_average", "after_cooldown"}
+    assert "4000 updates" in words(figure)  # 4500 with the cooldown, which is no part of the budget
     series = {str(bar.get_label()): bar for bar in bars(axes(figure)["b"])}
     assert len(series) == 4
     for phase, name in figures.PHASE_NAMES.items():
         (bar,) = (bar for label, bar in series.items() if label.startswith(f"B, {name}") and "exponent" in label)
         assert bar.lines[0].get_markerfacecolor() == "none"
-        own = optimum[(optimum["phase"] == phase) & (optimum["treatment"] == "imputed") & (optimum["estimator"] == "cubic")]
+        own = optimum[(optimum["phase"] == phase) & (optimum["treatment"] == "included") & (optimum["estimator"] == "cubic")]
         np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"].dropna())
         shown = data[(data["phase"] == phase) & (data["panel"] == "a")].sort_values(["learning_rate", "batch_size"])
         expected = cells[cells["phase"] == phase].groupby(["learning_rate", "batch_size"])["test_accuracy"].mean()
@@ -355,7 +355,7 @@ def test_cooled_and_averaged_networks_stand_beside_in_hollow() -> None:
     thin = [line for line in axes(figure)["a full"].lines if line.get_markerfacecolor() == "none"]
     assert len(thin) == 5
     figure, data = figures.fig4(cells)
-    assert set(data["phase"]) == {"constant", "averaged", "cooled"}
+    assert set(data["phase"]) == {"constant", "iterate_average", "after_cooldown"}
     assert {f"test, {name}" for name in figures.PHASE_NAMES.values()} <= {
         str(bar.get_label()) for bar in bars(axes(figure)["b peak"])
     }
@@ -398,7 +398,7 @@ def test_censored_optima_are_open_triangles_and_no_interior_points() -> None:
     figure, data = draw("learning_rate", cells)
     ax = axes(figure)["b"]
     for bar, estimator in zip(bars(ax), ("argmax", "cubic"), strict=True):
-        rows = data[(data["quantity"] == "b_opt") & (data["treatment"] == "imputed") & (data["estimator"] == estimator)]
+        rows = data[(data["quantity"] == "b_opt") & (data["treatment"] == "included") & (data["estimator"] == estimator)]
         assert len(bar.lines[0].get_xdata()) == (rows["edge"] == "").sum() < len(rows) == 5
         assert f"{(rows['edge'] == '').sum()} of 5 inside the grid" in str(bar.get_label())
     for marker, edge in (("^", "above"), ("v", "below")):
@@ -452,7 +452,7 @@ def test_one_seed_and_nan_in_every_figure(tmp_path: Path) -> None:
     for number, drawn in enumerate((figures_linear.fig1(linear), figures_linear.fig2(linear), figures.fig4(cells))):
         figure_parts.save(*drawn, tmp_path / f"{number}")
     figure, data = draw("learning_rate", cells)
-    assert data.loc[(data["batch_size"] == 23) & (data["treatment"] == "imputed"), "value"].isna().all()
+    assert data.loc[(data["batch_size"] == 23) & (data["treatment"] == "included"), "value"].isna().all()
     figure_parts.save(figure, data, tmp_path / "sweep")
 
 
@@ -461,7 +461,7 @@ def test_nothing_trains() -> None:
     figure, data = draw("learning_rate", cells)
     low, high = axes(figure)["a peak"].get_ylim()
     assert low < 10 < high
-    assert set(data.loc[data["panel"] == "a", "treatment"]) == {"imputed"}
+    assert set(data.loc[data["panel"] == "a", "treatment"]) == {"included"}
 
 
 # ------------------------------------------------------------------------------------------------ bad input
@@ -483,7 +483,7 @@ def test_bad_tables_are_named() -> None:
     with pytest.raises(UserError, match="figure 5: the table has no column phase"):
         figures.fig5(cells.drop(columns="phase"), optimum, scaling)
     with pytest.raises(UserError, match="figure 4: the table has no rows"):
-        figures.fig4(cells.assign(phase="cooled"))
+        figures.fig4(cells.assign(phase="after_cooldown"))
     with pytest.raises(UserError, match="figure 5: scaling: the table has no column exponent"):
         figures.fig5(cells, optimum, scaling.drop(columns="exponent"))
 
@@ -552,7 +552,7 @@ def rendered(name: str, snakemake: Any) -> str:
 
 @pytest.mark.parametrize("number", [1, 2, 4, 5, 6, 7])
 def test_captions_print_the_values_used(number: int) -> None:
-    network = "data hidden_sizes n_train learning_rate momentum updates batch_size seeds sampling l2 labels cooling"
+    network = "data hidden_sizes n_train learning_rate momentum updates batch_size seeds sampling l2 labels cooldown"
     keys = ("data seeds n_train n_test l2" if number < 3 else network).split()
     facts = {key: f"the {key} used" for key in keys}
     html = rendered(f"fig{number}.rst", SimpleNamespace(params=SimpleNamespace(facts=facts), config={}))

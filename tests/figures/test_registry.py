@@ -18,12 +18,12 @@ from bayes_sgd.figures.registry import draw, figure_facts, figure_notes, figure_
 ROOT = Path(__file__).parents[2]
 TABLES = {
     "cells", "optimum", "scaling", "laws", "linear", "gradient_noise", "gradients", "prediction", "network_evidence",
-    "laplace_gap", "spectra",
+    "laplace_vs_ais", "spectra",
 }  # fmt: skip
 EVERY = {
     "run": "every",
     "seeds": 2,
-    "cooling": 10,
+    "cooldown": 10,
     "cell": {"n_train": 50, "updates": 20},
     "experiments": {
         "batch_size": {"axis": "learning_rate", "grid": [{"batch_size": [4, 8, 16]}]},
@@ -36,7 +36,7 @@ EVERY = {
     },
     "linear": {"seeds": 2},
     "noise": {"seeds": 2},
-    "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_gap": True, "spectra": True},
+    "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_vs_ais": True, "spectra": True},
 }
 PAPER = {f"fig{number}" for number in range(1, 10)}
 OURS = {"noise", "noise_scale", "n_law", "prediction", "evidence", "evidence_l2", "sharpness", "laplace", "spectra"}
@@ -83,7 +83,7 @@ def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
         "evidence",
         "sharpness",
     }
-    assert "laplace" in figure_facts(changed(network_evidence={"laplace_gap": True}))
+    assert "laplace" in figure_facts(changed(network_evidence={"laplace_vs_ais": True}))
     assert "spectra" in figure_facts(changed(network_evidence={"experiments": ["weighed"], "spectra": True}))
 
 
@@ -114,7 +114,7 @@ def test_it_draws_from_the_rows_of_the_experiment(name: str, experiment: str) ->
     config = changed()
     _, data = draw(name, config, {"cells": cells(config, experiment)})
     assert len(data)
-    assert ("cooled" in set(data.get("phase", []))) == (name == "fig4")
+    assert ("after_cooldown" in set(data.get("phase", []))) == (name == "fig4")
 
 
 def test_noise_scale_takes_all_experiments_that_there_are() -> None:

@@ -48,8 +48,8 @@ def make_cells(
         "momentum": 0.9, "dampening": 0.0, "l2": 0.0, "sampling": "independent", "updates": 2000,
     }  # fmt: skip
     rows = []
-    for value, abscissa in zip(values, x, strict=True):
-        log_optimum = np.log(centre) + exponent * np.log(abscissa / np.sqrt(x[0] * x[-1]))
+    for value, scaling_variable in zip(values, x, strict=True):
+        log_optimum = np.log(centre) + exponent * np.log(scaling_variable / np.sqrt(x[0] * x[-1]))
         for b in grid:
             # Each run has a threshold of its own, so that accuracies scatter by tens of points at the cliff.
             u = np.log(b) - log_optimum + generator.normal(0, 0.15 * noise, seeds)

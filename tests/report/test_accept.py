@@ -11,7 +11,7 @@ import pytest
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import about_csv, partial_file, read_csv, read_parquet, read_tensors
 from bayes_sgd.evidence import runner as evidence_store
-from bayes_sgd.evidence.runner import weigh_pack
+from bayes_sgd.evidence.runner import compute_pack_evidence
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig, NetworkEvidenceConfig
 from bayes_sgd.report.accept import accept, main
@@ -28,8 +28,8 @@ def made(prepared: Path, results: Path) -> tuple[list[str], list[str]]:
     weighed: list[str] = []
     weights = results / "weights" / "pack.safetensors"
     train_pack(PLANS, prepared, SETUP, results / "cells" / "pack.parquet", weights, trained.append)
-    settings = NetworkEvidenceConfig(l2=[1.0], points=["sgd"])
-    weigh_pack(PLANS, prepared, SETUP, settings, weights, results / "evidence" / "pack.csv", weighed.append)
+    settings = NetworkEvidenceConfig(prior_precision=[1.0], points=["sgd"])
+    compute_pack_evidence(PLANS, prepared, SETUP, settings, weights, results / "evidence" / "pack.csv", weighed.append)
     return trained, weighed
 
 

@@ -24,14 +24,14 @@ from bayes_sgd.report.metrics import metrics
 
 ROOT = Path(__file__).parents[2]
 KEY = ["experiment", "treatment", "estimator", "phase", "budget_fraction"]
-HEAD = ("momentum", "imputed", "cubic", "constant", 1.0)
+HEAD = ("momentum", "included", "cubic", "constant", 1.0)
 # after the headline row, one for each way not to be it
 OTHERS = [
     ("momentum", "excluded", "cubic", "constant", 1.0),
-    ("momentum", "imputed", "argmax", "constant", 1.0),
-    ("momentum", "imputed", "cubic", "averaged", 1.0),
-    ("momentum", "imputed", "cubic", "cooled", 1.0),
-    ("momentum", "imputed", "cubic", "constant", 0.5),
+    ("momentum", "included", "argmax", "constant", 1.0),
+    ("momentum", "included", "cubic", "iterate_average", 1.0),
+    ("momentum", "included", "cubic", "after_cooldown", 1.0),
+    ("momentum", "included", "cubic", "constant", 0.5),
 ]
 CLAIMS = pd.DataFrame(
     {"claim": ["14", "16a", "18a"], "verdict": ["reproduced", "not tested", "reproduced"], "value": [1.05, np.nan, 1.0]}

@@ -58,7 +58,7 @@ def test_show_has_a_line_for_each_claim_with_a_value_and_ends_with_counts_and_pl
 def one_sweep(results: Path, advise: list[dict], grid: tuple = GRID) -> str:
     """What is shown of a run of one experiment of one's own: its tables, and no claim that has a value."""
     of = experiment("learning_rate", values=(0.05, 0.1, 0.2, 0.4), grid=grid)
-    optima = fit_optima({"mine": of}, estimators=[HEADLINE], treatments=["imputed"], n_replicates=100)
+    optima = fit_optima({"mine": of}, estimators=[HEADLINE], treatments=["included"], n_replicates=100)
     tables = {
         "optimum": optimum_table(optima),
         "scaling": scaling_table(optima),
@@ -270,13 +270,28 @@ def test_the_page_of_findings_is_that_of_the_published_tables():
 
 def test_findings_tell_labels_drawn_from_the_model_apart(tmp_path):
     row = {
-        "labels": "real", "seed": 0, "model": "linear", "point": "minimum", "l2": 0.1, "log_evidence_ratio": -17.0,
-        "sampled_ratio": -19.0, "sampled_error": 0.2, "gap": 2.0, "log_permutations": 0.0, "effective_chains": 15.0,
-    }  # fmt: skip
-    drawn = row | {"labels": "simulated", "seed": 2, "l2": 0.3, "sampled_backward": -5.25, "sampled_ratio": -5.0}
+        "labels": "real",
+        "seed": 0,
+        "model": "linear",
+        "point": "minimum",
+        "l2": 0.1,
+        "log_evidence_ratio": -17.0,
+        "log_evidence_ratio_ais": -19.0,
+        "log_evidence_ratio_ais_error": 0.2,
+        "laplace_error": 2.0,
+        "log_permutations": 0.0,
+        "effective_chains": 15.0,
+    }
+    drawn = row | {
+        "labels": "simulated",
+        "seed": 2,
+        "l2": 0.3,
+        "log_evidence_ratio_reverse_ais": -5.25,
+        "log_evidence_ratio_ais": -5.0,
+    }
     texts = []
     for name, rows in (("before", [row]), ("now", [row, drawn])):
-        write_csv(tmp_path / name / "tables" / "laplace_gap.csv", pd.DataFrame(rows))
+        write_csv(tmp_path / name / "tables" / "laplace_vs_ais.csv", pd.DataFrame(rows))
         texts.append(findings(tmp_path / name, tmp_path / "none.csv").split("##")[1])
     assert texts[1].startswith(texts[0])
     assert "from both ends" not in texts[0]

@@ -47,11 +47,11 @@ def data() -> LabelledData:
 
 
 def torch_trained(
-    cell: Cell, data: LabelledData, seed: int, initialization: str, cooling: int = 0, mean_from: int | None = None
+    cell: Cell, data: LabelledData, seed: int, initialization: str, cooldown: int = 0, mean_from: int | None = None
 ) -> list[Tensor]:
     """The layers after `cell.updates` updates of torch.optim.SGD, autograd and the mean cross-entropy.
 
-    `cooling`: and after so many more, ε falling to 0 in 16 steps; `mean_from`: the mean of every 16th iterate after it instead.
+    `cooldown`: and after so many more, ε falling to 0 in 16 steps; `mean_from`: the mean of every 16th iterate after it.
     """
     pixels = data.train_inputs.shape[1] - 1
     network = as_module(initial_weights(pixels, cell.hidden_sizes, data.classes, initialization, seed))
@@ -62,11 +62,11 @@ def torch_trained(
         dampening=cell.dampening,
         weight_decay=cell.l2 / cell.n_train,
     )
-    positions = Batches([seed], cell.n_train, cell.batch_size, cell.sampling).draw(0, cell.updates + cooling)[:, 0]
+    positions = Batches([seed], cell.n_train, cell.batch_size, cell.sampling).draw(0, cell.updates + cooldown)[:, 0]
     images, labels = data.train_inputs[:, :-1], data.train_labels[seed]
     iterates = []
     for update, position in enumerate(positions):
-        stages = sum(update >= cell.updates + cooling * stage // 16 for stage in range(16)) if cooling else 0
+        stages = sum(update >= cell.updates + cooldown * stage // 16 for stage in range(16)) if cooldown else 0
         optimizer.param_groups[0]["lr"] = cell.learning_rate * (1 - stages / 17)
         chosen = data.subsets[seed][position]
         optimizer.zero_grad()
@@ -130,20 +130,20 @@ COOLED = [
 
 @pytest.mark.parametrize("fields", COOLED, ids=str)
 def test_cooled_and_averaged_networks_equal_those_of_torch(data, fields):
-    cell, cooling = replace(CELL, **fields), 41
+    cell, cooldown = replace(CELL, **fields), 41
     ends = {
         (phase, seed): (update, layers)
-        for (update, phase), (_, seed), _, layers in train([(cell, s) for s in SEEDS], (20, 50), data, cooling=cooling)
+        for (update, phase), (_, seed), _, layers in train([(cell, s) for s in SEEDS], (20, 50), data, cooldown=cooldown)
     }
     for seed in SEEDS:
         for phase, wanted, update in (
-            ("cooled", torch_trained(cell, data, seed, "lecun_normal", cooling), 91),
-            ("averaged", torch_trained(cell, data, seed, "lecun_normal", mean_from=9), 50),
+            ("after_cooldown", torch_trained(cell, data, seed, "lecun_normal", cooldown), 91),
+            ("iterate_average", torch_trained(cell, data, seed, "lecun_normal", mean_from=9), 50),
         ):
             assert ends[phase, seed][0] == update
             for layer, witness in zip(ends[phase, seed][1], wanted, strict=True):
                 torch.testing.assert_close(layer.double(), witness, rtol=1e-4, atol=1e-5)
-        constant, cooled = (ends[phase, seed][1][0] for phase in ("constant", "cooled"))
+        constant, cooled = (ends[phase, seed][1][0] for phase in ("constant", "after_cooldown"))
         assert float((constant - cooled).abs().max()) > 1e-3
 
 
@@ -244,7 +244,7 @@ def test_train_gives_equal_bits_whatever_the_stack(data):
     def result(stack: int | None) -> dict:
         return {
             (point, network): (measured, [layer.numpy().tobytes() for layer in layers])
-            for point, network, measured, layers in train(networks, (3, 50), data, stack=stack, cooling=20)
+            for point, network, measured, layers in train(networks, (3, 50), data, stack=stack, cooldown=20)
         }
 
     whole = result(None)

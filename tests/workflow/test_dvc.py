@@ -25,7 +25,7 @@ CONFIG = TINY | {
         "kept": {"axis": "labels", "keep_weights": True, "grid": [{"learning_rate": 0.1, "batch_size": 10}]},
     },
     # the stages name their tables, so a run under DVC has to make them
-    "network_evidence": {"experiments": ["kept"], "l2": [1.0], "points": ["sgd"], "seeds": 1},
+    "network_evidence": {"experiments": ["kept"], "prior_precision": [1.0], "points": ["sgd"], "seeds": 1},
     "noise": {"seeds": 1, "updates": [0], "batch_sizes": [1, 10], "draws": 20},
 }
 STAGES = ["data", "train", "evidence", "analysis"]

@@ -69,7 +69,8 @@ NASTY = st.sampled_from(
     [
         *(0, -1, 1, 2**31, 2**63, 10**30, -(10**30), 0.5, -0.0, 1e-320, 1e308, float("inf"), float("-inf"), float("nan")),
         *("", "nan", "1e999", "../../x", "/etc", "a" * 5000, "\x00", "ε", "random-0." + "1" * 400, "real", "m", "{run}", "*"),
-        *(True, False, None, [], {}, [[]], [None], [1, "a"], {"product": "learning_rate", "value": 1e308}, {"a": {"b": 1}}),
+        *(True, False, None, [], {}, [[]], [None], [1, "a"], {"a": {"b": 1}}),
+        {"constant": "learning_rate * updates", "value": 1e308},
         *([[200, 10]] * 2, [10**9] * 8, list(range(300)), "mnist", "file", ["l2", "l2"], ["batch_size", "n_train"]),
     ]
 )

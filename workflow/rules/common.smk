@@ -60,11 +60,11 @@ LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
 # the scripts that make numbers of the run's tables
 NUMBERS = (
     *("prepare_data", "randomize_labels", "train", "fit_linear", "measure_noise"),
-    *("network_evidence", "check_invariance", "measure_spectra", "laplace_gap", "estimate_optima", "judge_claims"),
+    *("network_evidence", "check_invariance", "compute_spectra", "laplace_vs_ais", "estimate_optima", "judge_claims"),
 )
 PROGRESS = Progress({Path(f"results/{RUN}/cells/{pack}.parquet"): plans for pack, plans in PACKS.items()})
 # what the table of cells depends on
-CELLS_PART = ("experiments", "cell", "seeds", "record", "cooling", "data")
+CELLS_PART = ("experiments", "cell", "seeds", "record", "cooldown", "data")
 
 
 wildcard_constraints:
@@ -86,7 +86,7 @@ def code(*scripts):
 def take_folder(jobs):
     """Before the first job: refuse what this machine cannot hold, and write whose the run's folder is."""
     with one_line():
-        weighing = {"weigh_networks", "measure_spectra"} & {job.rule.name for job in jobs}
+        weighing = {"compute_evidence", "compute_spectra"} & {job.rule.name for job in jobs}
         if weighing and workflow.local_exec:
             check_memory(CONFIG, SIZES.classes, whole_memory(CONFIG.device), CONFIG_FILE)
         record_owner(Path("results") / RUN, workflow.configfiles)
@@ -147,7 +147,7 @@ def evidence_tables():
     """The tables of evidence and of noise, where the configuration asks for them."""
     wanted = {"linear": LINEAR_LABELS, "network_evidence": EVIDENCE_PACKS, "invariance": INVARIANCE_CASE}
     wanted |= {"gradient_noise": CONFIG.noise.seeds, "gradients": CONFIG.noise.seeds}
-    wanted |= {"laplace_gap": CONFIG.network_evidence.laplace_gap, "spectra": SPECTRA_PACKS}
+    wanted |= {"laplace_vs_ais": CONFIG.network_evidence.laplace_vs_ais, "spectra": SPECTRA_PACKS}
     return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 
 

@@ -2,12 +2,12 @@
 
 REQUIRED INPUTS  data/prepared/<data>/data.safetensors, labels_<labels>.safetensors; results/<run>/weights/<pack>.safetensors
 OUTPUTS          results/<run>/evidence/<pack>.csv (a row for each network, prior centre, point and λ),
-                 then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv, laplace_gap.csv,
+                 then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv, laplace_vs_ais.csv,
                  spectra.csv
 """
 
 
-rule weigh_networks:
+rule compute_evidence:
     input:
         data=f"data/prepared/{DATA}/data.safetensors",
         manifest=f"data/prepared/{DATA}/manifest.json",
@@ -17,9 +17,9 @@ rule weigh_networks:
         # update(): a job finds its old file, and weighs only the networks that are not in it
         table=update("results/{run}/evidence/{pack}.csv"),
     log:
-        "logs/{run}/weigh_networks/{pack}.log",
+        "logs/{run}/compute_evidence/{pack}.log",
     benchmark:
-        "benchmarks/{run}/weigh_networks/{pack}.tsv"
+        "benchmarks/{run}/compute_evidence/{pack}.tsv"
     conda:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
@@ -35,7 +35,7 @@ rule weigh_networks:
     message:
         "weigh {params.plans.said}"
     script:
-        "../scripts/network_evidence.py"
+        "../scripts/compute_evidence.py"
 
 
 rule collect_evidence:
@@ -92,7 +92,7 @@ rule check_invariance:
         "../scripts/check_invariance.py"
 
 
-rule measure_spectra:
+rule compute_spectra:
     input:
         data=f"data/prepared/{DATA}/data.safetensors",
         manifest=f"data/prepared/{DATA}/manifest.json",
@@ -104,9 +104,9 @@ rule measure_spectra:
     output:
         table="results/{run}/tables/spectra.csv",
     log:
-        "logs/{run}/measure_spectra.log",
+        "logs/{run}/compute_spectra.log",
     benchmark:
-        "benchmarks/{run}/measure_spectra.tsv"
+        "benchmarks/{run}/compute_spectra.tsv"
     conda:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
@@ -119,24 +119,24 @@ rule measure_spectra:
         packs=[plain_plans(plans) for plans in SPECTRA_PACKS.values()],
         failed_below=CONFIG.statistics.failed_below,
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
-        code=code("measure_spectra"),
+        code=code("compute_spectra"),
     message:
         f"measure the spectra of {counted(len(SPECTRA_PACKS), 'pack')}"
     script:
-        "../scripts/measure_spectra.py"
+        "../scripts/compute_spectra.py"
 
 
-rule laplace_gap:
+rule compare_laplace_ais:
     input:
         data=f"data/prepared/{DATA}/data.safetensors",
         manifest=f"data/prepared/{DATA}/manifest.json",
         labels=[f"data/prepared/{DATA}/labels_{labels}.safetensors" for labels in ("real", "random")],
     output:
-        table="results/{run}/tables/laplace_gap.csv",
+        table="results/{run}/tables/laplace_vs_ais.csv",
     log:
-        "logs/{run}/laplace_gap.log",
+        "logs/{run}/compare_laplace_ais.log",
     benchmark:
-        "benchmarks/{run}/laplace_gap.tsv"
+        "benchmarks/{run}/compare_laplace_ais.tsv"
     conda:
         "../envs/bayes-sgd.yaml"
     threads: 1
@@ -145,8 +145,8 @@ rule laplace_gap:
         runtime=grows(30),
     params:
         config=part("data", "initialization"),
-        code=code("laplace_gap"),
+        code=code("laplace_vs_ais"),
     message:
         "compare Laplace's approximation with sampling"
     script:
-        "../scripts/laplace_gap.py"
+        "../scripts/compare_laplace_ais.py"

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.polynomial import legendre
 
-from bayes_sgd.analysis.exponent import Optima, abscissa, p_value, replicate_means
+from bayes_sgd.analysis.exponent import Optima, p_value, replicate_means, scaling_variable
 from bayes_sgd.analysis.intervals import Floats, Interval, mean_interval, percentile_interval
 from bayes_sgd.analysis.optimum import Bools, ResponseCurve, aligned_accuracy, counted_runs
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
@@ -45,7 +45,7 @@ class Law:
 
 def laws(axis: str, values: Floats, rows: pd.DataFrame) -> list[Law]:
     """The laws that are compared along an axis, `values` (J,); `rows` give the other fields of the cells (ε, m, N)."""
-    log_x = np.log(abscissa(axis, values))
+    log_x = np.log(scaling_variable(axis, values))
 
     def power(exponent: float) -> Floats:
         return exponent * log_x
@@ -144,7 +144,7 @@ def collapse_exponent(o: Optima, counts: Floats) -> tuple[Interval, int, float, 
     points = _points(o.curves, o.treatment, counts)
     if points is None:
         return Interval(np.nan, np.nan, np.nan, seeds), 0, np.nan, np.nan
-    x = abscissa(o.axis, np.array([curve.axis_value for curve in o.curves]))
+    x = scaling_variable(o.axis, np.array([curve.axis_value for curve in o.curves]))
     used = x[np.unique(points.curve)]
     drawn, inside = _best(points, Law("free exponent", EXPONENTS, lambda a: a * np.log(x)), points.means)
     drawn = np.where(inside, drawn, np.nan)

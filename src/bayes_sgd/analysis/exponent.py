@@ -31,7 +31,7 @@ from bayes_sgd.core.io import OPTIMUM, SCALING
 
 SWEPT = ("learning_rate", "momentum", "n_train")  # the axes along which the paper follows the optimum
 # What verdicts, predictions, advice and metrics rest on: failed runs count, ε constant, the whole budget of updates
-TREATMENT = "imputed"
+TREATMENT = "included"
 PHASE = "constant"
 BUDGET = 1.0
 HEADLINE = "cubic"  # and this estimator; see `calibration`
@@ -43,7 +43,7 @@ POLYNOMIALS = {"quadratic": (2, 3.0), "cubic": (3, 4.0)}
 
 OPTIMUM_COLUMNS = (
     *OPTIMUM, "peak_accuracy_se", "argmax", "grid_low", "grid_high", "censored_side", "censored_fraction", "failure_fraction",
-    "failures", "seeds", "abscissa", "budget_fraction", "phase",
+    "failures", "seeds", "scaling_variable", "budget_fraction", "phase",
 )  # fmt: skip
 SCALING_COLUMNS = (
     *SCALING, "width", "n_censored", "censored_fraction", "seeds", "budget", "budget_fraction", "phase", "p_proportional",
@@ -73,7 +73,7 @@ class Optima:
         return (self.phase, self.fraction, self.treatment, self.estimator) == (PHASE, BUDGET, TREATMENT, HEADLINE)
 
 
-def abscissa(axis: str, values: Floats) -> Floats:
+def scaling_variable(axis: str, values: Floats) -> Floats:
     """What B_opt is proportional to along `axis`: 1/(1−m) for momentum (paper App. D), else the value itself."""
     return 1 / (1 - values) if axis == "momentum" else values
 
@@ -98,7 +98,7 @@ def replicate_means(curve: ResponseCurve, treatment: str, counts: Floats) -> tup
 
 def _optimum_replicates(curve: ResponseCurve, treatment: str, estimator: str, counts: Floats) -> Floats:
     """The optimum (1 + R,): first of the sample itself, then of each replicate of `counts` (S, R)."""
-    # Where no batch size trains, the best of accuracies at chance is no optimum, failed runs imputed or not.
+    # Where no batch size trains, the best of accuracies at chance is no optimum, failed runs included or not.
     if not counted_runs(curve, "excluded")[1].any():
         return np.full(counts.shape[1] + 1, np.nan)
     rows, mean, error = replicate_means(curve, treatment, counts)
@@ -203,7 +203,7 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
                     "failure_fraction": failed[top],
                     "failures": " ".join(f"{size:g}:{share:.2f}" for size, share in zip(b, failed, strict=True)),
                     "seeds": len(curve.seeds),
-                    "abscissa": float(abscissa(o.axis, np.array([curve.axis_value]))[0]),
+                    "scaling_variable": float(scaling_variable(o.axis, np.array([curve.axis_value]))[0]),
                     "budget_fraction": o.fraction,
                     "phase": o.phase,
                 }
@@ -273,7 +273,7 @@ def scaling_exponent(o: Optima, keep: Bools | None = None, min_points: int = 3) 
     `keep` (J,) restricts the axis values. A point that the sample itself censors is out; one that only a replicate
     censors is out of that replicate. The interval is that of `slope_replicates`.
     """
-    x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
+    x = scaling_variable(o.axis, np.array([c.axis_value for c in o.curves]))
     used = np.isfinite(o.log_b) & (x > 0) & (True if keep is None else keep)
     x = x[used]
     value = float(log_slope(x, o.log_b[used, None], min_points)[0])
@@ -286,10 +286,10 @@ def scaling_exponent(o: Optima, keep: Bools | None = None, min_points: int = 3) 
 
 
 def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame:
-    """One row per experiment, treatment and estimator: exponent of B_opt in the abscissa (`1/(1−m)` for momentum).
+    """One row per experiment, treatment and estimator: exponent of B_opt in the scaling_variable (`1/(1−m)` for momentum).
 
-    `updates`: the largest budget along the axis; `budget`: the budget in words (fixed, or in proportion to 1/abscissa).
-    `n_points`, `ratio`: uncensored axis values, largest over smallest of their abscissas. `censored_fraction`: share of
+    `updates`: the largest budget along the axis; `budget`: the budget in words (fixed, or in proportion to 1/scaling_variable).
+    `n_points`, `ratio`: uncensored axis values, largest over smallest of their scaling variables. `censored_fraction`: share of
     replicates in which at least one of these was censored and left out. `p_proportional`: of the exponent 1, from Student's t
     with the bootstrap's standard error; `p_holm`: the same, corrected (Holm 1979) for the experiments that test the same law
     along ε, N and m, by treatment, estimator, phase and share of the budget.
@@ -297,7 +297,7 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
     rows = []
     for o in optima:
         interval, used, censored = scaling_exponent(o, min_points=min_points)
-        x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))[used]
+        x = scaling_variable(o.axis, np.array([c.axis_value for c in o.curves]))[used]
         p = p_value(
             interval.value, 1.0, slope_replicates(x, o.log_b[used], o.replicates[used], interval.n, min_points), interval.n
         )
@@ -308,7 +308,7 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
 
 def budget_words(o: Optima) -> str:
     """The rule of the updates along an axis: a number, what stays constant when multiplied with them, or their range."""
-    x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
+    x = scaling_variable(o.axis, np.array([c.axis_value for c in o.curves]))
     updates = np.array([c.updates for c in o.curves])
     if len(set(updates.tolist())) == 1:
         return f"{updates[0]} updates"
@@ -322,7 +322,7 @@ def scaling_row(
     o: Optima, estimator: str, interval: Interval, n_points: int, ratio: float, p: float, censored: float = 0.0
 ) -> dict[str, Any]:
     """One row of the scaling table, from an exponent with its interval, the axis values behind it and the p of exponent 1."""
-    x = abscissa(o.axis, np.array([c.axis_value for c in o.curves]))
+    x = scaling_variable(o.axis, np.array([c.axis_value for c in o.curves]))
     return {
         "experiment": o.experiment,
         "axis": o.axis,

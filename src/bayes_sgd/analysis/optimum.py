@@ -70,7 +70,7 @@ def response_curves(rows: pd.DataFrame, axis: str, fraction: float = 1.0, failed
 def counted_runs(curve: ResponseCurve, treatment: str) -> tuple[Bools, Bools]:
     """Which runs count, (K, S), and which batch sizes, (K,).
 
-    `imputed`: every run counts with the accuracy that it reached; `excluded`: failed runs do not, nor does a batch size
+    `included`: every run counts with the accuracy that it reached; `excluded`: failed runs do not, nor does a batch size
     at which fewer than half of the runs are left: the mean of a few survivors says how lucky they were.
     """
     runs = np.isfinite(curve.accuracy)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayes_sgd.analysis.exponent import SWEPT, Optima, abscissa, budget_words
+from bayes_sgd.analysis.exponent import SWEPT, Optima, budget_words, scaling_variable
 from bayes_sgd.analysis.intervals import Floats
 from bayes_sgd.analysis.optimum import Experiment, ResponseCurve
 
@@ -53,7 +53,7 @@ class Line:
 
 
 def _points(o: Optima) -> tuple[Floats, Floats, Floats]:
-    x = abscissa(o.axis, np.array([curve.axis_value for curve in o.curves]))
+    x = scaling_variable(o.axis, np.array([curve.axis_value for curve in o.curves]))
     used = np.isfinite(o.log_b) & (x > 0)
     return x[used], o.log_b[used], o.replicates[used]
 
@@ -127,9 +127,9 @@ class Track:
         return {name: self.setting[name] for name in NETWORK}
 
     def log_updates(self, x: float) -> float:
-        """Ln of the updates at an abscissa: exact where they are constant, or constant in product with it."""
+        """Ln of the updates at an scaling_variable: exact where they are constant, or constant in product with it."""
         curves = self.optima.curves
-        places = np.log(abscissa(self.optima.axis, np.array([curve.axis_value for curve in curves])))
+        places = np.log(scaling_variable(self.optima.axis, np.array([curve.axis_value for curve in curves])))
         return float(_interpolated(places, np.log([[curve.updates] for curve in curves]), np.log(x))[0])
 
     def beyond(self, value: float) -> str:
@@ -144,7 +144,7 @@ class Track:
 
 
 def _at(axis: str, value: float) -> float:
-    return float(abscissa(axis, np.array([value]))[0])
+    return float(scaling_variable(axis, np.array([value]))[0])
 
 
 def _tracks(optima: Sequence[Optima], experiments: Mapping[str, Experiment]) -> list[Track]:
@@ -242,7 +242,7 @@ def _number(used: Mapping[str, Track], wish: Mapping[str, float], said: Sequence
 
 
 def _change(track: Track, there: float, here: float | None) -> tuple[Floats, float]:
-    """Ln B at an abscissa, or its change from another one, (1 + R,), and the variance that replicates do not hold."""
+    """Ln B at an scaling_variable, or its change from another one, (1 + R,), and the variance that replicates do not hold."""
     if track.optima.axis == "n_train" and here is not None:
         at_there, at_here = (_interpolated(np.log(track.x), _draws(track), np.log(x)) for x in (there, here))
         change, residual, predict = at_there - at_here, 0.0, _by_last_slope

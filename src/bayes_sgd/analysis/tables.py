@@ -25,7 +25,7 @@ from bayes_sgd.analysis.prediction import advice_table, prediction_table
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.packs import experiment_rows
 
-PHASES = (PHASE, "averaged", "cooled")
+PHASES = (PHASE, "iterate_average", "after_cooldown")
 
 
 def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") -> dict[str, Experiment]:

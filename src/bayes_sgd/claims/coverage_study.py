@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 from bayes_sgd.analysis.collapse import collapse_exponent
-from bayes_sgd.analysis.exponent import HEADLINE, TREATMENT, abscissa, fit_optima, log_slope, scaling_exponent
+from bayes_sgd.analysis.exponent import HEADLINE, TREATMENT, fit_optima, log_slope, scaling_exponent, scaling_variable
 from bayes_sgd.analysis.intervals import Floats, Interval, proportion_interval, seed_counts
 from bayes_sgd.analysis.optimum import Experiment, ResponseCurve, aligned_accuracy, response_curves
 from bayes_sgd.analysis.tables import experiments
@@ -65,7 +65,7 @@ class Surface:
         axis = experiment["axis"]
         curves = response_curves(experiment["rows"], axis, failed_below=failed_below)
         (found,) = fit_optima({"x": experiment}, treatments=[TREATMENT], estimators=[HEADLINE], n_replicates=100)
-        x = abscissa(axis, found_values := np.array([curve.axis_value for curve in curves]))
+        x = scaling_variable(axis, found_values := np.array([curve.axis_value for curve in curves]))
         used = np.isfinite(found.log_b)
         if used.sum() < 3:
             raise UserError(f"calibration: {used.sum()} optima along {axis} lie inside the grid; a surface needs 3")
@@ -85,7 +85,7 @@ class Surface:
 
     def study(self, exponent: float, seeds: int, rng: np.random.Generator) -> Experiment:
         """The cells of one simulated study with a true exponent; the run's windows of batch sizes, moved with the optimum."""
-        x = abscissa(self.axis, self.values)
+        x = scaling_variable(self.axis, self.values)
         middle = np.log(x).mean()
         offsets = rng.normal(0, self.offset, seeds)
         of_run, _ = np.polyfit(np.log(x), [np.log(grid).mean() for grid in self.grid], 1)
@@ -113,7 +113,7 @@ def _offset(curve: ResponseCurve) -> float:
 
 
 def exponents(study: Experiment, n_replicates: int, rng: int) -> dict[str, Interval]:
-    """The exponent of a study by every estimator, as `analysis.estimate` makes it for failed runs imputed."""
+    """The exponent of a study by every estimator, as `analysis.estimate` makes it for failed runs included."""
     found = {}
     for o in fit_optima({"x": study}, treatments=[TREATMENT], n_replicates=n_replicates, rng=rng):
         found[o.estimator] = scaling_exponent(o)[0]

@@ -36,7 +36,7 @@ SCALING = (
 )  # fmt: skip
 LINEAR = (
     "labels", "l2", "seed", "train_accuracy", "test_accuracy", "margin", "train_loss", "test_loss", "cost",
-    "occam_factor", "log_evidence_ratio",
+    "occam_penalty", "log_evidence_ratio",
 )  # fmt: skip
 CLAIMS = (
     "claim", "statement", "source", "paper_value", "value", "ci_low", "ci_high", "limit", "seeds", "verdict", "figure",

@@ -165,7 +165,7 @@ def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFr
     tables = []
     for network in networks:
         if network.seed == SEED and network.cell.batch_size in sizes:
-            columns = network.cell.network_columns() | {"seed": SEED}
+            columns = network.cell.columns() | {"seed": SEED}
             columns["train_accuracy"] = accuracies[network.cell.labels, network.cell.batch_size, SEED]
             constant = {name: columns[name] for name in SPECTRA if name in columns}
             tables.append(_eigenvalues(network).assign(**constant).reindex(columns=list(SPECTRA)))
@@ -185,7 +185,7 @@ def _eigenvalues(network: Trained) -> pd.DataFrame:
     )
 
 
-def measure_spectra(
+def compute_spectra(
     packs: Sequence[tuple[Sequence[Plan], Path]],
     prepared: Path,
     setup: Setup,

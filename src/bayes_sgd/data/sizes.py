@@ -16,7 +16,7 @@ from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.evidence_plan import evidence_packs, kernel_rows
 from bayes_sgd.experiment.packs import experiment_plans
 
-LAPLACE_EXAMPLES = 40  # as laplace_gap.EXAMPLES, which cannot be imported here: it needs torch
+LAPLACE_EXAMPLES = 40  # as laplace_vs_ais.EXAMPLES, which cannot be imported here: it needs torch
 _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
@@ -36,9 +36,9 @@ def check_sizes(config: Config, sizes: DataSizes, file: str = "config") -> None:
         raise UserError(f"{file}: cell.n_train {config.cell.n_train} (of `noise`) {too_many}, or noise.seeds: 0")
     if config.linear.seeds:
         _check_linear(config.linear.n_train, sizes.digits, whose, file)
-    if config.network_evidence.laplace_gap and sizes.train_digits < LAPLACE_EXAMPLES:
+    if config.network_evidence.laplace_vs_ais and sizes.train_digits < LAPLACE_EXAMPLES:
         raise UserError(
-            f"{file}: network_evidence.laplace_gap: true needs {LAPLACE_EXAMPLES} training images of classes 0 and 1, "
+            f"{file}: network_evidence.laplace_vs_ais: true needs {LAPLACE_EXAMPLES} training images of classes 0 and 1, "
             f"and {whose} has {sizes.train_digits}; allowed: false"
         )
 

@@ -28,7 +28,7 @@ LogLikelihood = Callable[[Tensor], tuple[Tensor, Tensor]]
 """θ, shape (problems, chains, dimension) -> ln P(y|x, θ), shape (problems, chains), and its gradient, shaped as θ."""
 
 
-def occam_factor(hessian: np.ndarray, l2: float) -> float:
+def occam_penalty(hessian: np.ndarray, l2: float) -> float:
     """The Occam term of E: ½ Σ_i ln(λ_i/λ), in nats (section 2).
 
     It is minus the logarithm of the paper's Occam factor, hence a penalty: never below 0 where ∇∇C − λI is positive
@@ -45,10 +45,10 @@ def occam_factor(hessian: np.ndarray, l2: float) -> float:
     if not np.isfinite(hessian).all():
         raise np.linalg.LinAlgError("the Hessian holds a number that is not finite")
     factor = scipy.linalg.cholesky(hessian, lower=True, check_finite=False)
-    return occam_factor_from_cholesky(np.diagonal(factor), l2)
+    return occam_penalty_from_cholesky(np.diagonal(factor), l2)
 
 
-def occam_factor_from_cholesky(diagonal: np.ndarray, l2: float) -> float:
+def occam_penalty_from_cholesky(diagonal: np.ndarray, l2: float) -> float:
     """The same, ½ Σ_i ln(λ_i/λ) in nats, from the diagonal (shape (d,)) of a Cholesky factor of ∇∇C that is at hand."""
     # Dividing before the logarithm keeps the small result of a large λ free of cancellation.
     return float(np.log(diagonal / math.sqrt(l2)).sum())
@@ -64,7 +64,7 @@ def log_evidence_ratio(cost: Nats, occam: Nats, n: int, classes: int) -> Nats:
 
     Args:
         cost: C(w0), a sum over the examples, prior term λ‖w0‖²/2 included; a number or an array of them.
-        occam: what `occam_factor` gives; like `cost`.
+        occam: what `occam_penalty` gives; like `cost`.
         n: N, the number of training examples.
         classes: n, the number of classes.
     """

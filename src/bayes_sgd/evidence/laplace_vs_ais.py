@@ -39,9 +39,20 @@ from bayes_sgd.training.runner import load_labelled
 from bayes_sgd.training.sgd import LabelledData, train
 
 GAP = (
-    "model", "point", "l2", "n_train", "log_evidence_ratio", "sampled_ratio", "sampled_error", "gap", "log_permutations",
-    "effective_chains", "chains", "acceptance", "sampled_backward",
-)  # fmt: skip
+    "model",
+    "point",
+    "prior_precision",
+    "n_train",
+    "log_evidence_ratio",
+    "log_evidence_ratio_ais",
+    "log_evidence_ratio_ais_error",
+    "laplace_error",
+    "log_permutations",
+    "effective_chains",
+    "chains",
+    "acceptance",
+    "log_evidence_ratio_reverse_ais",
+)
 EXAMPLES, UNITS, UPDATES, TEMPERATURES = 40, 5, 2000, 500
 SIMULATED = 3  # sets of labels drawn from the model at each λ
 LINEAR_L2 = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
@@ -91,10 +102,10 @@ def linear_gap(
 ) -> pd.DataFrame:
     """Laplace against sampling for logistic regression: a row for each λ, columns `GAP`.
 
-    E = −ln Z − N ln 2, so in expectation it lies between `sampled_backward`, from a sample of the posterior, and
-    `sampled_ratio`, of the forward chains, which err low in ln Z; in one draw the error of the sampling may have the two
-    crossed, and each is on the wrong side by more than b nats with a probability below e^−b. Temperatures and steps are those
-    at which they meet (our choice).
+    E = −ln Z − N ln 2, so in expectation it lies between `log_evidence_ratio_reverse_ais`, from a sample of the posterior, and
+    `log_evidence_ratio_ais`, of the forward chains, which err low in ln Z; in one draw the error of the sampling may have
+    the two crossed, and each is on the wrong side by more than b nats with a probability below e^−b. Temperatures and
+    steps are those at which they meet (our choice).
 
     Args:
         inputs: (n, d), without the ones.
@@ -102,7 +113,7 @@ def linear_gap(
         l2_values: λ > 0.
         seed: of the sampling.
         exact: weights that are a draw from the posterior of each λ, (number of λ, d + 1), the bias last, such as
-            `simulate_labels` gives; all backward chains start there. Without it `sampled_backward` is empty.
+            `simulate_labels` gives; all backward chains start there. Without it `log_evidence_ratio_reverse_ais` is empty.
         chains: as in `annealed_importance_sampling`.
         temperatures: likewise.
         leapfrog_steps: likewise.
@@ -131,8 +142,8 @@ def linear_gap(
         {
             "model": "linear",
             "point": "minimum",
-            "l2": list(l2_values),
-            "log_evidence_ratio": [log_evidence_ratio(fit.cost, fit.occam_factor, n, 2) for fit in fits],
+            "prior_precision": list(l2_values),
+            "log_evidence_ratio": [log_evidence_ratio(fit.cost, fit.occam_penalty, n, 2) for fit in fits],
             "log_permutations": 0.0,
         }
     )
@@ -141,7 +152,7 @@ def linear_gap(
         return table
     # the weights in the coordinates of the span: those with the same logits
     start = torch.linalg.lstsq(features, full @ torch.from_numpy(exact).T).solution.T[:, None]
-    return table.assign(sampled_backward=-sampled(start).log_evidence.numpy() - null_cost(n, 2))
+    return table.assign(log_evidence_ratio_reverse_ais=-sampled(start).log_evidence.numpy() - null_cost(n, 2))
 
 
 def simulate_labels(inputs: np.ndarray, l2_values: Sequence[float], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +206,7 @@ def network_gap(
     grid = torch.tensor(list(l2_values), dtype=torch.float64, device=x.device)
     # one mass for all: the largest curvature at a minimum, from above
     minima = laplace[laplace["point"] == "minimum"]
-    top = dict(zip(minima["l2"], minima["top_eigenvalue"], strict=True))
+    top = dict(zip(minima["prior_precision"], minima["top_eigenvalue"], strict=True))
     curvature = torch.tensor([top[l2] for l2 in l2_values], dtype=torch.float64, device=x.device)[:, None, None]
     sampled = annealed_importance_sampling(
         network_log_likelihood(features, labels, shapes),
@@ -210,12 +221,12 @@ def network_gap(
     return _gap(laplace, list(l2_values), sampled, len(x), classes, chains)
 
 
-def gap_table(prepared: Path, data: DataConfig, initialization: str, seeds: int = 1) -> pd.DataFrame:
+def laplace_error_table(prepared: Path, data: DataConfig, initialization: str, seeds: int = 1) -> pd.DataFrame:
     """The gap for real and for random labels on few images: columns `labels`, `seed`, then `GAP`.
 
     The linear model has the digits 0 and 1 (the first two classes); the network, 5 hidden units, has all classes and is trained
     by SGD. N = 40 in both. Rows with the labels `simulated` are of labels drawn from the linear model (`simulate_labels`), for
-    the images that it has under real labels with seed 0; `sampled_backward` is empty in the others.
+    the images that it has under real labels with seed 0; `log_evidence_ratio_reverse_ais` is empty in the others.
 
     Args:
         prepared: folder of the prepared data and labels.
@@ -259,14 +270,14 @@ def _gap(
 ) -> pd.DataFrame:
     by_l2 = pd.DataFrame(
         {
-            "l2": l2_values,
-            "sampled_ratio": (-sampled.log_evidence).cpu().numpy() - null_cost(n, classes),
-            "sampled_error": sampled.standard_error.cpu().numpy(),
+            "prior_precision": l2_values,
+            "log_evidence_ratio_ais": (-sampled.log_evidence).cpu().numpy() - null_cost(n, classes),
+            "log_evidence_ratio_ais_error": sampled.standard_error.cpu().numpy(),
             "effective_chains": sampled.effective_chains.cpu().numpy(),
             "acceptance": sampled.acceptance.cpu().numpy(),
             "chains": chains,
         }
     )
-    table = laplace.merge(by_l2, on="l2", validate="many_to_one").assign(n_train=n)
-    table["gap"] = table["log_evidence_ratio"] - table["sampled_ratio"]
+    table = laplace.merge(by_l2, on="prior_precision", validate="many_to_one").assign(n_train=n)
+    table["laplace_error"] = table["log_evidence_ratio"] - table["log_evidence_ratio_ais"]
     return table.reindex(columns=list(GAP))

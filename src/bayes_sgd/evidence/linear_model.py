@@ -20,7 +20,7 @@ from bayes_sgd.evidence.logistic import Fit, evaluate, live_features, newton, ro
 LABELS = ("real", "random")
 COLUMNS = [
     *("labels", "l2", "seed", "train_accuracy", "test_accuracy", "margin", "train_loss", "test_loss"),
-    *("cost", "occam_factor", "log_evidence_ratio", "log_evidence_ratio_per_example", "margin_absolute"),
+    *("cost", "occam_penalty", "log_evidence_ratio", "log_evidence_ratio_per_example", "margin_absolute"),
     *("weight_norm", "test_accuracy_true_labels", "gradient_norm", "iterations", "converged"),
 ]
 
@@ -54,7 +54,7 @@ def sweep_l2(
 
     Returns:
         A row per λ, rising, with `COLUMNS`. Accuracies in [0, 1]; losses and `log_evidence_ratio_per_example` in nats
-        per example; `cost`, `occam_factor` and `log_evidence_ratio` (E) in nats; margins of the training set as in
+        per example; `cost`, `occam_penalty` and `log_evidence_ratio` (E) in nats; margins of the training set as in
         `logistic.Evaluation`, and `weight_norm` the ‖w‖ in them, without the bias; the rest as in `logistic.Fit`.
     """
     features, live = live_features(train_x)
@@ -75,9 +75,9 @@ def sweep_l2(
     weights = np.array([spread(fit.weights, live, basis) for fit in fits.values()]).reshape(-1, len(live))
     train, test = evaluate(weights, train_x, train_y), evaluate(weights, test_x, test_y)
     true = test if true_test_y is None else evaluate(weights, test_x, true_test_y)
-    of_fits = ("cost", "occam_factor", "gradient_norm", "iterations", "converged")
+    of_fits = ("cost", "occam_penalty", "gradient_norm", "iterations", "converged")
     found = {name: np.array([getattr(fit, name) for fit in fits.values()], dtype=np.float64) for name in of_fits}
-    ratio = log_evidence_ratio(found["cost"], found["occam_factor"], n, 2)
+    ratio = log_evidence_ratio(found["cost"], found["occam_penalty"], n, 2)
     table = pd.DataFrame(found, index=list(fits)).assign(
         train_accuracy=train.accuracy,
         test_accuracy=test.accuracy,

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 from scipy.special import expit
 
-from bayes_sgd.evidence.laplace import occam_factor_from_cholesky
+from bayes_sgd.evidence.laplace import occam_penalty_from_cholesky
 
 EPS = float(np.finfo(np.float64).eps)
 # ∇∇C of so many features takes 8 MB and is used as it is, even where the examples are fewer: images of 28 x 28 always are
@@ -31,7 +31,7 @@ class Fit:
     Attributes:
         weights: w0, the bias last; float64, shape (d + 1,).
         cost: C(w0) in nats, summed over the examples, λ‖w0‖²/2 included.
-        occam_factor: ½ Σ ln(λ_i/λ) at w0, in nats.
+        occam_penalty: ½ Σ ln(λ_i/λ) at w0, in nats.
         tangent: dw0/d ln λ, shape (d + 1,): where the minimum goes when λ changes.
         gradient_norm: ‖∇C‖ in units of λ‖w0‖, which is what the two halves of ∇C have to cancel.
         iterations: Newton steps taken.
@@ -40,7 +40,7 @@ class Fit:
 
     weights: np.ndarray
     cost: float
-    occam_factor: float
+    occam_penalty: float
     tangent: np.ndarray
     gradient_norm: float
     iterations: int
@@ -181,7 +181,7 @@ def newton(
         weights, logits, norm_before = weights + length * step, logits + length * along, norm
         iterations += 1
     factor = _factor(features, logits, l2)
-    occam = occam_factor_from_cholesky(np.diagonal(factor[0]), l2)
+    occam = occam_penalty_from_cholesky(np.diagonal(factor[0]), l2)
     tangent = -l2 * scipy.linalg.cho_solve(factor, weights, check_finite=False)
     return Fit(weights, cost, occam, tangent, gradient_norm, iterations, gradient_norm <= tolerance)
 

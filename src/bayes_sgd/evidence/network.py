@@ -34,10 +34,27 @@ from bayes_sgd.training.sgd import loss_and_accuracy
 POINTS = ("sgd", "linearized", "minimum")
 PRIOR_CENTRES = ("zero", "initial")
 COLUMNS = (
-    "point", "prior_centre", "l2", "cost", "occam_factor", "log_evidence_ratio", "test_accuracy", "test_loss",
-    "log_evidence_ratio_per_example", "best_l2", "train_loss", "train_accuracy", "weight_norm", "top_eigenvalue", "trace",
-    "effective_parameters", "effective_parameters_error", "gradient_norm", "converged", "log_permutations",
-)  # fmt: skip
+    "point",
+    "prior_centre",
+    "prior_precision",
+    "cost",
+    "occam_penalty",
+    "log_evidence_ratio",
+    "test_accuracy",
+    "test_loss",
+    "log_evidence_ratio_per_example",
+    "best_prior_precision",
+    "train_loss",
+    "train_accuracy",
+    "weight_norm",
+    "top_eigenvalue",
+    "trace",
+    "effective_parameters",
+    "effective_parameters_error",
+    "gradient_norm",
+    "converged",
+    "log_permutations",
+)
 _SPECTRUM_FROM = 7  # values of λ at one point from which the eigenvalues cost less than a factorization for each
 
 
@@ -73,9 +90,9 @@ def network_evidence(
 
     Returns:
         Losses in nats per example; `gradient_norm` in units of λ‖w − c‖; `weight_norm` ‖w − c‖; `top_eigenvalue`, `trace` and
-        `effective_parameters` of the GGN (λ not included), the latter with the standard error of its estimate; `best_l2`: the
-        λ of the grid with the largest evidence, of its point and centre. A network whose weights or kernel are not finite
-        has NaN in place of numbers, and `converged` False.
+        `effective_parameters` of the GGN (λ not included), the latter with the standard error of its estimate;
+        `best_prior_precision`: the λ of the grid with the largest evidence, of its point and centre. A network whose weights
+        or kernel are not finite has NaN in place of numbers, and `converged` False.
 
     Raises:
         UserError: memory would not do; nothing is computed then.
@@ -100,13 +117,16 @@ def network_evidence(
                     raise np.linalg.LinAlgError("weights are not finite")
                 for l2, point, weighed in _weighed(problem, name, l2_values, search, workspace):
                     measured = _measured(problem, name, point, x_test, test_labels)
-                    found.append({"l2": l2} | weighed | measured | _summary(point, weighed, len(x), classes))
+                    found.append({"prior_precision": l2} | weighed | measured | _summary(point, weighed, len(x), classes))
             except np.linalg.LinAlgError:
-                found = [{"l2": l2, "converged": False} for l2 in l2_values]
+                found = [{"prior_precision": l2, "converged": False} for l2 in l2_values]
             ratios = [float(row.get("log_evidence_ratio", math.inf)) for row in found]
             best = min(ratios)
             common = {"point": name, "prior_centre": centre_name, "log_permutations": permutations}
-            rows += [common | row | {"best_l2": ratio == best < math.inf} for row, ratio in zip(found, ratios, strict=True)]
+            rows += [
+                common | row | {"best_prior_precision": ratio == best < math.inf}
+                for row, ratio in zip(found, ratios, strict=True)
+            ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -150,13 +170,13 @@ def _weighed_sgd(
             yield l2, point, _of_factor(Factor(problem.sgd.kernel(factor, out=workspace), l2)) | common
         else:
             gamma = {"effective_parameters": effective_parameters(spectrum, l2), "effective_parameters_error": 0.0}
-            yield l2, point, {"occam_factor": 0.5 * log_determinant(spectrum, l2)} | gamma | common
+            yield l2, point, {"occam_penalty": 0.5 * log_determinant(spectrum, l2)} | gamma | common
 
 
 def _of_factor(factorized: Factor) -> dict[str, object]:
     gamma, error = factorized.effective_parameters()
     return {
-        "occam_factor": 0.5 * factorized.log_determinant,
+        "occam_penalty": 0.5 * factorized.log_determinant,
         "effective_parameters": gamma,
         "effective_parameters_error": error,
     }
@@ -169,7 +189,7 @@ def _of_network(point: Point) -> dict[str, object]:
 
 
 def _summary(point: Point, weighed: dict[str, object], n: int, classes: int) -> dict[str, object]:
-    occam = weighed["occam_factor"]
+    occam = weighed["occam_penalty"]
     assert isinstance(occam, float)
     ratio = log_evidence_ratio(point.cost, occam, n, classes)
     return {

@@ -30,14 +30,14 @@ from bayes_sgd.training.runner import Setup, load_labelled, network_layers, read
 from bayes_sgd.training.sgd import LabelledData
 
 _FIRST = (
-    "labels", "batch_size", "learning_rate", "seed", "point", "prior_centre", "l2", "cost", "occam_factor",
+    "labels", "batch_size", "learning_rate", "seed", "point", "prior_centre", "prior_precision", "cost", "occam_penalty",
     "log_evidence_ratio", "test_accuracy", "test_loss",
 )  # fmt: skip
 NETWORK = (*_FIRST, *(name for name in (*NETWORK_FIELDS, "noise_scale") if name not in _FIRST))
 _ORIGIN = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
 
 
-def weigh_pack(
+def compute_pack_evidence(
     plans: Sequence[Plan],
     prepared: Path,
     setup: Setup,
@@ -140,7 +140,7 @@ def _weigh(
         data.test_inputs,
         data.test_labels[seed],
         data.classes,
-        settings.l2,
+        settings.prior_precision,
         settings.points,
         settings.prior_centres,
     )
@@ -150,4 +150,4 @@ def _weigh(
 def _named(rows: pd.DataFrame, cell: Cell, seed: int) -> pd.DataFrame:
     """The rows of a network with all that says which it is; an older table may lack a part."""
     ordered = [*NETWORK, *(name for name in COLUMNS if name not in NETWORK), *(["weights"] if "weights" in rows else [])]
-    return rows.assign(**cell.network_columns(), seed=seed).reindex(columns=ordered)
+    return rows.assign(**cell.columns(), seed=seed).reindex(columns=ordered)

@@ -29,23 +29,15 @@ class Cell:
         own = asdict(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes)) or "none"}
         return own | {"noise_scale": noise_scale(self)}
 
-    def network_columns(self) -> dict[str, Any]:
-        """The cell as columns of a table in which `l2` is the λ of a prior: the λ of the training is `train_l2`."""
-        return {_of_network(name): value for name, value in self.columns().items()}
 
-
-def _of_network(name: str) -> str:
-    return "train_l2" if name == "l2" else name
-
-
-NETWORK_FIELDS = tuple(_of_network(field.name) for field in fields(Cell))  # with the seed they say which network it is
+NETWORK_FIELDS = tuple(field.name for field in fields(Cell))  # with the seed they say which network it is
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is wanted of a cell: seeds 0 .. seeds − 1, the updates recorded (the last is the cell's), weights kept or not.
 
-    `cooling`: so many updates with ε going to 0 after the last one, and the mean of the iterates over as many before it; 0:
+    `cooldown`: so many updates with ε going to 0 after the last one, and the mean of the iterates over as many before it; 0:
     none.
     """
 
@@ -53,13 +45,13 @@ class Plan:
     seeds: int
     record: tuple[int, ...]
     keep_weights: bool = False
-    cooling: int = 0
+    cooldown: int = 0
 
     @property
     def points(self) -> list[tuple[int, str]]:
-        """What is recorded of a network, (update, phase): at `constant` ε, iterates `averaged`, ε gone to 0 (`cooled`)."""
+        """What is recorded of a network, (update, phase): `constant` ε, the `iterate_average`, `after_cooldown` of ε to 0."""
         last = self.cell.updates
-        ends = [(last, "averaged"), (last + self.cooling, "cooled")] if self.cooling else []
+        ends = [(last, "iterate_average"), (last + self.cooldown, "after_cooldown")] if self.cooldown else []
         return [(update, "constant") for update in self.record] + ends
 
     def __or__(self, other: Plan) -> Plan:
@@ -69,7 +61,7 @@ class Plan:
             max(self.seeds, other.seeds),
             tuple(sorted({*self.record, *other.record})),
             self.keep_weights or other.keep_weights,
-            max(self.cooling, other.cooling),
+            max(self.cooldown, other.cooldown),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,4 +72,4 @@ class Plan:
     def from_dict(cls, plain: Mapping[str, Any]) -> Plan:
         """The inverse of `to_dict`."""
         cell: dict[str, Any] = dict(plain["cell"]) | {"hidden_sizes": tuple(plain["cell"]["hidden_sizes"])}
-        return cls(Cell(**cell), plain["seeds"], tuple(plain["record"]), plain["keep_weights"], plain["cooling"])
+        return cls(Cell(**cell), plain["seeds"], tuple(plain["record"]), plain["keep_weights"], plain["cooldown"])

@@ -76,10 +76,10 @@ def _unique(values: list[PackAxis]) -> list[PackAxis]:
 class ConstantProduct(_Model):
     """A number of updates that keeps a product constant: the paper's 10 000/ε, or a constant SDE time with momentum."""
 
-    product: Literal["learning_rate", "effective_learning_rate"]
-    """What times `updates` stays constant: ε, or the effective rate ε(1 − dampening)/(1 − m)."""
+    constant: Literal["learning_rate * updates", "effective_learning_rate * updates"]
+    """What stays constant: ε times the updates, or the effective rate ε(1 − dampening)/(1 − m) times them."""
     value: Positive
-    """The value of the product. updates = value / rate, rounded, at least 1."""
+    """Its value: updates = value / rate, rounded, at least 1."""
 
 
 class DataConfig(_Model):
@@ -146,8 +146,8 @@ class Experiment(_Model):
     """Recorded updates: how many, equally spaced up to the last, or a list of updates (the last is always recorded)."""
     keep_weights: bool = False
     """Keep the weights at the last update, as safetensors."""
-    cooling: bool = True
-    """Whether its cells are cooled too, where the run asks for cooling."""
+    cooldown: bool = True
+    """Whether its cells are cooled too, where the run asks for cooldown."""
 
 
 class LinearConfig(_Model):
@@ -202,14 +202,14 @@ class NetworkEvidenceConfig(_Model):
 
     experiments: list[str] = []
     """Experiments whose networks are weighed, as they are after the last update; each needs `keep_weights: true`."""
-    l2: Annotated[list[Positive], Field(min_length=1, max_length=100)] = [0.01, 0.1, 1.0, 10.0]
+    prior_precision: Annotated[list[Positive], Field(min_length=1, max_length=100)] = [0.01, 0.1, 1.0, 10.0]
     """Values of λ, the precision of the prior; the best is marked (empirical Bayes). A value costs seconds to minutes."""
     points: Annotated[list[Literal["sgd", "linearized", "minimum"]], Field(min_length=1)] = ["sgd", "linearized", "minimum"]
     """Where the evidence is taken; `minimum` costs most."""
     prior_centres: Annotated[list[Literal["zero", "initial"]], Field(min_length=1)] = ["zero"]
     """Where the prior is centred: at 0, or at the weights before training."""
-    laplace_gap: bool = False
-    """Compare Laplace's approximation with sampling, on the linear model and on a small network (tables/laplace_gap.csv)."""
+    laplace_vs_ais: bool = False
+    """Compare Laplace's approximation with sampling, on the linear model and on a small network (tables/laplace_vs_ais.csv)."""
     spectra: bool = False
     """Eigenvalues of the GGN and of the Hessian of the commonest kind of these networks, at the smallest, a middle and the
     largest batch size at which all trained (tables/spectra.csv)."""
@@ -219,7 +219,7 @@ class NetworkEvidenceConfig(_Model):
     @property
     def weighing(self) -> dict[str, Any]:
         """The keys that the evidence of one network depends on."""
-        return self.model_dump(mode="json", include={"l2", "points", "prior_centres"})
+        return self.model_dump(mode="json", include={"prior_precision", "points", "prior_centres"})
 
 
 class StatisticsConfig(_Model):
@@ -245,7 +245,7 @@ class Config(_Model):
     """Replicates of every cell: initial weights, training subset and batches, paired over cells."""
     record: Recorded = 1
     """Recorded updates of every cell: how many, equally spaced up to the last, or a list."""
-    cooling: Updates | Literal[0] = 0
+    cooldown: Updates | Literal[0] = 0
     """After the last update, so many more while ε falls to 0, and the mean of the iterates of as many before it: two more
     series of each figure, which tell failure to train from residual noise. 0: none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

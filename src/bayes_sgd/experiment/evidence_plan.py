@@ -70,16 +70,14 @@ def with_main_series(table: pd.DataFrame) -> pd.DataFrame:
 def commonest_packs(config: Config) -> dict[str, list[Plan]]:
     """Of `evidence_packs` the networks of the commonest kind with true or random labels: what figures show and claims judge."""
     packs = evidence_packs(config)
-    rows = [
-        plan.cell.network_columns() | {"seed": seed} for plans in packs.values() for plan in plans for seed in range(plan.seeds)
-    ]
+    rows = [plan.cell.columns() | {"seed": seed} for plans in packs.values() for plan in plans for seed in range(plan.seeds)]
     most = commonest_kind(pd.DataFrame(rows)) if rows else {}
     chosen = {name: [plan for plan in plans if _is_of_kind(plan.cell, most)] for name, plans in packs.items()}
     return {name: plans for name, plans in chosen.items() if plans}
 
 
 def _is_of_kind(cell: Cell, kind: Mapping[str, Any]) -> bool:
-    columns = cell.network_columns()
+    columns = cell.columns()
     return cell.labels in LABELS and all(columns[name] == value for name, value in kind.items())
 
 
@@ -121,5 +119,5 @@ def invariance_case(config: Config) -> tuple[str, Plan] | None:
 
 def invariance_l2(config: Config) -> float:
     """The λ at which invariance is checked: the middle one of the grid."""
-    grid = sorted(config.network_evidence.l2)
+    grid = sorted(config.network_evidence.prior_precision)
     return grid[len(grid) // 2]

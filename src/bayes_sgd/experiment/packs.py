@@ -24,12 +24,12 @@ def make_cell(fields: CellDefaults) -> Cell:
     updates = fields.updates
     if isinstance(updates, ConstantProduct):
         rate = fields.learning_rate
-        if updates.product == "effective_learning_rate":
+        if updates.constant == "effective_learning_rate * updates":
             rate = effective_learning_rate(rate, fields.momentum, dampening)
         number = updates.value / rate
         if number > MAX_UPDATES:
             raise UserError(
-                f"learning_rate {fields.learning_rate:g}: {updates.product} times updates = {updates.value:g} asks for "
+                f"learning_rate {fields.learning_rate:g}: {updates.constant} = {updates.value:g} asks for "
                 f"{number:.3g} updates; allowed: at most {MAX_UPDATES}"
             )
         updates = max(1, round(number))
@@ -52,8 +52,8 @@ def experiment_plans(config: Config, name: str) -> list[Plan]:
         for fields in block:
             cell = make_cell(fields)
             record = _recorded(config, experiment, cell.updates)
-            seeds, cooling = experiment.seeds or config.seeds, config.cooling if experiment.cooling else 0
-            plans[cell] = Plan(cell, seeds, record, experiment.keep_weights, cooling)
+            seeds, cooldown = experiment.seeds or config.seeds, config.cooldown if experiment.cooldown else 0
+            plans[cell] = Plan(cell, seeds, record, experiment.keep_weights, cooldown)
     return list(plans.values())
 
 

@@ -70,7 +70,11 @@ def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def _chosen(table: pd.DataFrame, columns: Iterable[str], what: str) -> tuple[pd.DataFrame, str]:
     """The rows of the main series, with real and with random labels; and its kind in words."""
-    need(table, ["labels", "batch_size", "seed", "point", "prior_centre", "l2", "best_l2", *SHOWN, *columns], what)
+    need(
+        table,
+        ["labels", "batch_size", "seed", "point", "prior_centre", "prior_precision", "best_prior_precision", *SHOWN, *columns],
+        what,
+    )
     table = with_main_series(table)
     table = table.loc[table["main_series"] & table["labels"].isin(list(WORDS)) & table["point"].isin(list(POINTS))]
     if table.empty:
@@ -79,7 +83,9 @@ def _chosen(table: pd.DataFrame, columns: Iterable[str], what: str) -> tuple[pd.
     n, hidden, rate, updates = table.loc[:, list(SHOWN)].iloc[0]
     words = f"N = {number(n)}, hidden layers {hidden}, ε = {number(rate)}, {number(updates)} updates"
     table = table.loc[table["prior_centre"] == centre]
-    return table.assign(best_l2=table["best_l2"].fillna(value=False).astype(bool)), f"{words}; prior centred at {centre}"
+    return table.assign(
+        best_prior_precision=table["best_prior_precision"].fillna(value=False).astype(bool)
+    ), f"{words}; prior centred at {centre}"
 
 
 def _of_labels(table: pd.DataFrame, order: tuple[str, ...]) -> dict[str, pd.DataFrame]:
@@ -91,18 +97,18 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
     """Test accuracy of the SGD networks, their E / N at the best λ of each, and that λ, against B; true and random labels."""
     what = "Evidence of trained networks against batch size"
     table, words = _chosen(network_evidence, ["test_accuracy", EVIDENCE], what)
-    table = table.assign(log10_l2=np.log10(table["l2"]))
-    best = table.loc[table["best_l2"]]
+    table = table.assign(log10_prior_precision=np.log10(table["prior_precision"]))
+    best = table.loc[table["best_prior_precision"]]
     if best.empty:
-        raise UserError(f"{what}: no row is marked in the column best_l2")
+        raise UserError(f"{what}: no row is marked in the column best_prior_precision")
     parts = {}
     for labels, rows in _of_labels(best, ("real", "random")).items():
         of_sgd = table.loc[(table["labels"] == labels) & (table["point"] == "sgd")]
-        of_sgd = of_sgd.loc[of_sgd["l2"] == of_sgd["l2"].min()]  # the network is the same at every λ
+        of_sgd = of_sgd.loc[of_sgd["prior_precision"] == of_sgd["prior_precision"].min()]  # the network is the same at every λ
         found = [paired(of_sgd, "test_accuracy").assign(point="sgd", panel="top")]
         for point in POINTS:
             own = rows.loc[rows["point"] == point]
-            for column, panel in ((EVIDENCE, "middle"), ("log10_l2", "bottom")):
+            for column, panel in ((EVIDENCE, "middle"), ("log10_prior_precision", "bottom")):
                 found.append(paired(own, column).assign(point=point, panel=panel))
         parts[labels] = pd.concat([part for part in found if len(part)]).assign(labels=labels)
     data = pd.concat(parts.values())
@@ -134,7 +140,7 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
 def evidence_l2(network_evidence: pd.DataFrame) -> Drawn:
     """Figure 2 for the network: test cross-entropy and E / N against λ at a middle batch size, random and true labels."""
     what = "Evidence and cross-entropy of the network against λ"
-    table, words = _chosen(network_evidence, ["test_loss", EVIDENCE, "cost", "occam_factor", "log_evidence_ratio"], what)
+    table, words = _chosen(network_evidence, ["test_loss", EVIDENCE, "cost", "occam_penalty", "log_evidence_ratio"], what)
     table = table.loc[table["point"].isin(["linearized", "minimum"])]
     if table.empty:
         raise UserError(f"{what}: the table has no rows at a minimum")
@@ -143,8 +149,8 @@ def evidence_l2(network_evidence: pd.DataFrame) -> Drawn:
     size = sizes[len(sizes) // 2]
     table = table.loc[table["batch_size"] == size]
     # ln of the number of classes: what a null model loses on each example
-    chance = float(((table["cost"] + table["occam_factor"] - table["log_evidence_ratio"]) / table["n_train"]).median())
-    data = over_seeds(table, ["labels", "point", "l2"], ["test_loss", EVIDENCE])
+    chance = float(((table["cost"] + table["occam_penalty"] - table["log_evidence_ratio"]) / table["n_train"]).median())
+    data = over_seeds(table, ["labels", "point", "prior_precision"], ["test_loss", EVIDENCE])
     parts = _of_labels(data, ("random", "real"))
     data = pd.concat([part.assign(panel="ab"[i]) for i, part in enumerate(parts.values())])
     with rc_context(style.RC):
@@ -158,9 +164,17 @@ def evidence_l2(network_evidence: pd.DataFrame) -> Drawn:
             for point in ("linearized", "minimum"):
                 rows = part.loc[part["point"] == point]
                 for ax, quantity in ((top, "test_loss"), (bottom, EVIDENCE)):
-                    drawn = band(ax, rows, quantity, POINTS[point], POINT_NAMES[point])
+                    drawn = band(ax, rows, quantity, POINTS[point], POINT_NAMES[point], x="prior_precision")
                     star = drawn.loc[np.isfinite(drawn["value"])].nsmallest(1, "value")
-                    ax.plot(star["l2"], star["value"], "*", ms=13, mfc="none", mec=POINTS[point].color, label="lowest mean")
+                    ax.plot(
+                        star["prior_precision"],
+                        star["value"],
+                        "*",
+                        ms=13,
+                        mfc="none",
+                        mec=POINTS[point].color,
+                        label="lowest mean",
+                    )
             top.axhline(chance, color=GREY, ls=":", lw=1.2, label="chance")
             bottom.axhline(0, color=BLACK, lw=0.9, label="0: above it the null model is better")
         axes[0, 0].set_ylabel(f"test {LABELS['loss']}")
@@ -175,9 +189,9 @@ def sharpness(network_evidence: pd.DataFrame) -> Drawn:
     """Largest eigenvalue, trace and effective parameters against B, at the best λ of each network, true and random labels."""
     what = "Curvature of trained networks against batch size"
     table, words = _chosen(network_evidence, list(SHARPNESS), what)
-    best = table.loc[table["best_l2"]]
+    best = table.loc[table["best_prior_precision"]]
     if best.empty:
-        raise UserError(f"{what}: no row is marked in the column best_l2")
+        raise UserError(f"{what}: no row is marked in the column best_prior_precision")
     logs = best.assign(**{name: np.log(best[name].where(best[name] > 0)) for name in SHARPNESS})
     found = []
     for labels, rows in _of_labels(logs, ("real", "random")).items():
@@ -265,28 +279,40 @@ def _draw_spectra(ax: Axes, part: pd.DataFrame, looks: Mapping[int, Look]) -> No
         ax.text(0.03, 0.03, "\n".join(lines), transform=ax.transAxes, fontsize=8, va="bottom")
 
 
-def laplace(laplace_gap: pd.DataFrame) -> Drawn:
+def laplace(laplace_vs_ais: pd.DataFrame) -> Drawn:
     """Laplace's approximation of E and sampled E against λ: linear model and small network, true and random labels.
 
     Where the table has labels drawn from the model, a panel for them shows what backward sampling gives as well.
     """
     what = "Laplace's approximation against annealed importance sampling"
-    columns = ["labels", "seed", "model", "point", "l2", "n_train", "log_evidence_ratio", "sampled_ratio", "sampled_error"]
-    need(laplace_gap, [*columns, "log_permutations"], what)
-    table = laplace_gap.loc[laplace_gap["labels"].isin(list(GAP_WORDS))]
+    columns = [
+        "labels",
+        "seed",
+        "model",
+        "point",
+        "prior_precision",
+        "n_train",
+        "log_evidence_ratio",
+        "log_evidence_ratio_ais",
+        "log_evidence_ratio_ais_error",
+    ]
+    need(laplace_vs_ais, [*columns, "log_permutations"], what)
+    table = laplace_vs_ais.loc[laplace_vs_ais["labels"].isin(list(GAP_WORDS))]
     if table.empty:
         raise UserError(f"{what}: the table has no rows with real, random or simulated labels")
     simulated = table.loc[table["labels"] == "simulated"]
-    need(simulated, ["sampled_backward"] if len(simulated) else [], what)
-    table = table.assign(one_mode=table["sampled_ratio"] + table["log_permutations"])
-    keys = ["model", "labels", "l2"]
+    need(simulated, ["log_evidence_ratio_reverse_ais"] if len(simulated) else [], what)
+    table = table.assign(one_mode=table["log_evidence_ratio_ais"] + table["log_permutations"])
+    keys = ["model", "labels", "prior_precision"]
     approximate = over_seeds(table, [*keys, "point"], ["log_evidence_ratio"])
     # labels drawn anew differ in E by more than the methods do: an interval over them would say nothing of these
     approximate.loc[approximate["labels"] == "simulated", ["ci_low", "ci_high", "interval"]] = [np.nan, np.nan, ""]
     once = table.drop_duplicates([*keys, "seed"])
-    sampled = over_seeds(once, keys, ["sampled_ratio", "one_mode"]).assign(point="sampled")
+    sampled = over_seeds(once, keys, ["log_evidence_ratio_ais", "one_mode"]).assign(point="sampled")
     # the error of the sampling itself: with one seed there is no other
-    error = once.groupby(keys)["sampled_error"].agg(lambda e: float(np.sqrt((e**2).mean() / len(e)))).rename("error")
+    error = (
+        once.groupby(keys)["log_evidence_ratio_ais_error"].agg(lambda e: float(np.sqrt((e**2).mean() / len(e)))).rename("error")
+    )
     sampled = sampled.merge(error.reset_index(), on=keys)
     sampled = sampled.assign(
         ci_low=sampled["value"] - 1.96 * sampled["error"], ci_high=sampled["value"] + 1.96 * sampled["error"]
@@ -294,7 +320,7 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
     sampled["interval"] = "95 % interval of the sampling"
     data = pd.concat([approximate, sampled.drop(columns="error")])
     if len(simulated):
-        backward = over_seeds(simulated, keys, ["sampled_backward"])
+        backward = over_seeds(simulated, keys, ["log_evidence_ratio_reverse_ais"])
         data = pd.concat([data, backward.assign(point="sampled", ci_low=np.nan, ci_high=np.nan, interval="")])
     models = [name for name in ("linear", "network") if name in set(data["model"])]
     labels = [name for name in GAP_WORDS if name in set(data["labels"])]
@@ -325,17 +351,26 @@ def laplace(laplace_gap: pd.DataFrame) -> Drawn:
 
 def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
     for point, look in POINTS.items():
-        rows = own.loc[(own["point"] == point) & (own["quantity"] == "log_evidence_ratio")].sort_values("l2")
+        rows = own.loc[(own["point"] == point) & (own["quantity"] == "log_evidence_ratio")].sort_values("prior_precision")
         name = "Laplace, minimum" if model == "linear" else f"Laplace, {POINT_NAMES[point]}"
-        points(ax, rows["l2"], rows, Look(BLACK, "s", "-") if model == "linear" else look, name if len(rows) else "")
-    rows = own.loc[own["quantity"] == "sampled_ratio"].sort_values("l2")
-    points(ax, rows["l2"], rows, Look(ORANGE, "D", ""), "sampled", hollow=True)
-    rows = own.loc[own["quantity"] == "sampled_backward"].sort_values("l2")
+        points(
+            ax, rows["prior_precision"], rows, Look(BLACK, "s", "-") if model == "linear" else look, name if len(rows) else ""
+        )
+    rows = own.loc[own["quantity"] == "log_evidence_ratio_ais"].sort_values("prior_precision")
+    points(ax, rows["prior_precision"], rows, Look(ORANGE, "D", ""), "sampled", hollow=True)
+    rows = own.loc[own["quantity"] == "log_evidence_ratio_reverse_ais"].sort_values("prior_precision")
     label = "sampled from the posterior back: E lies between the two, in expectation"
-    points(ax, rows["l2"], rows, Look(GREEN, "s", ""), label if len(rows) else "", hollow=True)
+    points(ax, rows["prior_precision"], rows, Look(GREEN, "s", ""), label if len(rows) else "", hollow=True)
     if model == "network":
-        rows = own.loc[own["quantity"] == "one_mode"].sort_values("l2")
-        points(ax, rows["l2"], rows, Look(PURPLE, "X", ""), "sampled + ln H!: of one order of the hidden units", hollow=True)
+        rows = own.loc[own["quantity"] == "one_mode"].sort_values("prior_precision")
+        points(
+            ax,
+            rows["prior_precision"],
+            rows,
+            Look(PURPLE, "X", ""),
+            "sampled + ln H!: of one order of the hidden units",
+            hollow=True,
+        )
     low, high = ax.get_ylim()
     if low < 0 < high:
         ax.axhline(0, color=GREY, lw=0.9, zorder=1, label="0: above it the null model is better")

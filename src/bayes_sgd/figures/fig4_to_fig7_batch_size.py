@@ -2,9 +2,9 @@
 
 Nothing is estimated here: a figure shows means over seeds with 95 % t-intervals, and optima and exponents as the tables
 give them. Figures 4-7 are of networks trained at a constant ε; hollow markers beside them show the same networks after ε has
-gone to 0 (phase `cooled`) and the means of their iterates (`averaged`), where the run has them. The data has a row for each
-point: `panel`, the columns that name the point, `quantity`, `value`, `ci_low`, `ci_high`, `interval`, which says what the bar
-is, and in figures 4-7 `phase`. Accuracies are in [0, 1] in the data and in % on paper.
+gone to 0 (phase `after_cooldown`) and the means of their iterates (`iterate_average`), where the run has them. The data has
+a row for each point: `panel`, the columns that name the point, `quantity`, `value`, `ci_low`, `ci_high`, `interval`, which
+says what the bar is, and in figures 4-7 `phase`. Accuracies are in [0, 1] in the data and in % on paper.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ BARS = {"argmax": "next batch sizes sampled", HEADLINE: BOOTSTRAP_95}
 NAMES = {"argmax": "A, highest mean on the grid", HEADLINE: "B, top of a cubic in ln B"}
 LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
 # estimators and phases stand side by side, so that none hides another
-BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "averaged": 0.91, "cooled": 1.09}
+BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "iterate_average": 0.91, "after_cooldown": 1.09}
 # the phases beside the constant ε
-PHASES = {"averaged": Look(PURPLE, "s", ":"), "cooled": Look(GREEN, "o", ":")}
-PHASE_NAMES = {"averaged": "mean of the last iterates", "cooled": "cooled: ε gone to 0"}
+PHASES = {"iterate_average": Look(PURPLE, "s", ":"), "after_cooldown": Look(GREEN, "o", ":")}
+PHASE_NAMES = {"iterate_average": "mean of the last iterates", "after_cooldown": "cooled: ε gone to 0"}
 
 
 class _Sweep(NamedTuple):
@@ -161,7 +161,7 @@ def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, fail
 
 def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str = PHASE) -> pd.DataFrame:
     """The optima of the cells on show in a phase; a censored one stands at the best batch size sampled, `edge`: its side."""
-    extra = ["censored_side", "argmax", "grid_low", "grid_high", "abscissa", "phase", "budget_fraction"]
+    extra = ["censored_side", "argmax", "grid_low", "grid_high", "scaling_variable", "phase", "budget_fraction"]
     need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
     shown = rows.loc[:, [sweep.axis, "update"]].drop_duplicates().astype(float)
     table = (
@@ -169,7 +169,7 @@ def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str
         .astype({"axis_value": float, "updates": float})
         .merge(shown, left_on=["axis_value", "updates"], right_on=[sweep.axis, "update"])
     )
-    table = table.rename(columns={"b_opt": "value", "abscissa": "x"}).assign(panel="b", quantity="b_opt")
+    table = table.rename(columns={"b_opt": "value", "scaling_variable": "x"}).assign(panel="b", quantity="b_opt")
     table["edge"] = table["censored_side"].fillna("").astype(str)
     table["interval"] = table["estimator"].map(BARS.__getitem__)
     table["value"] = table["value"].where(table["edge"] == "", table["argmax"])
@@ -268,15 +268,15 @@ def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd
             own, only = (part.loc[part[axis] == value] for part in (counted, trained))
             for ax in (top, full):
                 ax.plot(only["batch_size"], 100 * only["value"], color=look.color, ls=":", lw=0.8)
-                if "cooled" in others:
-                    cooled = others["cooled"].loc[others["cooled"][axis] == value]
+                if "after_cooldown" in others:
+                    cooled = others["after_cooldown"].loc[others["after_cooldown"][axis] == value]
                     size, height = cooled["batch_size"], 100 * cooled["value"]
                     ax.plot(size, height, look.marker, color=look.color, mfc="none", ms=4, mew=0.7, ls="-", lw=0.5)
                 points(ax, own["batch_size"], own, look, f"{sweep.symbol} = {number(value)}", 100)
             below_scale(top, own["batch_size"], own)
         dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
-        thin = Line2D([], [], color=GREY, marker="o", mfc="none", ms=4, mew=0.7, lw=0.5, label=PHASE_NAMES["cooled"])
-        legend(left, top, 4, ([dotted] if np.any(failed) else []) + ([thin] if "cooled" in others else []))
+        thin = Line2D([], [], color=GREY, marker="o", mfc="none", ms=4, mew=0.7, lw=0.5, label=PHASE_NAMES["after_cooldown"])
+        legend(left, top, 4, ([dotted] if np.any(failed) else []) + ([thin] if "after_cooldown" in others else []))
 
         ax = right.subplots()
         ax.set(xscale="log", yscale="log", xlabel=LABELS[axis], ylabel=LABELS["b_opt"], label="b")

@@ -28,7 +28,7 @@ PREDICTED_90 = "90 % prediction interval"
 def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> Drawn:
     """(a) Optimal batch size against N, a line for each budget of updates; (b) the exponent in N against the budget.
 
-    Rows of the experiment `training_set_size` in the phases `constant` and `cooled`; failed runs count.
+    Rows of the experiment `training_set_size` in the phases `constant` and `after_cooldown`; failed runs count.
     """
     what = "How the optimal batch size grows with the training set, and what the number of updates does to that"
     extra = ["censored_side", "argmax", "grid_low", "grid_high", "phase", "budget_fraction"]
@@ -75,7 +75,7 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
         _draw_n(ax, optima)
         legend(left, ax, 2, _edge_handles(optima))
         ax = right.subplots()
-        ax.set(xscale="log", xlabel="updates (with those of the cooling)", ylabel="exponent of B in N", label="b")
+        ax.set(xscale="log", xlabel="updates (with those of the cooldown)", ylabel="exponent of B in N", label="b")
         ax.set_title("(b) the exponent against the budget")
         _draw_exponents(ax, exponents, favoured)
         legend(right, ax, 2)
@@ -83,7 +83,7 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
 
 
 def _in_n(table: pd.DataFrame) -> pd.DataFrame:
-    return table.loc[(table["experiment"] == "training_set_size") & table["phase"].isin([PHASE, "cooled"])]
+    return table.loc[(table["experiment"] == "training_set_size") & table["phase"].isin([PHASE, "after_cooldown"])]
 
 
 def _edge_handles(optima: pd.DataFrame) -> list[Line2D]:
@@ -106,8 +106,8 @@ def _draw_n(ax: Axes, optima: pd.DataFrame) -> None:
         beside = 1.045 ** (place - (len(budgets) - 1) / 2)
         main, grid = (rows.loc[rows["estimator"] == name] for name in (HEADLINE, "argmax"))
         inside = main.loc[(main["edge"] == "") & np.isfinite(main["value"])]
-        words = f"{span(rows['updates'], 'update')}{', cooled' if phase == 'cooled' else ''}"
-        points(ax, inside["x"] * beside, inside, look, words, hollow=phase == "cooled")
+        words = f"{span(rows['updates'], 'update')}{', cooled' if phase == 'after_cooldown' else ''}"
+        points(ax, inside["x"] * beside, inside, look, words, hollow=phase == "after_cooldown")
         edges(ax, main, beside, look.color)
         bars = np.nan_to_num(np.abs(grid.loc[:, ["ci_low", "ci_high"]].to_numpy(float).T - grid["value"].to_numpy(float)))
         x = grid["x"] * beside * 1.015
@@ -136,16 +136,16 @@ def _draw_exponents(ax: Axes, exponents: pd.DataFrame, favoured: pd.DataFrame) -
         HEADLINE: ("through the optima", Look(VERMILION, "D", "-")),
         "collapse": ("through whole curves", Look(BLUE, "o", "-")),
     }
-    for phase in ("constant", "cooled"):
+    for phase in ("constant", "after_cooldown"):
         for place, (estimator, (name, look)) in enumerate(words.items()):
             rows = known.loc[(known["phase"] == phase) & (known["estimator"] == estimator)].sort_values("updates")
-            cooled = phase == "cooled"
+            cooled = phase == "after_cooldown"
             beside = 1.02 ** (2 * place - 1) * (1.09 if cooled else 1)
             label = f"{name}{', cooled' if cooled else ''}" if len(rows) else ""
             points(ax, rows["updates"] * beside, rows, look, label, hollow=cooled)
-    for phase, place in (("constant", 0.95), ("cooled", 0.8)):
+    for phase, place in (("constant", 0.95), ("after_cooldown", 0.8)):
         for row in favoured.loc[favoured["phase"] == phase].to_dict("records"):
-            text = f"{'cooled: ' if phase == 'cooled' else ''}{row['law']}"
+            text = f"{'cooled: ' if phase == 'after_cooldown' else ''}{row['law']}"
             ax.text(
                 row["updates"], place, text.replace(" ", "\n"),
                 transform=ax.get_xaxis_transform(), fontsize=7, ha="center", va="top",

@@ -36,7 +36,7 @@ def _cell_facts(config: Config, experiments: Iterable[str]) -> Facts:
     return {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
         "data": config.data.name,
         "seeds": _listed(plan.seeds for plan in plans),
-        "cooling": _listed(plan.cooling for plan in plans),
+        "cooldown": _listed(plan.cooldown for plan in plans),
         "recorded": _listed(update for plan in plans for update in plan.record),
     }
 
@@ -140,7 +140,7 @@ def _evidence_facts(config: Config) -> Facts | None:
     return {key: _listed(row[key] for row in columns) for key in keys} | {
         "data": config.data.name,
         "seeds": _listed(plan.seeds for plan in own),
-        "l2": _listed(chosen.l2),
+        "l2": _listed(chosen.prior_precision),
         "points": ", ".join(chosen.points),
         "prior_centre": "zero" if "zero" in chosen.prior_centres else chosen.prior_centres[0],
     }
@@ -151,7 +151,7 @@ def _minimum_facts(config: Config) -> Facts | None:
 
 
 def _laplace_facts(config: Config) -> Facts | None:
-    if not config.network_evidence.laplace_gap:
+    if not config.network_evidence.laplace_vs_ais:
         return None
     return {"data": config.data.name, "initialization": config.initialization}
 
@@ -196,7 +196,7 @@ _FIGURES = {
     "evidence_l2": _Figure(("network_evidence",), _minimum_facts),
     "sharpness": _Figure(("network_evidence",), _evidence_facts),
     "spectra": _Figure(("spectra",), _spectra_facts),
-    "laplace": _Figure(("laplace_gap",), _laplace_facts),
+    "laplace": _Figure(("laplace_vs_ais",), _laplace_facts),
 }
 
 

@@ -19,7 +19,7 @@ from bayes_sgd.experiment.cell import NETWORK_FIELDS
 
 Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow
 NAMES = (
-    "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_gap",
+    "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_vs_ais",
     "invariance", "spectra", "costs",
 )  # fmt: skip
 
@@ -50,7 +50,7 @@ def _verdicts(tables: Tables) -> str:
 
 def _exponents(tables: Tables) -> str:
     rows, estimators = [], [HEADLINE, "argmax", "quadratic", "plateau", "collapse"]
-    for phase in ("constant", "averaged", "cooled"):
+    for phase in ("constant", "iterate_average", "after_cooldown"):
         whole = headline(tables["scaling"], phase=phase, estimator=None)
         for experiment, group in whole.groupby("experiment", sort=False):
             found = {row["estimator"]: row for row in group.to_dict("records")}
@@ -68,7 +68,7 @@ def _budgets(tables: Tables) -> str:
     )
     laws = laws[(laws["treatment"] == TREATMENT) & laws["favoured"].astype(bool)]
     rows = []
-    for phase in ("constant", "cooled"):
+    for phase in ("constant", "after_cooldown"):
         table: Any = headline(sizes, phase=phase, budget=None)
         slopes: Any = headline(exponents, phase=phase, budget=None)
         for slope in slopes.sort_values("budget_fraction").to_dict("records"):
@@ -156,7 +156,7 @@ def _noise(tables: Tables) -> str:
 
 def _evidence(tables: Tables) -> str:
     table = tables["network_evidence"]
-    table = table[(table["prior_centre"] == "zero") & table["best_l2"].astype(bool)]
+    table = table[(table["prior_centre"] == "zero") & table["best_prior_precision"].astype(bool)]
     shown = {
         "labels": "labels", "n_train": "N", "hidden_sizes": "hidden", "learning_rate": "ε", "updates": "updates",
         "batch_size": "B",
@@ -182,17 +182,17 @@ def _laplace(tables: Tables) -> str:
             row["labels"],
             row["model"],
             row["point"],
-            number(row["l2"]),
+            number(row["prior_precision"]),
             number(row["log_evidence_ratio"], 4),
-            f"{number(row['sampled_ratio'], 4)} ± {number(row['sampled_error'], 2)}",
-            number(row["gap"]),
+            f"{number(row['log_evidence_ratio_ais'], 4)} ± {number(row['log_evidence_ratio_ais_error'], 2)}",
+            number(row["laplace_error"]),
             number(row["log_permutations"]),
             number(row["effective_chains"]),
         ]
-        for row in tables["laplace_gap"].query("labels != 'simulated'").to_dict("records")
+        for row in tables["laplace_vs_ais"].query("labels != 'simulated'").to_dict("records")
     ]
     header = ["labels", "model", "point", "λ", "E, Laplace", "E, sampled", "gap, nats", "ln H!", "chains that count"]
-    return markdown(rows, header) + _brackets(tables["laplace_gap"].query("labels == 'simulated'"))
+    return markdown(rows, header) + _brackets(tables["laplace_vs_ais"].query("labels == 'simulated'"))
 
 
 def _brackets(simulated: Any) -> str:
@@ -200,12 +200,12 @@ def _brackets(simulated: Any) -> str:
         return ""
     rows = [
         [
-            number(row["l2"]),
+            number(row["prior_precision"]),
             f"{row['seed']}",
             number(row["log_evidence_ratio"], 4),
-            f"{number(row['sampled_backward'], 4)} to {number(row['sampled_ratio'], 4)}",
+            f"{number(row['log_evidence_ratio_reverse_ais'], 4)} to {number(row['log_evidence_ratio_ais'], 4)}",
         ]
-        for row in simulated.sort_values(["l2", "seed"]).to_dict("records")
+        for row in simulated.sort_values(["prior_precision", "seed"]).to_dict("records")
     ]
     words = (
         "Labels drawn from the linear model: chains from both ends bound E in expectation; within the error of the sampling "
@@ -265,7 +265,7 @@ def _costs(tables: Tables) -> str:
 SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
     "Verdicts": ("", ("claims",), _verdicts),
     "Exponents": (
-        "Slope of ln B_opt over ln ε, ln 1/(1 − m), ln N, failed runs imputed, whole budget; 95 % intervals (scaling.csv).",
+        "Slope of ln B_opt over ln ε, ln 1/(1 − m), ln N, failed runs included, whole budget; 95 % intervals (scaling.csv).",
         ("scaling",),
         _exponents,
     ),
@@ -293,8 +293,8 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
         _spectra,
     ),
     "Laplace against sampling": (
-        "The same evidence by Laplace's approximation and by annealed importance sampling (laplace_gap.csv).",
-        ("laplace_gap",),
+        "The same evidence by Laplace's approximation and by annealed importance sampling (laplace_vs_ais.csv).",
+        ("laplace_vs_ais",),
         _laplace,
     ),
     "Cost": (

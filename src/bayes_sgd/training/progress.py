@@ -65,7 +65,7 @@ class Progress:
         return f" ({cells} of {counted(of, 'cell')} done{left})"
 
     def _work(self, path: Path) -> int:
-        return sum(p.seeds * (p.cell.updates + p.cooling) * (p.cell.batch_size + _OVERHEAD) for p in self._packs[path])
+        return sum(p.seeds * (p.cell.updates + p.cooldown) * (p.cell.batch_size + _OVERHEAD) for p in self._packs[path])
 
 
 def _written(path: Path) -> int:

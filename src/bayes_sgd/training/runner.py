@@ -195,7 +195,7 @@ def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, 
         plan, seeds = item
         cell = plan.cell
         shape = (cell.n_train, cell.batch_size, cell.momentum, cell.dampening)
-        return *shape, plan.record, plan.cooling, plan.keep_weights, seeds
+        return *shape, plan.record, plan.cooldown, plan.keep_weights, seeds
 
     return [list(group) for _, group in groupby(sorted(missing, key=key), key=key)]
 
@@ -208,7 +208,7 @@ def _train_stack(
     records = plans[0].record
     with _memory_told(len(networks), setup):
         for point, (cell, seed), measured, layers in train(
-            networks, records, data, setup.initialization, setup.stack, plans[0].cooling
+            networks, records, data, setup.initialization, setup.stack, plans[0].cooldown
         ):
             where = {"seed": seed, "update": point[0], "phase": point[1]}
             rows.append({"data": setup.data.name} | cell.columns() | where | asdict(measured))

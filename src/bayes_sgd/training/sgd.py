@@ -31,7 +31,7 @@ from bayes_sgd.training.minibatches import Batches
 from bayes_sgd.training.mlp import forward, initial_weights, layer_shapes
 
 _DRAWN_TOGETHER = 64  # updates whose batches are drawn in one go
-_COOLING_STAGES = 16  # ε falls in so many equal steps: linear, but for one update of the rates in each stage
+_COOLDOWN_STAGES = 16  # ε falls in so many equal steps: linear, but for one update of the rates in each stage
 _AVERAGED = 16  # every so many updates an iterate enters the mean: neighbours differ little, each costs a copy
 
 
@@ -195,11 +195,11 @@ class Stack:
         The step is u = εv, so a change of ε by a factor changes what is left of u by the same factor.
         """
         start, rate = self.update, 1.0
-        for stage in range(_COOLING_STAGES):
-            wanted = 1 - (stage + 1) / (_COOLING_STAGES + 1)
+        for stage in range(_COOLDOWN_STAGES):
+            wanted = 1 - (stage + 1) / (_COOLDOWN_STAGES + 1)
             self._scale_rates(wanted / rate)
             rate = wanted
-            self.run(start + updates * (stage + 1) // _COOLING_STAGES)
+            self.run(start + updates * (stage + 1) // _COOLDOWN_STAGES)
 
     def _scale_rates(self, factor: float) -> None:
         if self._delayed:
@@ -372,7 +372,7 @@ def train(
     data: LabelledData,
     initialization: str = "lecun_normal",
     stack: int | None = None,
-    cooling: int = 0,
+    cooldown: int = 0,
 ) -> Iterator[tuple[tuple[int, str], tuple[Cell, int], Measurement, list[Tensor]]]:
     """Train networks that can share a stack, up to the last recorded update.
 
@@ -382,7 +382,7 @@ def train(
         data: images and labels, on the device where the networks are to train.
         initialization: as in `models.initial_weights`.
         stack: networks that train in lock-step; as many as the machine does best if not given. No number depends on it.
-        cooling: see `Plan`.
+        cooldown: see `Plan`.
 
     Gives ((update, phase), (cell, seed), what was measured, its layers) for every network and every one of `Plan.points`.
     """
@@ -390,7 +390,7 @@ def train(
     for start in range(0, len(networks), size):
         part = Stack(networks[start : start + size], data, initialization)
         members = list(enumerate(networks[start : start + size]))
-        averaged_from = max(0, record[-1] - cooling)
+        averaged_from = max(0, record[-1] - cooldown)
         mean = IterateMean(part, averaged_from, record[-1])
         for update in record:
             with _without_denormals():
@@ -398,11 +398,11 @@ def train(
                 mean.run(update)
             for index, network in members:
                 yield (update, "constant"), network, part.measure(index), part.network(index)
-        if cooling:
+        if cooldown:
             for index, network in members:
                 layers = mean.network(index)
-                yield (record[-1], "averaged"), network, part.measure(index, layers), layers
+                yield (record[-1], "iterate_average"), network, part.measure(index, layers), layers
             with _without_denormals():
-                part.cool(cooling)
+                part.cool(cooldown)
             for index, network in members:
-                yield (part.update, "cooled"), network, part.measure(index), part.network(index)
+                yield (part.update, "after_cooldown"), network, part.measure(index), part.network(index)

@@ -38,7 +38,7 @@ def _evidence(
         own = where(rows, np.asarray(rows["n_train"] == n_train))
         rows = rows.assign(main_series=of_kind(rows, commonest_kind(own)))
     rows = _at_point(rows, point, labels)
-    rows = where(rows, np.asarray(rows["best_l2"].astype(bool) & rows["main_series"]))
+    rows = where(rows, np.asarray(rows["best_prior_precision"].astype(bool) & rows["main_series"]))
     if rows.empty:
         n = "" if n_train is None else f" with N = {n_train}"
         raise NotMeasuredError(f"no evidence of networks on {labels} labels at the {point} point{n}")
@@ -167,8 +167,8 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
     rows = _at_point(tables.evidence, point, "real")
     rows = rows.assign(size=np.where(rows["batch_size"] == rows["n_train"], np.inf, rows["batch_size"]))
     kind = [name for name in KIND if name in rows and name != "n_train"]
-    first = where(rows, np.asarray(rows["best_l2"].astype(bool)))
-    pairs = rows.merge(first, on=[*kind, "size", "seed", "l2"], suffixes=("", "_first"))
+    first = where(rows, np.asarray(rows["best_prior_precision"].astype(bool)))
+    pairs = rows.merge(first, on=[*kind, "size", "seed", "prior_precision"], suffixes=("", "_first"))
     pairs = where(pairs, np.asarray(pairs["n_train_first"] < pairs["n_train"]))
     if pairs.empty:
         raise NotMeasuredError("no networks were trained alike on two sizes of training set")
@@ -240,7 +240,7 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
     )
 
 
-def invariance(tables: Tables, column: Literal["mapped", "held"]) -> Measured:
+def invariance(tables: Tables, column: Literal["prior_transformed", "prior_fixed"]) -> Measured:
     """Largest change of E in nats under rescalings of the layers and the inputs, the prior mapped along or held."""
     if tables.invariance is None or tables.invariance.empty:
         raise NotMeasuredError("the run has not checked invariance")

@@ -225,7 +225,7 @@ def failure_share(tables: Tables, experiment: str, at: float, batch_size: Litera
 
 
 def exponent(tables: Tables, experiment: str, axis_from: float | None = None, axis_below: float | None = None) -> Measured:
-    """Exponent of B_opt (failed runs imputed, the headline estimator), on part of the axis if told so; bootstrap over seeds.
+    """Exponent of B_opt (failed runs included, the headline estimator), on part of the axis if told so; bootstrap over seeds.
 
     Needs three uncensored optima. The whole axis comes from the scaling table, a part is fitted here in the same way.
     """

@@ -24,7 +24,7 @@ from bayes_sgd.analysis.optimum import ResponseCurve, aligned_accuracy, response
 from bayes_sgd.claims.measures.optimum import Measured, NotMeasuredError, Tables, experiment_of, measured_as, where
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 
-Phase = Literal["constant", "cooled", "averaged"]
+Phase = Literal["constant", "after_cooldown", "iterate_average"]
 Size = Literal["smallest", "largest"]
 
 

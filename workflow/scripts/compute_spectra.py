@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bayes_sgd.core.errors import one_line
-from bayes_sgd.curvature.spectrum import measure_spectra
+from bayes_sgd.curvature.spectrum import compute_spectra
 from bayes_sgd.experiment.cell import Plan
 from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.experiment.metadata import made_by
@@ -13,7 +13,7 @@ given = snakemake.params
 setup = Setup(**(given.setup | {"data": DataConfig(**given.setup["data"])}))
 with one_line(snakemake.log[0]):
     packs = [[Plan.from_dict(plan) for plan in plans] for plans in given.packs]
-    measure_spectra(
+    compute_spectra(
         list(zip(packs, map(Path, snakemake.input.weights), strict=True)),
         Path(snakemake.input.data).parent,
         setup,
