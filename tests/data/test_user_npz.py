@@ -173,6 +173,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "channels here first, there last": valid()
     | {"x_train": valid()["x_train"][:, None], "x_test": valid()["x_test"][..., None]},
     "whole numbers kept as floats": valid() | {"y_train": valid()["y_train"].astype("f4"), "y_test": np.array([0.0, 2.0])},
+    "whole numbers kept as halves": valid() | {"y_train": valid()["y_train"].astype("f2")},
 }
 
 

@@ -206,11 +206,12 @@ def _whole(path: Path, key: str, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Labels as integers, those that are kept as floats too."""
     if y.dtype.kind != "f":
         return y
-    bad = ~(np.abs(y) < 2**53) | (y != np.trunc(y))
+    wide = y.astype(np.float64)  # a half has no number as large as the bound
+    bad = ~(np.abs(wide) < 2**53) | (wide != np.trunc(wide))
     if bad.any():
         where = int(bad.argmax())
         raise UserError(f"{path}: {key}[{where}] is {y[where]}; allowed: integers")
-    return y.astype(np.int64)
+    return wide.astype(np.int64)
 
 
 def _check_labels(path: Path, headers: dict[str, Header], train: npt.NDArray[Any], test: npt.NDArray[Any]) -> None:
