@@ -274,7 +274,7 @@ def test_findings_tell_labels_drawn_from_the_model_apart(tmp_path):
         "seed": 0,
         "model": "linear",
         "point": "minimum",
-        "l2": 0.1,
+        "prior_precision": 0.1,
         "log_evidence_ratio": -17.0,
         "log_evidence_ratio_ais": -19.0,
         "log_evidence_ratio_ais_error": 0.2,
@@ -285,7 +285,7 @@ def test_findings_tell_labels_drawn_from_the_model_apart(tmp_path):
     drawn = row | {
         "labels": "simulated",
         "seed": 2,
-        "l2": 0.3,
+        "prior_precision": 0.3,
         "log_evidence_ratio_reverse_ais": -5.25,
         "log_evidence_ratio_ais": -5.0,
     }

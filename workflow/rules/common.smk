@@ -60,7 +60,7 @@ LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
 # the scripts that make numbers of the run's tables
 NUMBERS = (
     *("prepare_data", "randomize_labels", "train", "fit_linear", "measure_noise"),
-    *("network_evidence", "check_invariance", "compute_spectra", "laplace_vs_ais", "estimate_optima", "judge_claims"),
+    *("compute_evidence", "check_invariance", "compute_spectra", "compare_laplace_ais", "estimate_optima", "judge_claims"),
 )
 PROGRESS = Progress({Path(f"results/{RUN}/cells/{pack}.parquet"): plans for pack, plans in PACKS.items()})
 # what the table of cells depends on

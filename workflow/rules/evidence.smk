@@ -31,7 +31,7 @@ rule compute_evidence:
         plans=lambda wildcards: plain_plans(EVIDENCE_PACKS[wildcards.pack]),
         settings=BriefDict(CONFIG.network_evidence.weighing),
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
-        code=code("network_evidence"),
+        code=code("compute_evidence"),
     message:
         "weigh {params.plans.said}"
     script:
@@ -145,7 +145,7 @@ rule compare_laplace_ais:
         runtime=grows(30),
     params:
         config=part("data", "initialization"),
-        code=code("laplace_vs_ais"),
+        code=code("compare_laplace_ais"),
     message:
         "compare Laplace's approximation with sampling"
     script:
