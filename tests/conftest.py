@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_info
 
-from bayes_sgd.core.errors import UserError
 from bayes_sgd.data.datasets import prepare
 from bayes_sgd.data.labels import write_labels
 from bayes_sgd.experiment.config import DataConfig
 
-ROOT = Path(__file__).parents[1]
-T = TypeVar("T")
 # how long an example takes depends on the machine: no test has a limit in time
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
-
-
-def attempt(action: Callable[[], T]) -> tuple[T | None, str]:
-    """What an input gives, and the one line that is told of it if it is refused; any other exception is a failure."""
-    try:
-        return action(), ""
-    except UserError as error:
-        told = str(error)
-    assert told, "refused without a word"
-    assert "\n" not in told
-    return None, told
 
 
 def pytest_report_header() -> str:

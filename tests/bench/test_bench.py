@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 
 import engine
 import growth_workflow
@@ -12,9 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from problem import Problem, digits, shuffled
+from project import ROOT
 from values import Value
 
-BENCH = Path(__file__).parents[2] / "bench"
+BENCH = ROOT / "bench"
 HAS_JAX = importlib.util.find_spec("jax") is not None
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from project import ROOT
 from pydantic import ValidationError
 from synthetic import GRID, experiment, make_cells
 
@@ -22,7 +23,7 @@ from bayes_sgd.claims.verdicts import VERDICTS, Limit, Predicate, judge
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import CLAIMS
 
-FILE = Path(__file__).parents[2] / "config" / "claims.yaml"
+FILE = ROOT / "config" / "claims.yaml"
 ALL = load_claims(FILE)
 BY_ID = {claim.id: claim for claim in ALL}
 ELSEWHERE = [claim.id for claim in ALL if claim.quantity not in QUANTITIES]  # tested in test_network_quantities.py

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from project import ROOT
 from synthetic import experiment
 
 from bayes_sgd.analysis.optimum import response_curves
@@ -15,7 +14,7 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.packs import plans
 
-CLAIMS = Path(__file__).parents[2] / "config" / "claims.yaml"
+CLAIMS = ROOT / "config" / "claims.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from project import ROOT
 from synthetic import broad, experiment, make_cells
 
 from bayes_sgd.analysis.optimum import Experiment
@@ -37,7 +36,7 @@ from bayes_sgd.core.errors import UserError
 
 CLAIMS = [
     claim
-    for claim in load_claims(Path(__file__).parents[2] / "config" / "claims.yaml")
+    for claim in load_claims(ROOT / "config" / "claims.yaml")
     if claim.quantity in NETWORK_QUANTITIES | EVIDENCE_QUANTITIES
 ]
 UPDATES = (100, 500, 2000, 6000)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import attempt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import attempt
 
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from project import ROOT
 
 from bayes_sgd.core import provenance
 from bayes_sgd.core.errors import UserError
@@ -23,7 +24,6 @@ from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.metadata import made_by, record_run
 from bayes_sgd.figures.common import save
 
-ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "src" / "bayes_sgd"
 SCRIPTS = ROOT / "workflow" / "scripts"
 ALL_SCRIPTS = sorted(path.stem for path in SCRIPTS.glob("*.py"))

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from project import ROOT
 
 from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.experiment.config import load_config
-
-ROOT = Path(__file__).parents[2]
 
 
 def written(folder: Path, text: str) -> Path:

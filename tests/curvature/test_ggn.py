@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from modules import as_module
+from networks import CLASSES, N, dense_ggn, jacobian, network
 from torch import Tensor, nn
 
 from bayes_sgd.core.errors import UserError
@@ -16,34 +17,9 @@ from bayes_sgd.curvature import ggn as curvature
 from bayes_sgd.curvature.cholesky import Factor, effective_parameters, eigenvalues, log_determinant
 from bayes_sgd.curvature.ggn import Linearization, hessian_product, softmax_factor
 from bayes_sgd.curvature.lanczos import lanczos_log_determinant
-from bayes_sgd.training.mlp import forward, layer_shapes, with_ones
+from bayes_sgd.training.mlp import with_ones
 
-N, CLASSES = 14, 4
 DEPTHS = [(), (6,), (6, 5), (6, 5, 7)]
-Network = tuple[list[Tensor], Tensor, Tensor]
-
-
-def network(hidden: tuple[int, ...], seed: int = 0, n: int = N) -> Network:
-    """Layers with biases that are not zero, inputs with their ones, labels."""
-    random = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=random, dtype=torch.float64)
-
-    layers = [normal(*shape) for shape in layer_shapes(5, hidden, CLASSES)]
-    return layers, with_ones(normal(n, 5)), torch.randint(CLASSES, (n,), generator=random)
-
-
-def jacobian(layers: list[Tensor], inputs: Tensor) -> Tensor:
-    """J by autograd, (n, C, P)."""
-    parts = torch.autograd.functional.jacobian(lambda *w: forward(w, inputs)[0], tuple(layers))
-    return torch.cat([part.flatten(2) for part in parts], dim=2)
-
-
-def dense_ggn(layers: list[Tensor], inputs: Tensor) -> Tensor:
-    """Σ Jᵀ H J, (P, P)."""
-    j, p = jacobian(layers, inputs), torch.softmax(forward(layers, inputs)[0], 1)
-    return torch.einsum("icp,icd,idq->pq", j, torch.diag_embed(p) - p[:, :, None] * p[:, None, :], j)
 
 
 def whole(lower: Tensor) -> Tensor:

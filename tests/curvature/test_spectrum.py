@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import CLASSES, N, dense_ggn, network
 from scipy.sparse.linalg import ArpackNoConvergence
-from test_ggn import CLASSES, N, dense_ggn, network
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 

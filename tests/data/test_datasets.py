@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import attempt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import attempt
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.rng import generator, permutation

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from project import ROOT
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.curvature.gradient_noise import measure

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from project import ROOT
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.data import sources as raw_files
@@ -18,10 +20,13 @@ from bayes_sgd.data.datasets import check_source, data_sizes, load_prepared, pre
 from bayes_sgd.data.sources import parse_idx
 from bayes_sgd.experiment.config import DataConfig
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "datasets"
+RAW = Path(os.environ.get("BAYES_SGD_DATA") or ROOT / "data" / "raw")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-needs_mnist = pytest.mark.skipif(not (SHARED / "MNIST" / "raw").is_dir(), reason="the four MNIST files are not there")
+needs_mnist = pytest.mark.skipif(
+    not all((RAW / "MNIST" / "raw" / f"{file}.gz").is_file() for file in FILES),
+    reason=f"the four .gz files of MNIST are not in {RAW}/MNIST/raw: set BAYES_SGD_DATA to the folder that holds MNIST/raw",
+)
 
 
 def fails(data: DataConfig, folder: Path) -> str:
@@ -37,7 +42,7 @@ def lay_out(raw: Path, how: str, name: str = "MNIST") -> Path:
     folder = raw / name / "raw"
     folder.mkdir(parents=True)
     for file in FILES:
-        source = SHARED / "MNIST" / "raw" / f"{file}.gz"
+        source = RAW / "MNIST" / "raw" / f"{file}.gz"
         if how == "gz":
             (folder / source.name).symlink_to(source)
         else:
@@ -85,7 +90,7 @@ def test_mnist(tmp_path: Path, gunzipped: Path) -> None:
 def test_mnist_damaged(tmp_path: Path, file: str, how: str, gunzipped: Path, offline: None) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    sources = {name: SHARED / "MNIST" / "raw" / f"{name}.gz" if how == "gz" else gunzipped / name for name in FILES}
+    sources = {name: RAW / "MNIST" / "raw" / f"{name}.gz" if how == "gz" else gunzipped / name for name in FILES}
     for source in sources.values():
         (raw / source.name).symlink_to(source)
     target = raw / sources[file].name

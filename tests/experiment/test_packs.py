@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from project import ROOT
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import Cell, Plan

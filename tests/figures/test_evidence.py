@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_fig3_fig8_training import inside
-from test_fig4_to_fig7_batch_size import axes, words
+from figure_checks import axes, inside, words
 
 from bayes_sgd.claims.measures.evidence import evidence_optimum_distance, evidence_rank, evidence_sign
 from bayes_sgd.claims.measures.optimum import Measured, Tables

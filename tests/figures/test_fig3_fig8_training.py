@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from test_fig4_to_fig7_batch_size import axes, bars, cells_table, words
+from figure_checks import axes, bars, cells_table, inside, words
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import common as figure_parts
@@ -180,14 +178,6 @@ DRAWN: dict[str, Callable[[], figures.Drawn]] = {
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, figures.Drawn]:
     return {name: draw() for name, draw in DRAWN.items()}
-
-
-def inside(figure: Figure) -> bool:
-    """Whether all that is drawn lies inside the figure."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    box, (width, height) = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()
-    return box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
 
 
 @pytest.mark.parametrize("name", DRAWN)

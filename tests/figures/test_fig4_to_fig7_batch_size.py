@@ -6,33 +6,21 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import jinja2
 import matplotlib.colors
 import numpy as np
 import pandas as pd
 import pytest
-from docutils.core import publish_parts
-from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
+from figure_checks import GRID, SWEEPS, axes, bars, cells_table, inside, rendered, words
 from matplotlib.figure import Figure
 
 from bayes_sgd.analysis.exponent import fit_optima, optimum_table, scaling_table
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import CELLS
 from bayes_sgd.figures import common as figure_parts
 from bayes_sgd.figures import fig1_fig2_linear as figures_linear
 from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
 from bayes_sgd.figures import style
 
-REPORT = Path(__file__).parents[2] / "workflow" / "report"
-GRID = (1, 2, 4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 256)
-SWEEPS = {
-    "learning_rate": ("learning_rate", {0.025: 6, 0.05: 11, 0.1: 23, 0.2: 45, 0.4: 90}),
-    "training_set_size": ("n_train", {500: 11, 1000: 11, 2000: 13, 4000: 16, 8000: 23, 16000: 64}),
-    "momentum": ("momentum", {0.0: 2, 0.5: 3, 0.8: 6, 0.9: 11, 0.95: 32}),
-}
 FIGURES: dict[str, Callable[..., figures.Drawn]] = {
     "learning_rate": figures.fig5,
     "training_set_size": figures.fig6,
@@ -71,37 +59,6 @@ def linear_table(seeds: int = 6, per_decade: int = 4) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def cells_table(experiment: str, seeds: int = 6, records: int = 1, values: tuple[float, ...] = ()) -> pd.DataFrame:
-    """Accuracy against B: a cliff to 10 % below the optimum, a slope of half a point per factor e above it."""
-    axis, optima = SWEEPS[experiment]
-    rng = np.random.default_rng(1)
-    offset = rng.normal(0, 0.003, seeds)
-    rows = []
-    for value, best in optima.items():
-        if values and value not in values:
-            continue
-        peak = 0.909 if axis != "n_train" else 0.87 + 0.1 * np.log10(value / 500) / 1.5
-        for size in GRID:
-            z = np.log(size / best)
-            for seed in range(seeds):
-                train = float(z + rng.normal(0, 0.15) > -0.65)
-                end = peak - 0.0055 * max(z, 0) - 0.01 * min(z, 0) ** 2 + offset[seed] + rng.normal(0, 0.001)
-                end = end if train else 0.1 + rng.normal(0, 0.01)
-                for update in np.linspace(0, 4000, records + 1)[1:].astype(int):
-                    accuracy = end - (end - 0.1) * np.exp(-update / (100 + 300 * (size < 30)))
-                    rows.append(
-                        {
-                            "data": "mnist5k", "labels": "real", "hidden_sizes": "200", "n_train": 1000,
-                            "batch_size": size, "learning_rate": 0.1, "momentum": 0.9, "dampening": 0.0, "l2": 0.0,
-                            "sampling": "independent", "updates": 4000, "noise_scale": 1.0, "seed": seed,
-                            "update": update, "phase": "constant", "train_loss": 0.01, "test_loss": 0.4,
-                            "train_accuracy": max(train, 0.1), "test_accuracy": accuracy, "weight_norm": 20.0, "dead_units": 0,
-                            "diverged": not train,
-                        } | {axis: value}
-                    )  # fmt: skip
-    return pd.DataFrame(rows, columns=list(CELLS))
-
-
 def with_phases(cells: pd.DataFrame) -> pd.DataFrame:
     """The last records once more: averaged a little better, and after 500 updates of cooldown better still, cliff and all."""
     last = cells[cells["update"] == cells["update"].max()]
@@ -128,20 +85,6 @@ def tables(experiment: str, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataF
 
 def draw(experiment: str, cells: pd.DataFrame) -> figures.Drawn:
     return FIGURES[experiment](cells, *tables(experiment, cells))
-
-
-def axes(figure: Figure) -> dict[str, Axes]:
-    return {str(ax.get_label()): ax for ax in figure.axes}
-
-
-def bars(ax: Axes) -> list[ErrorbarContainer]:
-    return [c for c in ax.containers if isinstance(c, ErrorbarContainer)]
-
-
-def words(figure: Figure) -> str:
-    from matplotlib.text import Text
-
-    return "\n".join(t.get_text() for t in figure.findobj(Text) if isinstance(t, Text))
 
 
 @pytest.fixture(scope="module")
@@ -516,17 +459,7 @@ def test_png_has_enough_pixels(tmp_path: Path) -> None:
 
 
 def test_text_stays_inside_the_figure(sweeps: dict[str, tuple[pd.DataFrame, Figure, pd.DataFrame]]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    for _, figure, _ in sweeps.values():
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        box = figure.get_tightbbox(canvas.get_renderer())
-        width, height = figure.get_size_inches()
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= width
-        assert box.y1 <= height
+    assert all(inside(figure) for _, figure, _ in sweeps.values())
 
 
 @pytest.mark.parametrize(
@@ -537,17 +470,6 @@ def test_number(value: float, text: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ captions
-
-
-def rendered(name: str, snakemake: Any) -> str:
-    """The caption as HTML, as Snakemake makes it, but strict: a missing fact or bad markup is an error."""
-    text = (REPORT / name).read_text(encoding="utf-8")
-    rst = (
-        jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-        .from_string(text)
-        .render(snakemake=snakemake)
-    )
-    return publish_parts(rst, writer="html", settings_overrides={"halt_level": 2, "report_level": 2})["html_body"]
 
 
 @pytest.mark.parametrize("number", [1, 2, 4, 5, 6, 7])

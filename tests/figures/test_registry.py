@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-from test_fig4_to_fig7_batch_size import rendered
+from figure_checks import rendered
+from project import ROOT
 
 from bayes_sgd.analysis.tables import estimate
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.packs import experiment_plans
 from bayes_sgd.figures.registry import draw, figure_facts, figure_notes, figure_tables, sweeps
 
-ROOT = Path(__file__).parents[2]
 TABLES = {
     "cells", "optimum", "scaling", "laws", "linear", "gradient_noise", "gradients", "prediction", "network_evidence",
     "laplace_vs_ais", "spectra",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from project import ROOT
 
 from bayes_sgd.claims.verdicts import Limit
 from bayes_sgd.report.comparison import claim_order, compare_claims, comparison_lines, difference_lines, resolution

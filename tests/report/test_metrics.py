@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from project import ROOT
 
 from bayes_sgd.analysis.tables import experiments
 from bayes_sgd.claims.claims import load_claims
@@ -22,7 +22,6 @@ from bayes_sgd.figures import laws as figures_laws
 from bayes_sgd.report import findings
 from bayes_sgd.report.metrics import metrics
 
-ROOT = Path(__file__).parents[2]
 KEY = ["experiment", "treatment", "estimator", "phase", "budget_fraction"]
 HEAD = ("momentum", "included", "cubic", "constant", 1.0)
 # after the headline row, one for each way not to be it

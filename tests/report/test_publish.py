@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from project import ROOT
 from synthetic import GRID, experiment
 
 from bayes_sgd.analysis.exponent import HEADLINE, fit_optima, optimum_table, scaling_table

@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from project import ROOT
 
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.training import progress
 from bayes_sgd.training.progress import BriefDict, BriefList, Progress, duration, summary
-
-ROOT = Path(__file__).parents[2]
 
 
 def plan(seeds: int = 4, **fields: object) -> Plan:

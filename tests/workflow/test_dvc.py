@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 from browser import needs_browser, opened
-from test_workflow import ROOT, TINY, copied, environment
+from project import ROOT
+from tiny_workflow import TINY, copied, environment
 
 BIN = Path(sys.executable).parent
 GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [10, 20]}]

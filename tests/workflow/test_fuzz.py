@@ -24,9 +24,9 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import attempt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from project import ROOT, attempt
 
 from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.core.io import read_csv, read_parquet, read_tensors, write_csv, write_parquet, write_tensors
@@ -40,7 +40,6 @@ from bayes_sgd.experiment.config import DataConfig, load_config
 from bayes_sgd.experiment.packs import packs
 from bayes_sgd.figures.registry import figure_facts
 
-ROOT = Path(__file__).parents[2]
 QUICK = (ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
 WHOLE = load_config(yaml.safe_load(QUICK)).model_dump(mode="json")  # with every key
 LIMIT = 600  # seconds, after which a test hangs

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from project import ROOT
 
-ROOT = Path(__file__).parents[2]
 PLOTS = {name: plot for part in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"] for name, plot in part.items()}
 TERM = re.compile(r"datum\.(\w+) (==|!=) (?:'([^']*)'|(\S+))")
 

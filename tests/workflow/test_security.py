@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from project import ROOT
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.data import sources as raw_files
@@ -18,7 +18,6 @@ from bayes_sgd.experiment.config import Config, DataConfig, load_config
 from bayes_sgd.experiment.packs import packs
 from bayes_sgd.report.publish import folder_of
 
-ROOT = Path(__file__).parents[2]
 PYTHON = sorted(path for part in ("src", "workflow", "bench") for path in (ROOT / part).rglob("*.py"))
 RULES = [ROOT / "Snakefile", ROOT / "workflow" / "Snakefile", *sorted((ROOT / "workflow").rglob("*.smk"))]
 ESCAPES = [

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from test_workflow import ROOT, SNAKEMAKE, TINY, copied, environment, ran, tables
+from project import ROOT
+from tiny_workflow import SNAKEMAKE, TINY, copied, environment, ran, tables
 
 START, STOP = (ROOT / "tests" / "slurm" / script for script in ("start.sh", "stop.sh"))
 PROFILE = ("--workflow-profile", "profiles/slurm")

@@ -18,83 +18,26 @@ import pandas as pd
 import pytest
 import yaml
 from browser import needs_browser, opened
+from project import ROOT
+from tiny_workflow import (
+    FIGURES,
+    GRID,
+    SNAKEMAKE,
+    TABLES,
+    TINY,
+    command,
+    configure,
+    copied,
+    environment,
+    planned,
+    ran,
+    snakemake,
+    tables,
+)
 
 from bayes_sgd.core.io import about_csv
 
-ROOT = Path(__file__).parents[2]
-SNAKEMAKE = Path(sys.executable).with_name("snakemake")
-PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "requirements.lock")
-TABLES = ("cells", "linear", "optimum", "scaling", "claims")
-GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [5, 10, 20]}]
-TINY = {
-    "run": "tiny",
-    "seeds": 2,
-    "cell": {"hidden_sizes": [12], "n_train": 100, "updates": 40},
-    "experiments": {
-        "learning_rate": {"axis": "learning_rate", "grid": GRID},
-        "batch_size": {"axis": "learning_rate", "record": 4, "keep_weights": True, "grid": [{"batch_size": [10, 20]}]},
-    },
-    "linear": {"seeds": 2, "n_train": 100, "n_test": 100, "l2_low": 0.01, "l2_high": 100, "l2_per_decade": 1},
-    "statistics": {"replicates": 100},
-}
-
-FIGURES = ("fig1", "fig2", "fig4", "fig5", "noise_scale", "prediction")
-
 pytestmark = pytest.mark.workflow
-
-
-def copied(folder: Path, config: dict) -> Path:
-    """A workflow of its own in `folder`, with the library that lies in its src/."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in PARTS:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copyfile(source, folder / name)
-    configure(folder, config)
-    return folder
-
-
-def configure(folder: Path, config: dict) -> None:
-    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config))
-
-
-def command(*arguments: str, cores: int = 2) -> list[str]:
-    return [str(SNAKEMAKE), "--cores", str(cores), "--configfile", "config/tiny.yaml", "--nocolor", *arguments]
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
-
-
-def snakemake(folder: Path, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments, cores=cores),
-        cwd=folder,
-        env=environment(folder),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=3600,
-        check=False,
-    )
-
-
-def ran(folder: Path, *arguments: str, cores: int = 2) -> str:
-    done = snakemake(folder, *arguments, cores=cores)
-    assert done.returncode == 0, done.stdout[-4000:]
-    return done.stdout
-
-
-def planned(folder: Path, *arguments: str) -> dict[str, int]:
-    """Rule -> number of jobs that a dry run lists."""
-    said = ran(folder, "--dry-run", *arguments)
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE) if name != "total"}
-
-
-def tables(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / "results" / "tiny" / "tables" / f"{name}.csv").read_bytes() for name in TABLES}
 
 
 @pytest.fixture(scope="module")
@@ -447,8 +390,8 @@ def test_a_module_that_is_read_from_a_repository_plans_with_the_library_that_is_
     clone, away = copied(tmp_path / "clone", TINY), tmp_path / "away"
     away.mkdir()
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    for command in (["init", "-q"], ["add", "--all"], [*who, "commit", "-q", "-m", "all"], ["tag", "v1"]):
-        subprocess.run(["git", *command], cwd=clone, check=True)
+    for arguments in (["init", "-q"], ["add", "--all"], [*who, "commit", "-q", "-m", "all"], ["tag", "v1"]):
+        subprocess.run(["git", *arguments], cwd=clone, check=True)
     (away / "mine.yaml").write_text(yaml.safe_dump(TINY))
     (away / "Snakefile").write_text(
         'configfile: "mine.yaml"\n'

@@ -12,7 +12,9 @@ onstart:
     take_folder(begun)
     if not workflow.touch:
         # these jobs would find their old rows, and do nothing
-        forced = [job for job in begun if workflow.dag.reason(job).forced and job.rule.name in ("train", "compute_evidence")]
+        forced = [
+            job for job in begun if workflow.dag.reason(job).forced and job.rule.name in ("train", "compute_evidence")
+        ]
         forget(Path(file) for job in forced for file in job.output)
     PROGRESS.start(Path(job.output.table) for job in begun if job.rule.name == "train")
 
