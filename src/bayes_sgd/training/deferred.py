@@ -16,23 +16,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bayes_sgd.training.passes import aligned
+
 ROWS = 64  # K·B: enough rows for fast products, few enough for the Gram matrix to be nothing
 LARGEST_BATCH = 4  # measured: above it, the second product with x (for u_0) costs more than the passes that it saves
 
-LINE = 16  # numbers in a cache line of float32
 
-
-def aligned(networks: int, rows: int, columns: int, like: Tensor) -> Tensor:
-    """Zeros (networks, rows, columns), each network's matrix on a cache line of its own.
-
-    A matrix product picks its kernel by the alignment of its operands: only if every network of a stack is aligned alike do
-    its numbers not depend on the place that it has there.
-    """
-    size = -(-rows * columns // LINE) * LINE
-    return like.new_zeros(networks, size)[:, : rows * columns].unflatten(1, (rows, columns))
-
-
-class DelayedLayer:
+class DeferredLayer:
     """The first layer over stretches of K updates.
 
     Args:
@@ -82,7 +72,7 @@ class DelayedLayer:
             out.copy_(self._base[:, now])
 
     @property
-    def delta(self) -> Tensor:
+    def deltas(self) -> Tensor:
         """Where the derivatives d_p of this update belong, (networks, B, units)."""
         done = self.position * self._batch
         return self._deltas[:, done : done + self._batch]

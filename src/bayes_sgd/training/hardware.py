@@ -10,6 +10,11 @@ from pathlib import Path
 
 import torch
 
+from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.training.execution import STRETCH
+from bayes_sgd.training.labelled_data import LabelledData
+from bayes_sgd.training.mlp import layer_shapes
+
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNKNOWN_SHARE = 16 * 2**20  # where the system does not tell: a usual share of a last-level cache
 # measured for 784-H-10, H = 100 to 800: the stack that fills half of a core's share is the fastest, or within 5 % of it
@@ -47,3 +52,12 @@ def stack_size(bytes_kept: int, bytes_used: int, device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return max(1, int(_GPU_FILLED * free) // bytes_used)
     return max(1, int(_FILLED * cache_share()) // bytes_kept)
+
+
+def stack_bytes(cell: Cell, data: LabelledData) -> tuple[int, int]:
+    """Bytes of one float32 network: of weights and momentum of active inputs, and of all that its training holds."""
+    (rows, columns), *above = layer_shapes(data.pixels, cell.hidden_sizes, data.classes)
+    weights = 2 * (data.active_inputs.numel() * columns + sum(a * b for a, b in above))
+    widths = [data.train_inputs.shape[1], *(3 * width for width in (*cell.hidden_sizes, data.classes))]
+    batches = cell.batch_size * (sum(widths) + 3 * STRETCH * data.classes)
+    return 4 * weights, 4 * (weights + rows * columns + batches)

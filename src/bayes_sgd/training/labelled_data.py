@@ -1,0 +1,95 @@
+"""Images with the labels of one labelling, on one device, and the batches that a stack of networks takes from them.
+
+Takes tensors that the runner loads; gives training and test sets of a seed for measurement, and images and one-hot targets of
+any updates for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.training.minibatches import Batches
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Images and the labels that one labelling gives them in each seed; all on one device.
+
+    Args:
+        train_inputs: the pool, (n_pool, d + 1), pixels and a column of ones.
+        test_inputs: (n_test, d + 1).
+        train_labels, test_labels: int64 (seeds, n_pool) and (seeds, n_test).
+        subsets: int64 (seeds, n): the order in which a seed takes images from the pool; the first N are its training subset.
+        classes: C.
+    """
+
+    train_inputs: Tensor
+    test_inputs: Tensor
+    train_labels: Tensor
+    test_labels: Tensor
+    subsets: Tensor
+    classes: int
+
+    @property
+    def pixels(self) -> int:
+        """The number d of pixels of an image."""
+        return self.train_inputs.shape[1] - 1
+
+    @cached_property
+    def active_inputs(self) -> Tensor:
+        """Columns that are not zero throughout the pool, int64, ascending; the column of ones is the last."""
+        return (self.train_inputs != 0).any(0).nonzero()[:, 0]
+
+    def training_set(self, seed: int, n_train: int) -> tuple[Tensor, Tensor]:
+        """Inputs (N, d + 1) and labels int64 (N,) on which a seed trains."""
+        subset = self.subsets[seed, :n_train]
+        return self.train_inputs[subset], self.train_labels[seed, subset]
+
+    def check(self, cell: Cell) -> None:
+        """Refuse a cell that does not fit.
+
+        Raises:
+            UserError: the data have fewer training images than N, or a batch has more than N.
+        """
+        pool = self.subsets.shape[1]
+        if not 1 <= cell.n_train <= pool:
+            raise UserError(f"n_train: {cell.n_train} does not fit the data; allowed: 1 to {pool}, its training images")
+        if not 1 <= cell.batch_size <= cell.n_train:
+            raise UserError(f"batch_size: {cell.batch_size} does not fit n_train {cell.n_train}; allowed: 1 to n_train")
+
+
+class LabelledBatches:
+    """Images and targets of the batches of networks that train in lock-step."""
+
+    def __init__(self, data: LabelledData, seeds: Sequence[int], cell: Cell, dtype: torch.dtype) -> None:
+        """Prepare to draw.
+
+        Args:
+            data: images and labels.
+            seeds: of the networks.
+            cell: N, B and sampling.
+            dtype: of the targets.
+        """
+        device = data.train_inputs.device
+        rows = torch.tensor(seeds, device=device)
+        self._positions = Batches(list(seeds), cell.n_train, cell.batch_size, cell.sampling, device)
+        self._subsets = data.subsets[rows, : cell.n_train]
+        self._labels = data.train_labels[rows].gather(1, self._subsets)
+        self._one_hot = torch.eye(data.classes, dtype=dtype, device=device)
+
+    def draw(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """Batches of updates start, ..., start + count − 1: images and targets.
+
+        Returns:
+            Rows of the pool, int64 (count, networks, B), and one-hot targets (count, networks, B, C).
+        """
+        positions = self._positions.draw(start, count)
+        images = self._subsets.expand(count, -1, -1).gather(2, positions)
+        return images, self._one_hot[self._labels.expand(count, -1, -1).gather(2, positions)]

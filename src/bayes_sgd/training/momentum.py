@@ -1,0 +1,114 @@
+"""The update rule: SGD with momentum, dampening and L2 (paper, appendix D), and the cooldown of its learning rate.
+
+On the mean cross-entropy L of a batch plus λ‖ω‖²/2N, in the form that torch gives it,
+
+    v ← m v + (1 − dampening) (∇L + λω/N),    ω ← ω − εv        (no dampening at the first update, as in torch).
+
+What is kept is u = εv, so that networks of different ε and λ can train in lock-step:
+
+    u ← m u + (1 − dampening) (ε/B Σ_i ∇L_i + ελ/N ω),    ω ← ω − u.
+
+A dense layer has Σ_i ∇L_i = Aᵀ D, with A its inputs and D the derivatives of the examples' losses with respect to its outputs.
+The rule takes A and the derivatives times ε/B, so that m u + Aᵀ D is one matrix product and no gradient is ever stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from bayes_sgd.experiment.cell import Cell
+
+_COOLDOWN_STAGES = 16  # ε falls in so many equal steps: linear, but for one update of the rates in each stage
+
+
+class MomentumRule:
+    """The rule for a stack of networks, with the ε and λ of each; m and dampening are equal in all.
+
+    Attributes:
+        momentum: m.
+        has_l2: whether λ is positive in any network.
+    """
+
+    def __init__(self, cells: Sequence[Cell], dtype: torch.dtype, device: torch.device) -> None:
+        """Take the rates from the cells, one for each network; `dtype` and `device` are those of the weights."""
+
+        def by_network(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)[:, None, None]
+
+        self.momentum = cells[0].momentum
+        undampened = 1 - cells[0].dampening
+        rates = [cell.learning_rate / cell.batch_size for cell in cells]
+        decays = [cell.learning_rate * cell.l2 / cell.n_train for cell in cells]
+        self._rate, self._first_rate = by_network([rate * undampened for rate in rates]), by_network(rates)
+        self._decay, self._first_decay = by_network([decay * undampened for decay in decays]), by_network(decays)
+        self.has_l2 = any(decays)
+        self._without_gradient = [_WithoutGradient(decay, self.momentum, cells[0].dampening) for decay in decays]
+
+    def rate(self, first: bool) -> Tensor:
+        """The factor (1 − dampening) ε/B of derivatives, (networks, 1, 1); `first`: of the first update."""
+        return self._first_rate if first else self._rate
+
+    def apply(self, weights: Tensor, step: Tensor, inputs: Tensor, deltas: Tensor, first: bool) -> None:
+        """Update one layer in place.
+
+        Args:
+            weights: ω, (networks, fan_in, fan_out).
+            step: u, of the same shape.
+            inputs: A, (networks, B, fan_in).
+            deltas: D times `rate`, (networks, B, fan_out).
+            first: whether it is the first update.
+        """
+        step.baddbmm_(inputs.transpose(1, 2), deltas, beta=self.momentum)
+        if self.has_l2:
+            step.add_(weights * (self._first_decay if first else self._decay))
+        weights.sub_(step)
+
+    def scale_learning_rate(self, factor: float, steps: Sequence[Tensor], update: int) -> None:
+        """Change ε by a factor, after `update` updates; since u = εv, `steps` change by the same factor."""
+        for tensor in (*steps, self._rate, self._decay):
+            tensor.mul_(factor)
+        for weights in self._without_gradient:
+            weights.scale_learning_rate(factor, update)
+
+    def factor_without_gradient(self, index: int, update: int) -> float:
+        """What weights whose gradient is always zero have been multiplied by until `update`, in one network.
+
+        Such are the weights of pixels that are zero in every training image; L2 alone moves them.
+        """
+        return self._without_gradient[index].factor_at(update) if self.has_l2 else 1.0
+
+
+class _WithoutGradient:
+    """The rule where ∇L = 0: ω = factor · ω₀, a scalar recursion."""
+
+    def __init__(self, decay: float, momentum: float, dampening: float) -> None:
+        self._decay, self._momentum, self._dampening = decay, momentum, dampening
+        self._factor, self._step, self._update = 1.0, 0.0, 0
+
+    def factor_at(self, update: int) -> float:
+        while self._update < update:
+            undampened = 1.0 if self._update == 0 else 1.0 - self._dampening
+            self._step = self._momentum * self._step + undampened * self._decay * self._factor
+            self._factor -= self._step
+            self._update += 1
+        return self._factor
+
+    def scale_learning_rate(self, factor: float, update: int) -> None:
+        self.factor_at(update)
+        self._decay *= factor
+        self._step *= factor
+
+
+def cooldown_stages(updates: int) -> Iterator[tuple[float, int]]:
+    """The stages in which ε falls towards 0 over `updates` updates (our choice); m is kept.
+
+    Gives for each stage the factor by which ε changes at its start, and the updates that are done at its end.
+    """
+    rate = 1.0
+    for stage in range(1, _COOLDOWN_STAGES + 1):
+        following = 1 - stage / (_COOLDOWN_STAGES + 1)
+        yield following / rate, updates * stage // _COOLDOWN_STAGES
+        rate = following
