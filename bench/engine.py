@@ -40,8 +40,8 @@ from rivals import Compiled, DataLoaderLoop, Indexed, Method, Ours, Vmap
 
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment
+from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
-from bayes_sgd.training.sgd import loss_and_accuracy
 
 FOLDER = Path(__file__).parents[1] / "results" / "published" / "bench"
 COLUMNS = ("method", "hidden", "batch_size", "networks", "ms_per_update", "ms_low", "ms_high", "device")

@@ -67,7 +67,7 @@ def memory_speed(numbers: int) -> float:
 
 def measure(problem: Problem) -> Floor:
     """The floor of a problem at today's, this moment's, speeds."""
-    live = problem.data.live.numel() - 1  # the ones are not a pixel
+    active = problem.data.active_inputs.numel() - 1  # the ones are not a pixel
     speed = product_speed()
 
     def milliseconds(pixels: int) -> tuple[float, float]:
@@ -76,4 +76,4 @@ def measure(problem: Problem) -> Floor:
         byte = 16 * (first + others)
         return 1e3 * flop / speed, 1e3 * byte / memory_speed(2 * (first + others))
 
-    return Floor(*milliseconds(live), max(milliseconds(problem.images.shape[1])))
+    return Floor(*milliseconds(active), max(milliseconds(problem.images.shape[1])))

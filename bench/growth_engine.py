@@ -10,7 +10,7 @@ from problem import Problem, digits
 from rivals import Ours
 from values import Value
 
-from bayes_sgd.training.sgd import LabelledData
+from bayes_sgd.training.labelled_data import LabelledData
 
 STACKS, BATCH_SIZES, TRAINING_SETS = (1, 2, 4, 8, 16, 32, 64), (8, 32), (250, 1000, 2000)
 
@@ -67,7 +67,7 @@ def record_values(problem: Problem, repeats: int, block: float, updates: int = 2
         training.append(seconds(method, count) / count)
         started = time.perf_counter()
         for stack in method.stacks:
-            for index in range(len(stack.seeds)):
+            for index in range(len(stack.networks)):
                 stack.measure(index)
         measuring.append(time.perf_counter() - started)
     setting = f"H {'x'.join(map(str, problem.hidden))}, N 1000, 3000 test images"

@@ -23,7 +23,7 @@ def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
     from bayes_sgd.experiment.cell import Cell, Plan
     from bayes_sgd.experiment.config import DataConfig
     from bayes_sgd.training.runner import Setup, load_labelled, train_pack
-    from bayes_sgd.training.sgd import Stack
+    from bayes_sgd.training.sgd import NetworkStack
 
     said = {"imported": time.perf_counter() - begun}
     cell = Cell("real", (200,), 1000, 32, 0.01, 0.9, 0.0, 0.0, "independent", updates)
@@ -33,7 +33,7 @@ def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
         torch.set_num_threads(1)
         data = load_labelled(folder, setup.data, "real", seeds, setup.torch_device)
         said["loaded"] = time.perf_counter() - begun
-        Stack([(plan.cell, seed) for plan in plans for seed in range(seeds)], data).run(1)
+        NetworkStack([(plan.cell, seed) for plan in plans for seed in range(seeds)], data).run(1)
         said["first_update"] = time.perf_counter() - begun
     else:
         files = [folder / f"job.{kind}" for kind in ("parquet", "safetensors")]

@@ -19,10 +19,10 @@ from bayes_sgd.data.datasets import prepare
 from bayes_sgd.data.labels import write_labels
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.minibatches import Batches
 from bayes_sgd.training.mlp import initial_weights, layer_shapes
 from bayes_sgd.training.runner import load_labelled
-from bayes_sgd.training.sgd import LabelledData
 
 CPU = torch.device("cpu")
 

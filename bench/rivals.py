@@ -21,8 +21,8 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from bayes_sgd.training.hardware import stack_size
-from bayes_sgd.training.sgd import Stack, stack_bytes
+from bayes_sgd.training.hardware import stack_bytes, stack_size
+from bayes_sgd.training.sgd import NetworkStack
 
 Layers = list[tuple[Tensor, Tensor]]  # (weight (fan_out, fan_in), bias (fan_out,)) as nn.Linear keeps them
 
@@ -60,7 +60,7 @@ class Ours(Method):
         super().__init__(problem)
         size = size or stack_size(*stack_bytes(problem.cell, problem.data), torch.device("cpu"))
         networks = [(problem.cell, seed) for seed in range(problem.networks)]
-        self.stacks = [Stack(networks[start : start + size], problem.data) for start in range(0, len(networks), size)]
+        self.stacks = [NetworkStack(networks[start : start + size], problem.data) for start in range(0, len(networks), size)]
 
     def follow(self, positions: Tensor) -> None:
         """Its own batches are the check's."""
@@ -73,7 +73,7 @@ class Ours(Method):
 
     def layers(self, index: int) -> list[Tensor]:
         """Dead pixels are put back."""
-        networks = [(stack, place) for stack in self.stacks for place in range(len(stack.seeds))]
+        networks = [(stack, place) for stack in self.stacks for place in range(len(stack.networks))]
         stack, place = networks[index]
         return stack.network(place)
 

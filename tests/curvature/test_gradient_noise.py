@@ -20,8 +20,8 @@ from bayes_sgd.curvature.gradient_noise import (
     shape_of_noise,
 )
 from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import forward, initial_weights, with_ones
-from bayes_sgd.training.sgd import LabelledData
 
 
 def small(hidden_sizes: tuple[int, ...], n: int = 7) -> tuple[list[Tensor], Tensor, Tensor]:

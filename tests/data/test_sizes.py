@@ -18,8 +18,9 @@ from bayes_sgd.data.sources import read_mnist5k
 from bayes_sgd.evidence import laplace_vs_ais as laplace_vs_ais
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.config import DataConfig, load_config
+from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import with_ones
-from bayes_sgd.training.sgd import LabelledData, Stack
+from bayes_sgd.training.sgd import NetworkStack
 
 SIXTY = DataSizes(pool=60, test=30, pixels=25, classes=3, digits=(30, 30), train_digits=39)
 NOISE = {"noise": {"seeds": 1, "updates": [0], "batch_sizes": [1, 10]}, "cell": {"n_train": 60}}
@@ -119,7 +120,7 @@ def test_the_noise_of_more_images_than_there_are_is_refused(updates, n_train, ba
     with pytest.raises(UserError, match=r"does not fit"):
         measure(sixty(), cell, [0], updates, [1, 10], 20)
     with pytest.raises(UserError, match=r"does not fit"):
-        Stack([(cell, 0)], sixty())
+        NetworkStack([(cell, 0)], sixty())
 
 
 def test_figure_9_of_few_images_has_batches_of_at_most_half_of_them():

@@ -10,9 +10,12 @@ from modules import as_module
 from torch import Tensor, nn
 
 from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.training.hardware import stack_bytes
+from bayes_sgd.training.labelled_data import LabelledData
+from bayes_sgd.training.measurement import diverged, loss_and_accuracy
 from bayes_sgd.training.minibatches import Batches
 from bayes_sgd.training.mlp import forward, initial_weights, with_ones
-from bayes_sgd.training.sgd import LabelledData, Stack, diverged, loss_and_accuracy, stack_bytes, train
+from bayes_sgd.training.sgd import NetworkStack, train
 
 CELL = Cell(
     labels="real",
@@ -105,7 +108,7 @@ def _layers(network: nn.Sequential) -> list[Tensor]:
 )
 def test_equals_torch_sgd_with_autograd(data, sampling, hidden_sizes, fields):
     cell = replace(CELL, sampling=sampling, hidden_sizes=hidden_sizes, **fields)
-    stack = Stack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack = NetworkStack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
     stack.run(cell.updates)
     for index, seed in enumerate(SEEDS):
         ours = stack.network(index)
@@ -150,7 +153,7 @@ def test_cooled_and_averaged_networks_equal_those_of_torch(data, fields):
 @pytest.mark.parametrize("fields", COOLED, ids=str)
 def test_cooling_equals_torch_with_a_falling_learning_rate_in_float64(data, fields):
     cell = replace(CELL, **fields)
-    stack = Stack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack = NetworkStack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
     stack.run(cell.updates)
     stack.cool(41)
     for index, seed in enumerate(SEEDS):
@@ -160,15 +163,15 @@ def test_cooling_equals_torch_with_a_falling_learning_rate_in_float64(data, fiel
 
 @pytest.mark.parametrize("initialization", ["lecun_normal", "glorot_uniform", "he_normal", "torch"])
 def test_every_initialization_equals_torch_sgd(data, initialization):
-    stack = Stack([(CELL, 1)], data, initialization, torch.float64)
+    stack = NetworkStack([(CELL, 1)], data, initialization, torch.float64)
     stack.run(CELL.updates)
     for layer, witness in zip(stack.network(0), torch_trained(CELL, data, 1, initialization), strict=True):
         torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
 
 
 def test_dead_pixels_leave_training_and_stay_in_testing(data):
-    assert data.live.tolist() == [0, 1, 2, 4, 5, 6, 7, 9, 10, 11, 12]
-    stack = Stack([(replace(CELL, l2=0.3), 0)], data, dtype=torch.float64)
+    assert data.active_inputs.tolist() == [0, 1, 2, 4, 5, 6, 7, 9, 10, 11, 12]
+    stack = NetworkStack([(replace(CELL, l2=0.3), 0)], data, dtype=torch.float64)
     stack.run(20)
     initial = initial_weights(12, (7,), 3, "lecun_normal", 0)[0]
     shrunk = stack.network(0)[0][3] / initial[3]
@@ -177,7 +180,7 @@ def test_dead_pixels_leave_training_and_stay_in_testing(data):
 
 
 def test_measurement_is_of_the_training_subset_and_the_test_set(data):
-    stack = Stack([(CELL, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack = NetworkStack([(CELL, seed) for seed in SEEDS], data, dtype=torch.float64)
     stack.run(30)
     for index, seed in enumerate(SEEDS):
         layers, measured = stack.network(index), stack.measure(index)
@@ -195,7 +198,7 @@ def test_measurement_is_of_the_training_subset_and_the_test_set(data):
         assert not measured.diverged
 
 
-def bits(stack: Stack, index: int) -> list[bytes]:
+def bits(stack: NetworkStack, index: int) -> list[bytes]:
     return [layer.numpy().tobytes() for layer in stack.network(index)]
 
 
@@ -205,27 +208,27 @@ def test_a_network_does_not_depend_on_its_stack_bit_for_bit(data, batch_size, hi
     torch.set_num_threads(1)
     cell = replace(CELL, batch_size=batch_size, hidden_sizes=hidden_sizes)
     faster = replace(cell, learning_rate=0.2, l2=0.1 if batch_size > 4 else 0.0)
-    together = Stack([(c, s) for c in (cell, faster) for s in (0, 1, 2)], data)
+    together = NetworkStack([(c, s) for c in (cell, faster) for s in (0, 1, 2)], data)
     together.run(50)
     for index, network in enumerate([(c, s) for c in (cell, faster) for s in (0, 1, 2)]):
-        alone = Stack([network], data)
+        alone = NetworkStack([network], data)
         for until in (7, 8, 50):
             alone.run(until)
         assert bits(alone, 0) == bits(together, index)
 
 
 def test_seeds_are_paired_over_cells(data):
-    a = Stack([(CELL, 1)], data)
-    b = Stack([(replace(CELL, batch_size=11, learning_rate=0.5, n_train=12), 1)], data)
+    a = NetworkStack([(CELL, 1)], data)
+    b = NetworkStack([(replace(CELL, batch_size=11, learning_rate=0.5, n_train=12), 1)], data)
     assert bits(a, 0) == bits(b, 0)
 
 
 def test_a_diverged_network_is_finite_in_the_table_and_harms_no_other(data):
     wild = replace(CELL, learning_rate=1e30)
-    stack = Stack([(wild, 0), (CELL, 0)], data)
+    stack = NetworkStack([(wild, 0), (CELL, 0)], data)
     stack.run(50)
     assert stack.measure(0) == diverged(3)
-    alone = Stack([(CELL, 0)], data)
+    alone = NetworkStack([(CELL, 0)], data)
     alone.run(50)
     assert stack.measure(1) == alone.measure(0)
     assert not stack.measure(1).diverged
@@ -256,7 +259,7 @@ def test_train_gives_equal_bits_whatever_the_stack(data):
 @pytest.mark.parametrize("fields", [{"l2": 0.3}, {"batch_size": 1}, {"batch_size": 3}], ids=str)
 def test_updates_do_not_depend_on_the_stretches_in_which_they_are_run(data, fields):
     cell = replace(CELL, dampening=0.9, **fields)
-    at_once, by_and_by = Stack([(cell, 0)], data), Stack([(cell, 0)], data)
+    at_once, by_and_by = NetworkStack([(cell, 0)], data), NetworkStack([(cell, 0)], data)
     at_once.run(300)
     for until in (1, 2, 63, 64, 65, 200, 300):
         by_and_by.run(until)
@@ -272,11 +275,11 @@ def test_cuda_equals_cpu(data, graphs, fields):
         **{
             name: value.to("cuda") if isinstance(value, Tensor) else value
             for name, value in vars(data).items()
-            if name != "live"
+            if name != "active_inputs"
         }
     )
-    gpu = Stack([(cell, seed) for seed in SEEDS], on_gpu, graphs=graphs)
-    cpu = Stack([(cell, seed) for seed in SEEDS], data)
+    gpu = NetworkStack([(cell, seed) for seed in SEEDS], on_gpu, graphs=graphs)
+    cpu = NetworkStack([(cell, seed) for seed in SEEDS], data)
     for stack in (gpu, cpu):
         stack.run(200)
     for index in range(len(SEEDS)):

@@ -28,9 +28,10 @@ from bayes_sgd.curvature.ggn import Linearization
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.packs import make_cell
+from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.minibatches import Batches
 from bayes_sgd.training.runner import load_labelled
-from bayes_sgd.training.sgd import LabelledData, Stack
+from bayes_sgd.training.sgd import NetworkStack
 
 SAMPLINGS = ("independent", "replacement", "shuffle")
 SMALLEST = 4  # N below which the batches of figure 9, at most half of N, are single examples
@@ -181,7 +182,7 @@ def measure(
             f"noise: n_train {cell.n_train}, batch sizes {', '.join(map(str, batch_sizes))}; allowed: n_train at least "
             f"{SMALLEST}, and at least one batch size up to n_train"
         )
-    stack = Stack([(cell, seed) for seed in seeds], data, initialization)
+    stack = NetworkStack([(cell, seed) for seed in seeds], data, initialization)
     rows, gradients = [], pd.DataFrame(columns=["batch_size", "gradient"])
     for update in updates:
         stack.run(update)

@@ -33,9 +33,9 @@ from bayes_sgd.curvature.ggn import Linearization, hessian_product, softmax_fact
 from bayes_sgd.curvature.lanczos import extreme_eigenvalues
 from bayes_sgd.data.datasets import load_prepared
 from bayes_sgd.experiment.cell import NETWORK_FIELDS, Cell, Plan
+from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
 from bayes_sgd.training.runner import Setup, load_labelled, network_layers, read_weights, weights_key
-from bayes_sgd.training.sgd import loss_and_accuracy
 
 SPECTRA = (*NETWORK_FIELDS, "seed", "matrix", "index", "eigenvalue", "train_accuracy")
 SEED = 0  # one network a batch size: a spectrum has thousands of rows

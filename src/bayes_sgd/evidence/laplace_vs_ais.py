@@ -34,9 +34,10 @@ from bayes_sgd.evidence.logistic import fit_map
 from bayes_sgd.evidence.network import POINTS, network_evidence
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import with_ones
 from bayes_sgd.training.runner import load_labelled
-from bayes_sgd.training.sgd import LabelledData, train
+from bayes_sgd.training.sgd import train
 
 GAP = (
     "model",

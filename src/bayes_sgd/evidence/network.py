@@ -28,8 +28,8 @@ from bayes_sgd.curvature.ggn import Linearization, check_memory, softmax_factor
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.lbfgs import Search
 from bayes_sgd.evidence.modes import LinearizedModel, Point, Problem, minimum_point, sgd_point
+from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
-from bayes_sgd.training.sgd import loss_and_accuracy
 
 POINTS = ("sgd", "linearized", "minimum")
 PRIOR_CENTRES = ("zero", "initial")

@@ -24,10 +24,10 @@ from bayes_sgd.data.datasets import load_prepared
 from bayes_sgd.evidence.network import COLUMNS, network_evidence
 from bayes_sgd.experiment.cell import NETWORK_FIELDS, Cell, Plan
 from bayes_sgd.experiment.config import NetworkEvidenceConfig
+from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import initial_weights
 from bayes_sgd.training.progress import summary
 from bayes_sgd.training.runner import Setup, load_labelled, network_layers, read_weights, weights_key
-from bayes_sgd.training.sgd import LabelledData
 
 _FIRST = (
     "labels", "batch_size", "learning_rate", "seed", "point", "prior_centre", "prior_precision", "cost", "occam_penalty",

@@ -28,9 +28,10 @@ from bayes_sgd.data.datasets import load_prepared, subset_indices
 from bayes_sgd.data.labels import load_labels
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import with_ones
 from bayes_sgd.training.progress import counted, summary
-from bayes_sgd.training.sgd import LabelledData, train
+from bayes_sgd.training.sgd import train
 
 
 @dataclass(frozen=True)
