@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ import pytest
 import torch
 from scipy.special import expit
 
-from bayes_sgd.evidence.laplace import annealed_importance_sampling, null_cost
+from bayes_sgd.evidence.ais import AisSettings, annealed_importance_sampling
+from bayes_sgd.evidence.laplace import null_cost
 from bayes_sgd.evidence.laplace_vs_ais import (
     GAP,
     linear_gap,
@@ -50,7 +52,7 @@ def test_sampling_a_small_network_agrees_with_the_mean_over_the_prior() -> None:
     likelihood = target(draws * l2.rsqrt()[:, None, None])[0].exp()
     exact = likelihood.mean(1).log()
     error = likelihood.std(1) / likelihood.mean(1) / math.sqrt(200_000)
-    estimate = annealed_importance_sampling(target, l2, size, seed=0, chains=200, temperatures=100)
+    estimate = annealed_importance_sampling(target, l2, size, 0, AisSettings(chains=200, temperatures=100))
     assert (estimate.standard_error < 0.1).all()
     assert ((estimate.log_evidence - exact).abs() < 3 * torch.hypot(error, estimate.standard_error)).all()
 
@@ -59,8 +61,9 @@ def test_without_hidden_units_laplace_is_close_and_sampling_two_logits_is_the_li
     x, labels = data(30, 2, 2)
     # two logits ±f/2 with the precision 2λ give f the prior N(0, 1/λ)
     layers = [torch.zeros(3, 2, dtype=torch.float64) + torch.tensor([-0.1, 0.1]).double()]
-    network = network_gap(layers, with_ones(x), labels, 2, [1.0, 8.0], chains=100, temperatures=100)
-    linear = linear_gap(x.numpy(), labels.numpy(), [0.5, 4.0], chains=100, temperatures=100)
+    settings = AisSettings(chains=100, temperatures=100, leapfrog_steps=12)
+    network = network_gap(layers, with_ones(x), labels, 2, [1.0, 8.0], settings=replace(settings, leapfrog_steps=8))
+    linear = linear_gap(x.numpy(), labels.numpy(), [0.5, 4.0], settings=settings)
     assert tuple(network.columns) == tuple(linear.columns) == GAP
     assert set(network["point"]) == {"sgd", "linearized", "minimum"}
     at_minimum = network[network["point"] == "minimum"].sort_values("prior_precision")
@@ -75,7 +78,9 @@ def test_without_hidden_units_laplace_is_close_and_sampling_two_logits_is_the_li
 
 def test_laplace_is_best_where_the_prior_is_narrow() -> None:
     x, labels = data(20, 8, 2, seed=4)
-    table = linear_gap(x.numpy(), labels.numpy(), [1e-3, 1e3], chains=200, temperatures=300)
+    table = linear_gap(
+        x.numpy(), labels.numpy(), [1e-3, 1e3], settings=AisSettings(chains=200, temperatures=300, leapfrog_steps=12)
+    )
     assert table["laplace_error"].abs().iloc[1] < 3 * table["log_evidence_ratio_ais_error"].iloc[1] + 1e-3
     assert table["laplace_error"].abs().iloc[0] > table["laplace_error"].abs().iloc[1]
     assert (table["log_evidence_ratio_ais"] > -null_cost(20, 2)).all()
@@ -96,17 +101,17 @@ def test_simulated_labels_follow_the_weights_that_follow_the_prior() -> None:
     np.testing.assert_array_equal(again, labels[7])
 
 
-def simulated_gap(inputs: np.ndarray, l2: list[float], seeds: int, **sampling: int) -> pd.DataFrame:
+def simulated_gap(inputs: np.ndarray, l2: list[float], seeds: int, settings: AisSettings) -> pd.DataFrame:
     tables = []
     for seed in range(seeds):
         labels, weights = simulate_labels(inputs, l2, seed)
-        tables.append(linear_gap(inputs, labels, l2, seed, weights, **sampling).assign(seed=seed))
+        tables.append(linear_gap(inputs, labels, l2, seed, weights, settings).assign(seed=seed))
     return pd.concat(tables, ignore_index=True)
 
 
 def test_the_two_ends_are_in_order_and_are_laplaces_where_the_prior_is_narrow() -> None:
     x, _ = data(8, 20, 2, seed=2)  # more weights than examples: sampling goes on in the span of the data
-    table = simulated_gap(x.numpy(), [0.01, 1.0, 1e4], 6, chains=16, temperatures=40, leapfrog_steps=4)
+    table = simulated_gap(x.numpy(), [0.01, 1.0, 1e4], 6, AisSettings(chains=16, temperatures=40))
     assert tuple(table.columns) == (*GAP, "seed")
     means = table.groupby("prior_precision").mean(numeric_only=True)
     assert (means["log_evidence_ratio_ais"] > means["log_evidence_ratio_reverse_ais"])[:2].all()
@@ -123,7 +128,7 @@ def test_sampled_longer_both_ends_come_to_what_quadrature_gives() -> None:
     x, _ = data(6, 1, 2, seed=3)
     # five equal columns of a fifth of the variance are one: the span has two of the six coordinates
     inputs, l2, seeds = np.repeat(x.numpy() / math.sqrt(5), 5, axis=1), 0.05, 8
-    table = simulated_gap(inputs, [l2], seeds, chains=32, temperatures=150, leapfrog_steps=4)
+    table = simulated_gap(inputs, [l2], seeds, AisSettings(chains=32, temperatures=150))
     line = np.linspace(-7, 7, 401) / math.sqrt(l2)
     logits = line[:, None, None] * x.numpy()[:, 0] + line[None, :, None]
     prior = np.exp(-l2 * (line[:, None] ** 2 + line**2) / 2) * l2 / (2 * math.pi) * (line[1] - line[0]) ** 2
@@ -141,7 +146,7 @@ def test_sampled_longer_both_ends_come_to_what_quadrature_gives() -> None:
 def test_a_small_network_has_a_row_for_each_point_and_l2() -> None:
     x, labels = data(20, 3, 2)
     layers = [torch.randn(rows, columns, generator=torch.Generator().manual_seed(1)) for rows, columns in ((4, 5), (6, 2))]
-    table = network_gap(layers, with_ones(x).float(), labels, 2, [1.0, 10.0], temperatures=150, chains=50)
+    table = network_gap(layers, with_ones(x).float(), labels, 2, [1.0, 10.0], settings=AisSettings(50, 150, 8))
     assert len(table) == 6
     assert np.isfinite(table.drop(columns=["model", "point", "log_evidence_ratio_reverse_ais"]).to_numpy(dtype=float)).all()
     assert table["log_permutations"].to_numpy() == pytest.approx(math.log(120))

@@ -23,7 +23,7 @@ from bayes_sgd.data.datasets import load_prepared
 from bayes_sgd.evidence import logistic
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.linear_model import COLUMNS, linear_table, randomize, split, sweep_l2
-from bayes_sgd.evidence.logistic import Fit, evaluate, fit_map, hessian, live_features, newton, row_space, to_signs
+from bayes_sgd.evidence.logistic import Fit, active_features, evaluate, fit_map, hessian, newton, row_space, to_signs
 from bayes_sgd.experiment.config import Config, LinearConfig
 from bayes_sgd.experiment.evidence_plan import linear_memory_mb
 
@@ -136,7 +136,7 @@ def test_the_evidence_is_at_most_one(given_problem: tuple[int, int, int, float])
     assert fit.occam_penalty >= 0
 
 
-def test_dark_pixels_change_nothing() -> None:
+def test_constant_zero_pixels_change_nothing() -> None:
     x, y = problem(40, 6)
     wide = np.zeros((40, 30))
     wide[:, 3:15:2] = x
@@ -148,7 +148,7 @@ def test_dark_pixels_change_nothing() -> None:
     features = np.column_stack([wide, np.ones(40)])
     h = hessian(features, features @ other.weights, 0.1)
     assert 0.5 * np.log(np.linalg.eigvalsh(h) / 0.1).sum() == pytest.approx(one.occam_penalty, rel=1e-10)
-    assert live_features(wide)[0].shape == (40, 7)
+    assert active_features(wide)[0].shape == (40, 7)
 
 
 @settings(max_examples=50, deadline=None)
@@ -156,7 +156,7 @@ def test_dark_pixels_change_nothing() -> None:
 def test_the_row_space_gives_what_all_features_give(seed: int, n: int, more: int, log_l2: float) -> None:
     x, y = problem(n, n + more - 1, seed)
     x[n // 2] = x[0]  # an example that is there twice, so that the rows are dependent
-    features, _ = live_features(x)
+    features, _ = active_features(x)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logistic, "DENSE_FEATURES", 0)
         small, basis = row_space(features)
@@ -196,7 +196,7 @@ def test_forty_large_images_take_megabytes() -> None:
 
 
 def test_images_of_28_x_28_are_fitted_with_all_their_features(digits: tuple[np.ndarray, np.ndarray]) -> None:
-    features, _ = live_features(digits[0][:40])
+    features, _ = active_features(digits[0][:40])
     assert row_space(features)[0] is features
 
 

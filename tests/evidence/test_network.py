@@ -14,9 +14,9 @@ from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.logistic import fit_map
 from bayes_sgd.evidence.network import (
     COLUMNS,
+    LaplaceProblem,
     LinearizedModel,
-    Problem,
-    Search,
+    ModeSearch,
     minimum_point,
     network_evidence,
 )
@@ -105,7 +105,7 @@ def dense_newton(given: dict, centre: Tensor, l2: float) -> tuple[Tensor, float,
 @pytest.mark.parametrize("centre", ["zero", "initial"])
 def test_sgd_is_the_cost_and_the_occam_factor_where_sgd_stopped(hidden: tuple[int, ...], centre: str) -> None:
     given = case(hidden)
-    table = network_evidence(**given, l2_values=L2, points=["sgd"], prior_centres=[centre])
+    table = network_evidence(**given, prior_precisions=L2, points=["sgd"], prior_centres=[centre])
     middle = flat(given["initial_layers"]) if centre == "initial" else 0.0
     deviation = flat(given["layers"]) - middle
     f, j = dense(given, given["layers"])
@@ -126,7 +126,7 @@ def test_sgd_is_the_cost_and_the_occam_factor_where_sgd_stopped(hidden: tuple[in
 @pytest.mark.parametrize("centre", ["zero", "initial"])
 def test_the_linearized_mode_is_that_of_a_dense_newton_solve(hidden: tuple[int, ...], centre: str) -> None:
     given = case(hidden)
-    table = network_evidence(**given, l2_values=L2, points=["linearized"], prior_centres=[centre])
+    table = network_evidence(**given, prior_precisions=L2, points=["linearized"], prior_centres=[centre])
     middle = flat(given["initial_layers"]) * (centre == "initial")
     assert table["converged"].all()
     for row in table.itertuples():
@@ -144,10 +144,10 @@ def test_the_linearized_mode_is_that_of_a_dense_newton_solve(hidden: tuple[int, 
 def test_the_mode_of_the_linearized_model_can_be_found_to_the_last_digits() -> None:
     given = case((7, 6))
     zero = [torch.zeros_like(w) for w in given["layers"]]
-    problem = Problem(given["layers"], zero, given["train_inputs"], given["train_labels"], CLASSES)
+    problem = LaplaceProblem(given["layers"], zero, given["train_inputs"], given["train_labels"], CLASSES)
     size = N * (CLASSES - 1)
     model = LinearizedModel(problem, torch.empty(size, size, dtype=torch.float64))
-    point, factorized = model.minimum(0.1, None, Search(tolerance=1e-11))
+    point, factorized = model.minimum(0.1, None, ModeSearch(tolerance=1e-11))
     u, cost, occam_term = dense_newton(given, torch.zeros(len(flat(zero)), dtype=torch.float64), 0.1)
     assert point.converged
     assert point.cost == pytest.approx(cost, rel=1e-12)
@@ -159,9 +159,9 @@ def test_the_mode_of_the_linearized_model_can_be_found_to_the_last_digits() -> N
 def test_the_minimum_of_a_smooth_cost_has_a_small_gradient(single_first: bool) -> None:
     given = case(())
     zero = [torch.zeros_like(w) for w in given["layers"]]
-    problem = Problem(given["layers"], zero, given["train_inputs"], given["train_labels"], CLASSES)
+    problem = LaplaceProblem(given["layers"], zero, given["train_inputs"], given["train_labels"], CLASSES)
     # the line search compares costs, which tells gradients down to about the root of float64's precision, 1e-8
-    search = Search(tolerance=1e-6, iterations=300, window=300, stall=0.0, single_first=single_first)
+    search = ModeSearch(tolerance=1e-6, iterations=300, window=300, stall=0.0, single_first=single_first)
     point = minimum_point(problem, 0.1, problem.start, search)
     assert point.converged
     assert point.gradient_norm < 2e-6
@@ -171,7 +171,9 @@ def test_the_minimum_of_a_smooth_cost_has_a_small_gradient(single_first: bool) -
 
 def test_without_hidden_units_the_minimum_and_the_linearized_mode_agree() -> None:
     given = case(())
-    table = network_evidence(**given, l2_values=L2, points=["linearized", "minimum"], search=Search(window=200, stall=0.0))
+    table = network_evidence(
+        **given, prior_precisions=L2, points=["linearized", "minimum"], search=ModeSearch(window=200, stall=0.0)
+    )
     linearized, minimum = (
         table[table["point"] == name].set_index("prior_precision").sort_index() for name in ("linearized", "minimum")
     )
@@ -183,7 +185,9 @@ def test_without_hidden_units_the_minimum_and_the_linearized_mode_agree() -> Non
 def test_two_classes_without_hidden_units_are_the_logistic_regression_of_section_3() -> None:
     given = case((), classes=2)
     # two logits ±f/2 with the precision 2λ give f the prior N(0, 1/λ)
-    row = network_evidence(**given, l2_values=[2 * 0.3], points=["linearized"], search=Search(tolerance=1e-9)).iloc[0]
+    row = network_evidence(**given, prior_precisions=[2 * 0.3], points=["linearized"], search=ModeSearch(tolerance=1e-9)).iloc[
+        0
+    ]
     fit = fit_map(given["train_inputs"][:, :-1].numpy(), given["train_labels"].numpy(), 0.3)
     assert row["cost"] == pytest.approx(fit.cost, rel=1e-9)
     assert row["occam_penalty"] == pytest.approx(fit.occam_penalty, rel=1e-7)
@@ -191,7 +195,7 @@ def test_two_classes_without_hidden_units_are_the_logistic_regression_of_section
 
 def test_the_minimum_of_a_network_lies_below_where_sgd_stopped() -> None:
     given = case((7, 6))
-    table = network_evidence(**given, l2_values=L2, points=["sgd", "minimum"])
+    table = network_evidence(**given, prior_precisions=L2, points=["sgd", "minimum"])
     cost = table.pivot_table(index="prior_precision", columns="point", values="cost")
     assert (cost["minimum"] < cost["sgd"]).all()
     norms = table.pivot_table(index="prior_precision", columns="point", values="gradient_norm")
@@ -201,8 +205,8 @@ def test_the_minimum_of_a_network_lies_below_where_sgd_stopped() -> None:
 def test_many_values_of_l2_by_the_spectrum_equal_few_by_factorizations() -> None:
     given = case((7, 6))
     grid = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
-    many = network_evidence(**given, l2_values=grid, points=["sgd"])
-    few = pd.concat([network_evidence(**given, l2_values=[l2], points=["sgd"]) for l2 in grid], ignore_index=True)
+    many = network_evidence(**given, prior_precisions=grid, points=["sgd"])
+    few = pd.concat([network_evidence(**given, prior_precisions=[l2], points=["sgd"]) for l2 in grid], ignore_index=True)
     same = [c for c in COLUMNS if c not in ("effective_parameters", "effective_parameters_error", "best_prior_precision")]
     pd.testing.assert_frame_equal(many[same], few[same], rtol=1e-8)
     far = (many["effective_parameters"] - few["effective_parameters"]).abs() / few["effective_parameters_error"]
@@ -211,7 +215,7 @@ def test_many_values_of_l2_by_the_spectrum_equal_few_by_factorizations() -> None
 
 def test_the_table_has_its_columns_and_one_best_l2_for_each_point() -> None:
     given = case()
-    table = network_evidence(**given, l2_values=L2, prior_centres=["zero", "initial"])
+    table = network_evidence(**given, prior_precisions=L2, prior_centres=["zero", "initial"])
     assert tuple(table.columns) == COLUMNS
     assert len(table) == 2 * 3 * len(L2)
     assert np.isfinite(table.drop(columns=["point", "prior_centre"]).to_numpy(dtype=float)).all()
@@ -224,14 +228,14 @@ def test_the_table_has_its_columns_and_one_best_l2_for_each_point() -> None:
 
 def test_equal_calls_give_equal_tables() -> None:
     given = case()
-    first, second = (network_evidence(**given, l2_values=L2) for _ in range(2))
+    first, second = (network_evidence(**given, prior_precisions=L2) for _ in range(2))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
 def test_a_network_that_diverged_has_rows_without_numbers() -> None:
     given = case()
     given["layers"] = [layer * math.nan for layer in given["layers"]]
-    table = network_evidence(**given, l2_values=L2)
+    table = network_evidence(**given, prior_precisions=L2)
     assert len(table) == 6
     assert table["log_evidence_ratio"].isna().all()
     assert not table["converged"].any()
@@ -244,5 +248,5 @@ def test_float32_weights_and_inputs_are_welcome() -> None:
         name: [w.float() for w in value] if isinstance(value, list) else value.float() if name.endswith("inputs") else value
         for name, value in given.items()
     }
-    table, exact = (network_evidence(**which, l2_values=[1.0], points=["sgd"]) for which in (small, given))
+    table, exact = (network_evidence(**which, prior_precisions=[1.0], points=["sgd"]) for which in (small, given))
     assert table["log_evidence_ratio"].item() == pytest.approx(exact["log_evidence_ratio"].item(), rel=1e-4)

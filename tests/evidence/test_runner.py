@@ -11,7 +11,7 @@ import pytest
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import CELLS, about_csv, collect, forget_partial, partial_file, read_csv, write_csv
 from bayes_sgd.curvature.spectrum import SPECTRA
-from bayes_sgd.evidence import runner as evidence_store
+from bayes_sgd.evidence import runner as evidence_runner
 from bayes_sgd.evidence.invariance import INVARIANCE, check_invariance
 from bayes_sgd.evidence.network import COLUMNS
 from bayes_sgd.evidence.runner import NETWORK, compute_pack_evidence
@@ -33,20 +33,20 @@ def weights(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "pack.safetensors"
 
 
-def weigh(prepared: Path, weights: Path, table: Path, plans: list[Plan] = PLANS, settings=SETTINGS) -> list[str]:
-    """The lines of the networks that were weighed."""
+def compute(prepared: Path, weights: Path, table: Path, plans: list[Plan] = PLANS, settings=SETTINGS) -> list[str]:
+    """The lines of the networks that were computed."""
     lines: list[str] = []
-    compute_pack_evidence(plans, prepared, SETUP, settings, weights, table, say=lines.append)
-    nothing = [line for line in lines if line.endswith(f"all there already; delete {table} to weigh again")]
+    compute_pack_evidence(plans, prepared, SETUP, settings, weights, table, log=lines.append)
+    nothing = [line for line in lines if line.endswith(f"all done already; delete {table} to compute again")]
     assert len(lines) == 1 or not nothing
     return [] if nothing else lines
 
 
-def test_a_pack_is_weighed_once_and_only_what_is_new_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
+def test_a_pack_is_computed_once_and_then_only_what_is_new(prepared: Path, weights: Path, tmp_path: Path) -> None:
     table = tmp_path / "pack.csv"
-    assert len(weigh(prepared, weights, table, PLANS[:1])) == 2
-    assert len(weigh(prepared, weights, table)) == 2, "the networks of the other cell alone"
-    assert weigh(prepared, weights, table) == []
+    assert len(compute(prepared, weights, table, PLANS[:1])) == 2
+    assert len(compute(prepared, weights, table)) == 2, "the networks of the other cell alone"
+    assert compute(prepared, weights, table) == []
     frame = read_csv(table, NETWORK)
     assert list(frame.columns) == [*NETWORK, *(c for c in COLUMNS if c not in NETWORK), "weights"]
     assert len(frame) == 2 * 2 * 3 * 2
@@ -54,7 +54,7 @@ def test_a_pack_is_weighed_once_and_only_what_is_new_again(prepared: Path, weigh
     assert frame["hidden_sizes"].unique().tolist() == ["6"]
     assert (frame["l2"] == 0).all()
     whole = tmp_path / "whole.csv"
-    weigh(prepared, weights, whole)
+    compute(prepared, weights, whole)
     assert whole.read_bytes() == table.read_bytes()
     assert about_csv(table)["threads"] == "1"
     collect([table], tmp_path / "network_evidence.csv", {"run": "tiny"}, with_main_series)
@@ -63,7 +63,7 @@ def test_a_pack_is_weighed_once_and_only_what_is_new_again(prepared: Path, weigh
     collected = read_csv(tmp_path / "network_evidence.csv")
     assert (collected["main_series"] == (frame["learning_rate"] == 0.05)).all(), "of two kinds of equal size the first"
     pd.testing.assert_frame_equal(collected.drop(columns="main_series"), frame)
-    assert weigh(prepared, weights, table) == []
+    assert compute(prepared, weights, table) == []
 
 
 def test_tables_of_evidence_say_every_field_of_a_cell(prepared: Path, weights: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_tables_of_evidence_say_every_field_of_a_cell(prepared: Path, weights: P
     assert own <= set(CELLS)
     named = set(own) | {"seed"}
     assert named <= {*NETWORK} & {*SPECTRA}
-    weigh(prepared, weights, tmp_path / "pack.csv", PLANS[:1])
+    compute(prepared, weights, tmp_path / "pack.csv", PLANS[:1])
     check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
     for name in ("pack", "invariance"):
         table = read_csv(tmp_path / f"{name}.csv", tuple(named))
@@ -81,31 +81,31 @@ def test_tables_of_evidence_say_every_field_of_a_cell(prepared: Path, weights: P
                 assert set(table[column]) == {value}, column
 
 
-def test_rows_that_lack_a_field_of_the_cell_get_it_and_no_network_is_weighed_again(
+def test_rows_that_lack_a_field_of_the_cell_get_it_and_no_network_is_computed_again(
     prepared: Path, weights: Path, tmp_path: Path
 ) -> None:
     table = tmp_path / "pack.csv"
-    weigh(prepared, weights, table)
+    compute(prepared, weights, table)
     content, about = table.read_bytes(), about_csv(table)
-    write_csv(table, read_csv(table).drop(columns="dampening"), (), {key: about[key] for key in evidence_store._ORIGIN})
+    write_csv(table, read_csv(table).drop(columns="dampening"), (), {key: about[key] for key in evidence_runner._METADATA})
     partial_file(table).unlink()
-    assert weigh(prepared, weights, table) == []
+    assert compute(prepared, weights, table) == []
     assert table.read_bytes() == content
 
 
-def test_other_settings_weigh_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
+def test_other_settings_compute_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
     table = tmp_path / "pack.csv"
-    weigh(prepared, weights, table, PLANS[:1])
+    compute(prepared, weights, table, PLANS[:1])
     other = SETTINGS.model_copy(update={"prior_precision": [0.3]})
-    assert len(weigh(prepared, weights, table, PLANS[:1], other)) == 2
+    assert len(compute(prepared, weights, table, PLANS[:1], other)) == 2
     assert set(read_csv(table)["prior_precision"]) == {0.3}
-    beside = {"spectra": True, "laplace_vs_ais": True, "seeds": 2}
-    assert weigh(prepared, weights, table, PLANS[:1], other.model_copy(update=beside)) == [], "no part of the evidence"
+    unrelated = {"spectra": True, "laplace_vs_ais": True, "seeds": 2}
+    assert compute(prepared, weights, table, PLANS[:1], other.model_copy(update=unrelated)) == [], "no part of the evidence"
 
 
 def test_a_killed_job_goes_on(prepared: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table, whole = tmp_path / "pack.csv", tmp_path / "whole.csv"
-    real, calls = evidence_store.network_evidence, []
+    real, calls = evidence_runner.network_evidence, []
 
     def killed(*arguments, **named):
         calls.append(1)
@@ -113,29 +113,29 @@ def test_a_killed_job_goes_on(prepared: Path, weights: Path, tmp_path: Path, mon
             raise KeyboardInterrupt
         return real(*arguments, **named)
 
-    monkeypatch.setattr(evidence_store, "network_evidence", killed)
+    monkeypatch.setattr(evidence_runner, "network_evidence", killed)
     with pytest.raises(KeyboardInterrupt):
-        weigh(prepared, weights, table)
+        compute(prepared, weights, table)
     assert not table.exists()
-    assert len(weigh(prepared, weights, table)) == 2
-    weigh(prepared, weights, whole)
+    assert len(compute(prepared, weights, table)) == 2
+    compute(prepared, weights, whole)
     pd.testing.assert_frame_equal(read_csv(table), read_csv(whole), rtol=1e-12)
     assert whole.read_bytes() == table.read_bytes()
 
 
 def test_a_damaged_table_or_partial_file_is_made_again(prepared: Path, weights: Path, tmp_path: Path) -> None:
     table = tmp_path / "pack.csv"
-    weigh(prepared, weights, table, PLANS[:1])
+    compute(prepared, weights, table, PLANS[:1])
     table.write_text("labels\n")
     partial_file(table).write_bytes(b"PAR1")
-    assert len(weigh(prepared, weights, table, PLANS[:1])) == 2
+    assert len(compute(prepared, weights, table, PLANS[:1])) == 2
 
 
-def test_missing_and_foreign_weights_are_told(prepared: Path, weights: Path, tmp_path: Path) -> None:
+def test_missing_and_foreign_weights_are_refused(prepared: Path, weights: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pack\.safetensors: the weights of labels=real,.*seed=2 are missing"):
-        weigh(prepared, weights, tmp_path / "pack.csv", [replace(PLANS[0], seeds=3)])
+        compute(prepared, weights, tmp_path / "pack.csv", [replace(PLANS[0], seeds=3)])
     with pytest.raises(UserError, match="no such file"):
-        weigh(prepared, tmp_path / "none.safetensors", tmp_path / "pack.csv")
+        compute(prepared, tmp_path / "none.safetensors", tmp_path / "pack.csv")
 
 
 def config(**evidence):

@@ -86,8 +86,8 @@ def code(*scripts):
 def take_folder(jobs):
     """Before the first job: refuse what this machine cannot hold, and write whose the run's folder is."""
     with one_line():
-        weighing = {"compute_evidence", "compute_spectra"} & {job.rule.name for job in jobs}
-        if weighing and workflow.local_exec:
+        large = {"compute_evidence", "compute_spectra"} & {job.rule.name for job in jobs}
+        if large and workflow.local_exec:
             check_memory(CONFIG, SIZES.classes, whole_memory(CONFIG.device), CONFIG_FILE)
         record_owner(Path("results") / RUN, workflow.configfiles)
 

@@ -14,7 +14,7 @@ rule compute_evidence:
         labels=pack_labels,
         weights="results/{run}/weights/{pack}.safetensors",
     output:
-        # update(): a job finds its old file, and weighs only the networks that are not in it
+        # update(): a job finds its old file, and computes only the networks that are not in it
         table=update("results/{run}/evidence/{pack}.csv"),
     log:
         "logs/{run}/compute_evidence/{pack}.log",
@@ -29,11 +29,11 @@ rule compute_evidence:
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=lambda wildcards: plain_plans(EVIDENCE_PACKS[wildcards.pack]),
-        settings=BriefDict(CONFIG.network_evidence.weighing),
+        settings=BriefDict(CONFIG.network_evidence.evidence_settings),
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("compute_evidence"),
     message:
-        "weigh {params.plans.said}"
+        "compute evidence: {params.plans.said}"
     script:
         "../scripts/compute_evidence.py"
 
@@ -87,7 +87,7 @@ rule check_invariance:
         setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("check_invariance"),
     message:
-        "reparameterize networks, weigh them again"
+        "reparameterize networks, compute their evidence again"
     script:
         "../scripts/check_invariance.py"
 

@@ -1,4 +1,4 @@
-"""Weigh the networks of one pack that are not weighed yet."""
+"""Compute the evidence of those networks of one pack that have none yet."""
 
 from pathlib import Path
 
@@ -17,5 +17,5 @@ with one_line(snakemake.log[0]), Path(snakemake.log[0]).open("w", encoding="utf-
         NetworkEvidenceConfig(**snakemake.params.settings),
         Path(snakemake.input.weights),
         Path(snakemake.output.table),
-        say=lambda line: print(line, file=log, flush=True),
+        log=lambda line: print(line, file=log, flush=True),
     )

@@ -1,9 +1,9 @@
 """Whether the evidence depends on how a network is parameterized (section 2, on the objection of Dinh et al. 2017).
 
 Takes a network and its data; gives a table of reparameterizations that leave the function unchanged: layers rescaled against
-each other (ReLU is homogeneous), units rescaled one by one, inputs rescaled. Curvatures change; E must not, if the prior
-N(0, 1/λ) is mapped along, which gives each weight a precision of its own. With the isotropic prior held it is another model,
-and E moves.
+each other (ReLU is homogeneous), units rescaled one by one, inputs rescaled. Curvatures change. E must not, if the prior N(0,
+1/λ) is transformed accordingly, which gives each weight a precision of its own. With the isotropic prior kept fixed the model
+is another, and E changes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Reparameterization:
 
     @property
     def precision(self) -> Precision:
-        """The isotropic prior, mapped along, in units of λ."""
+        """The isotropic prior, transformed accordingly: precisions in units of λ."""
         return [(rows.square().reciprocal(), columns.square().reciprocal()) for rows, columns in self.scales]
 
 
@@ -111,14 +111,14 @@ def evidence_at(
         l2: λ.
         precision: of the weights, in units of λ; 1 if not given.
     """
-    at = Linearization(layers, inputs)
+    network = Linearization(layers, inputs)
     if precision is None:
         square = sum(float(w.square().sum()) for w in layers)
     else:
-        weighed = zip(layers, precision, strict=True)
-        square = sum(float((w.square() * rows[:, None] * columns).sum()) for w, (rows, columns) in weighed)
-    cost = float(cross_entropy(at.logits, labels, reduction="sum")) + 0.5 * l2 * square
-    occam = 0.5 * Factor(at.kernel(softmax_factor(at.logits), precision), l2).log_determinant
+        pairs = zip(layers, precision, strict=True)
+        square = sum(float((w.square() * rows[:, None] * columns).sum()) for w, (rows, columns) in pairs)
+    cost = float(cross_entropy(network.logits, labels, reduction="sum")) + 0.5 * l2 * square
+    occam = 0.5 * Factor(network.kernel(softmax_factor(network.logits), precision), l2).log_determinant
     return log_evidence_ratio(cost, occam, len(inputs), classes)
 
 
@@ -132,9 +132,9 @@ def invariance_table(
 ) -> pd.DataFrame:
     """A row for each reparameterization, columns `INVARIANCE`.
 
-    `log_evidence_ratio` is E of the first `examples` of the training set, the prior mapped along; the changes are against the
-    identity. `eigenvalue_ratio`: largest eigenvalue of the GGN, new over old. `logits_change`: the largest, absolute, which
-    floating point alone should make.
+    `log_evidence_ratio` is E of the first `examples` of the training set, the prior transformed accordingly; the changes are
+    against the identity. `eigenvalue_ratio`: largest eigenvalue of the GGN, new over old. `logits_change`: the largest,
+    absolute, which floating point alone should make.
 
     Args:
         layers: trained weights, (fan_in + 1, fan_out) each, bias last.
@@ -170,7 +170,7 @@ def invariance_table(
 
 
 def check_invariance(
-    plan: Plan, prepared: Path, setup: Setup, l2: float, weights: Path, table: Path, made_by: Mapping[str, Any]
+    plan: Plan, prepared: Path, setup: Setup, l2: float, weights: Path, table: Path, metadata: Mapping[str, Any]
 ) -> None:
     """Write how E and the top eigenvalue of a cell's networks change when they are reparameterized, a row for each and seed.
 
@@ -179,27 +179,27 @@ def check_invariance(
         prepared: folder of the prepared data and labels.
         setup: as the networks were trained.
         l2: λ.
-        weights: the pack's safetensors file, as `store.train_pack` wrote it.
+        weights: the pack's safetensors file, as `training.runner.train_pack` wrote it.
         table: the CSV to write; of the training set, only the first `INVARIANCE_EXAMPLES` count.
-        made_by: what it is marked with.
+        metadata: of the run, for the table's JSON file.
 
     Raises:
         UserError: a file is damaged, or the weights of a network are missing.
     """
     torch.set_num_threads(setup.threads)
-    kept, _ = read_tensors(weights)
+    tensors, _ = read_tensors(weights)
     data = load_labelled(prepared, setup.data, plan.cell.labels, plan.seeds, setup.torch_device)
     columns, tables = plan.cell.columns(), []
     with threadpool_limits(setup.threads):
         for seed in range(plan.seeds):
-            chosen = data.subsets[seed, : min(plan.cell.n_train, INVARIANCE_EXAMPLES)]
+            examples = data.subsets[seed, : min(plan.cell.n_train, INVARIANCE_EXAMPLES)]
             rows = invariance_table(
-                list(network_layers(kept, weights_key(plan.cell, seed), weights).values()),
-                data.train_inputs[chosen],
-                data.train_labels[seed, chosen],
+                list(network_layers(tensors, weights_key(plan.cell, seed), weights).values()),
+                data.train_inputs[examples],
+                data.train_labels[seed, examples],
                 data.classes,
                 l2,
             )
             constant = {name: columns[name] for name in NETWORK_FIELDS}
             tables.append(rows.assign(**constant, seed=seed))
-    write_csv(table, pd.concat(tables, ignore_index=True), ("seed", *INVARIANCE), made_by)
+    write_csv(table, pd.concat(tables, ignore_index=True), ("seed", *INVARIANCE), metadata)

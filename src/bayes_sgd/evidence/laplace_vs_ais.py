@@ -1,12 +1,12 @@
-"""What Laplace's approximation is worth: the same evidence by it and by annealed importance sampling, which makes none.
+"""The error of Laplace's approximation: the same evidence by it and by annealed importance sampling (our addition).
 
-Takes data and values of λ; gives tables of both and of their difference, for the linear model of section 3 and for a network so
-small that sampling can follow it. A network's evidence, sampled, is that of all its modes together, among them the H! that
-differ in the order of the hidden units; Laplace's is that of one. ln H! stands beside, and is in neither.
+Takes data and values of λ; gives tables of both and of their difference, for the linear model of section 3 and for a network
+that is small enough to sample. The sampled evidence of a network is that of all its modes together, among them the H! that
+differ in the order of the hidden units. Laplace's is that of one mode. ln H! has a column of its own, and is in neither.
 
-How far sampling itself can be trusted shows where the labels are drawn from the linear model: the weights that they were drawn
-with are a sample of the posterior, so sampling runs from both ends, and in expectation E lies between the two (Grosse, Ancha
-and Roy 2016).
+Labels that are drawn from the linear model show how far sampling itself can be trusted. The weights that they were drawn with
+are a sample of the posterior, so sampling runs from both ends, and in expectation E lies between the two (Grosse, Ancha and Roy
+2016).
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from scipy.special import expit
 from torch import Tensor
 
 from bayes_sgd.core.rng import generator
-from bayes_sgd.evidence.laplace import (
+from bayes_sgd.evidence.ais import (
     AisEstimate,
+    AisSettings,
     LogLikelihood,
     annealed_importance_sampling,
     data_span,
-    log_evidence_ratio,
     logistic_log_likelihood,
-    null_cost,
+    reverse_annealed_importance_sampling,
 )
+from bayes_sgd.evidence.laplace import log_evidence_ratio, null_cost
 from bayes_sgd.evidence.logistic import fit_map
 from bayes_sgd.evidence.network import POINTS, network_evidence
 from bayes_sgd.experiment.cell import Cell
@@ -54,14 +55,17 @@ GAP = (
     "acceptance",
     "log_evidence_ratio_reverse_ais",
 )
-EXAMPLES, UNITS, UPDATES, TEMPERATURES = 40, 5, 2000, 500
+EXAMPLES, UNITS, UPDATES = 40, 5, 2000
 SIMULATED = 3  # sets of labels drawn from the model at each λ
-LINEAR_L2 = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
-NETWORK_L2 = (1.0, 3.0, 10.0, 30.0)  # below, sampling has too few chains that matter
+LINEAR_PRECISIONS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+NETWORK_PRECISIONS = (1.0, 3.0, 10.0, 30.0)  # below, too few chains carry the weight
+# at these settings the forward and backward estimates of the linear model meet (our choice)
+LINEAR_CHAINS = AisSettings(temperatures=1000, leapfrog_steps=12)
+NETWORK_CHAINS = AisSettings(temperatures=500, leapfrog_steps=8)
 
 
 def network_log_likelihood(inputs: Tensor, labels: Tensor, shapes: Sequence[tuple[int, int]]) -> LogLikelihood:
-    """Give ln P(y|x, θ) of a ReLU network and its gradient, for `annealed_importance_sampling`.
+    """The function ln P(y|x, θ) of a ReLU network with its gradient, for `annealed_importance_sampling`.
 
     Args:
         inputs: (n, d + 1) with their ones, float64; or their coordinates from `data_span`.
@@ -94,69 +98,52 @@ def network_log_likelihood(inputs: Tensor, labels: Tensor, shapes: Sequence[tupl
 def linear_gap(
     inputs: np.ndarray,
     labels: np.ndarray,
-    l2_values: Sequence[float],
+    prior_precisions: Sequence[float],
     seed: int = 0,
     exact: np.ndarray | None = None,
-    chains: int = 64,
-    temperatures: int = 1000,
-    leapfrog_steps: int = 12,
+    settings: AisSettings = LINEAR_CHAINS,
 ) -> pd.DataFrame:
     """Laplace against sampling for logistic regression: a row for each λ, columns `GAP`.
 
     E = −ln Z − N ln 2, so in expectation it lies between `log_evidence_ratio_reverse_ais`, from a sample of the posterior, and
-    `log_evidence_ratio_ais`, of the forward chains, which err low in ln Z; in one draw the error of the sampling may have
-    the two crossed, and each is on the wrong side by more than b nats with a probability below e^−b. Temperatures and
-    steps are those at which they meet (our choice).
+    `log_evidence_ratio_ais`, of the forward chains. In one draw the two may cross; each is on the wrong side by more than b
+    nats with a probability below e^−b.
 
     Args:
         inputs: (n, d), without the ones.
         labels: 0 or 1, (n,), or (number of λ, n) for labels that differ from λ to λ.
-        l2_values: λ > 0.
+        prior_precisions: λ > 0.
         seed: of the sampling.
         exact: weights that are a draw from the posterior of each λ, (number of λ, d + 1), the bias last, such as
             `simulate_labels` gives; all backward chains start there. Without it `log_evidence_ratio_reverse_ais` is empty.
-        chains: as in `annealed_importance_sampling`.
-        temperatures: likewise.
-        leapfrog_steps: likewise.
+        settings: of the chains.
     """
     n, full = len(inputs), _with_ones(inputs)
     features, curvature = data_span(full)
     target = logistic_log_likelihood(features, torch.from_numpy(2.0 * np.atleast_2d(labels) - 1.0))
-    grid = torch.tensor(list(l2_values), dtype=torch.float64)
-
-    def sampled(start: Tensor | None) -> AisEstimate:
-        return annealed_importance_sampling(
-            target,
-            grid,
-            features.shape[1],
-            seed,
-            chains=chains,
-            temperatures=temperatures,
-            leapfrog_steps=leapfrog_steps,
-            curvature=curvature,
-            exact=start,
-        )
-
-    by_l2 = np.broadcast_to(labels, (len(l2_values), n))
-    fits = [fit_map(inputs, own, l2) for own, l2 in zip(by_l2, l2_values, strict=True)]
+    grid = torch.tensor(list(prior_precisions), dtype=torch.float64)
+    by_l2 = np.broadcast_to(labels, (len(prior_precisions), n))
+    fits = [fit_map(inputs, row, l2) for row, l2 in zip(by_l2, prior_precisions, strict=True)]
     laplace = pd.DataFrame(
         {
             "model": "linear",
             "point": "minimum",
-            "prior_precision": list(l2_values),
+            "prior_precision": list(prior_precisions),
             "log_evidence_ratio": [log_evidence_ratio(fit.cost, fit.occam_penalty, n, 2) for fit in fits],
             "log_permutations": 0.0,
         }
     )
-    table = _gap(laplace, list(l2_values), sampled(None), n, 2, chains)
+    forward = annealed_importance_sampling(target, grid, features.shape[1], seed, settings, curvature)
+    table = _gap(laplace, list(prior_precisions), forward, n, 2, settings.chains)
     if exact is None:
         return table
     # the weights in the coordinates of the span: those with the same logits
     start = torch.linalg.lstsq(features, full @ torch.from_numpy(exact).T).solution.T[:, None]
-    return table.assign(log_evidence_ratio_reverse_ais=-sampled(start).log_evidence.numpy() - null_cost(n, 2))
+    backward = reverse_annealed_importance_sampling(target, grid, start, seed, settings, curvature)
+    return table.assign(log_evidence_ratio_reverse_ais=-backward.log_evidence.numpy() - null_cost(n, 2))
 
 
-def simulate_labels(inputs: np.ndarray, l2_values: Sequence[float], seed: int) -> tuple[np.ndarray, np.ndarray]:
+def simulate_labels(inputs: np.ndarray, prior_precisions: Sequence[float], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw weights from the prior N(0, I/λ), then labels from the likelihood of logistic regression (section 3).
 
     All λ share the seed's random numbers, so that from row to row λ alone differs. The weights are a draw from the posterior of
@@ -164,7 +151,7 @@ def simulate_labels(inputs: np.ndarray, l2_values: Sequence[float], seed: int) -
 
     Args:
         inputs: (n, d), without the ones.
-        l2_values: λ > 0.
+        prior_precisions: λ > 0.
         seed: of the draws.
 
     Returns:
@@ -172,7 +159,7 @@ def simulate_labels(inputs: np.ndarray, l2_values: Sequence[float], seed: int) -
     """
     features, random = _with_ones(inputs).numpy(), generator(seed, "labels from the model")
     normal, uniform = random.standard_normal(features.shape[1]), random.random(len(features))
-    weights = normal / np.sqrt(np.asarray(l2_values, dtype=np.float64))[:, None]
+    weights = normal / np.sqrt(np.asarray(prior_precisions, dtype=np.float64))[:, None]
     return (uniform < expit(weights @ features.T)).astype(np.int64), weights
 
 
@@ -181,11 +168,9 @@ def network_gap(
     inputs: Tensor,
     labels: Tensor,
     classes: int,
-    l2_values: Sequence[float],
+    prior_precisions: Sequence[float],
     seed: int = 0,
-    chains: int = 64,
-    temperatures: int = 1000,
-    leapfrog_steps: int = 8,
+    settings: AisSettings = NETWORK_CHAINS,
 ) -> pd.DataFrame:
     """The three evidences of a small network (`network_evidence`, prior centred at 0) against sampling, columns `GAP`.
 
@@ -194,36 +179,32 @@ def network_gap(
         inputs: (n, d + 1) with their ones.
         labels: int64 (n,).
         classes: C.
-        l2_values: λ > 0.
+        prior_precisions: λ > 0.
         seed: of the sampling.
-        chains: as in `annealed_importance_sampling`.
-        temperatures: likewise.
-        leapfrog_steps: likewise.
+        settings: of the chains.
     """
     x = inputs.double()
-    laplace = network_evidence(layers, layers, x, labels, x, labels, classes, l2_values, POINTS).assign(model="network")
+    laplace = network_evidence(layers, layers, x, labels, x, labels, classes, prior_precisions, POINTS).assign(model="network")
     features, _ = data_span(x)
     shapes = [(features.shape[1], layers[0].shape[1]), *((w.shape[0], w.shape[1]) for w in layers[1:])]
-    grid = torch.tensor(list(l2_values), dtype=torch.float64, device=x.device)
+    grid = torch.tensor(list(prior_precisions), dtype=torch.float64, device=x.device)
     # one mass for all: the largest curvature at a minimum, from above
     minima = laplace[laplace["point"] == "minimum"]
     top = dict(zip(minima["prior_precision"], minima["top_eigenvalue"], strict=True))
-    curvature = torch.tensor([top[l2] for l2 in l2_values], dtype=torch.float64, device=x.device)[:, None, None]
+    curvature = torch.tensor([top[l2] for l2 in prior_precisions], dtype=torch.float64, device=x.device)[:, None, None]
     sampled = annealed_importance_sampling(
         network_log_likelihood(features, labels, shapes),
         grid,
         sum(rows * columns for rows, columns in shapes),
         seed,
-        chains=chains,
-        temperatures=temperatures,
-        leapfrog_steps=leapfrog_steps,
-        curvature=curvature,
+        settings,
+        curvature,
     )
-    return _gap(laplace, list(l2_values), sampled, len(x), classes, chains)
+    return _gap(laplace, list(prior_precisions), sampled, len(x), classes, settings.chains)
 
 
 def laplace_error_table(prepared: Path, data: DataConfig, initialization: str, seeds: int = 1) -> pd.DataFrame:
-    """The gap for real and for random labels on few images: columns `labels`, `seed`, then `GAP`.
+    """Laplace's error for real and for random labels on few images: columns `labels`, `seed`, then `GAP`.
 
     The linear model has the digits 0 and 1 (the first two classes); the network, 5 hidden units, has all classes and is trained
     by SGD. N = 40 in both. Rows with the labels `simulated` are of labels drawn from the linear model (`simulate_labels`), for
@@ -232,27 +213,25 @@ def laplace_error_table(prepared: Path, data: DataConfig, initialization: str, s
     Args:
         prepared: folder of the prepared data and labels.
         data: as they were prepared.
-        initialization: of the network, as in `models.initial_weights`.
+        initialization: of the network, as in `mlp.initial_weights`.
         seeds: replicates.
     """
     tables = []
-    for how in ("real", "random"):
-        labelled = load_labelled(prepared, data, how, seeds, torch.device("cpu"))
-        cell = Cell(how, (UNITS,), EXAMPLES, 8, 0.05, 0.9, 0.0, 0.0, "independent", UPDATES)
+    for labelling in ("real", "random"):
+        labelled = load_labelled(prepared, data, labelling, seeds, torch.device("cpu"))
+        cell = Cell(labelling, (UNITS,), EXAMPLES, 8, 0.05, 0.9, 0.0, 0.0, "independent", UPDATES)
         for _, (_, seed), _, layers in train([(cell, seed) for seed in range(seeds)], [UPDATES], labelled, initialization):
-            order = labelled.subsets[seed]
-            chosen = order[:EXAMPLES]
-            images, labels = labelled.train_inputs[chosen], labelled.train_labels[seed, chosen]
-            network = network_gap(layers, images, labels, labelled.classes, NETWORK_L2, seed, temperatures=TEMPERATURES)
-            both = pd.concat([linear_gap(*_two_digits(labelled, seed), LINEAR_L2, seed), network], ignore_index=True)
-            tables.append(both.assign(labels=how, seed=seed))
-        if how == "real":
+            order = labelled.subsets[seed][:EXAMPLES]
+            images, labels = labelled.train_inputs[order], labelled.train_labels[seed, order]
+            network = network_gap(layers, images, labels, labelled.classes, NETWORK_PRECISIONS, seed)
+            both = pd.concat([linear_gap(*_two_digits(labelled, seed), LINEAR_PRECISIONS, seed), network], ignore_index=True)
+            tables.append(both.assign(labels=labelling, seed=seed))
+        if labelling == "real":
             images, _ = _two_digits(labelled, 0)
             for seed in range(SIMULATED):
-                drawn, weights = simulate_labels(images, LINEAR_L2, seed)
-                tables.append(linear_gap(images, drawn, LINEAR_L2, seed, weights).assign(labels="simulated", seed=seed))
-    whole = pd.concat(tables, ignore_index=True)
-    return whole.reindex(columns=["labels", "seed", *GAP])
+                drawn, weights = simulate_labels(images, LINEAR_PRECISIONS, seed)
+                tables.append(linear_gap(images, drawn, LINEAR_PRECISIONS, seed, weights).assign(labels="simulated", seed=seed))
+    return pd.concat(tables, ignore_index=True).reindex(columns=["labels", "seed", *GAP])
 
 
 def _with_ones(inputs: np.ndarray) -> Tensor:
@@ -267,11 +246,11 @@ def _two_digits(labelled: LabelledData, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _gap(
-    laplace: pd.DataFrame, l2_values: list[float], sampled: AisEstimate, n: int, classes: int, chains: int
+    laplace: pd.DataFrame, prior_precisions: list[float], sampled: AisEstimate, n: int, classes: int, chains: int
 ) -> pd.DataFrame:
     by_l2 = pd.DataFrame(
         {
-            "prior_precision": l2_values,
+            "prior_precision": prior_precisions,
             "log_evidence_ratio_ais": (-sampled.log_evidence).cpu().numpy() - null_cost(n, classes),
             "log_evidence_ratio_ais_error": sampled.standard_error.cpu().numpy(),
             "effective_chains": sampled.effective_chains.cpu().numpy(),

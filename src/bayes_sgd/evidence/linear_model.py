@@ -15,7 +15,7 @@ import pandas as pd
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.rng import generator
 from bayes_sgd.evidence.laplace import log_evidence_ratio
-from bayes_sgd.evidence.logistic import Fit, evaluate, live_features, newton, row_space, spread, to_signs
+from bayes_sgd.evidence.logistic import Fit, active_features, evaluate, newton, row_space, spread, to_signs
 
 LABELS = ("real", "random")
 COLUMNS = [
@@ -37,7 +37,7 @@ def sweep_l2(
     true_test_y: np.ndarray | None = None,
     tolerance: float = 1e-10,
 ) -> pd.DataFrame:
-    """Fit and judge the model at every λ, from the largest to the smallest, each from where the last one points.
+    """Fit and evaluate the model at every λ, from the largest to the smallest, each starting where the last tangent points.
 
     Never raises for a numerical failure: a λ that cannot be fitted has `converged` False and NaN for its results.
 
@@ -57,7 +57,7 @@ def sweep_l2(
         per example; `cost`, `occam_penalty` and `log_evidence_ratio` (E) in nats; margins of the training set as in
         `logistic.Evaluation`, and `weight_norm` the ‖w‖ in them, without the bias; the rest as in `logistic.Fit`.
     """
-    features, live = live_features(train_x)
+    features, active = active_features(train_x)
     features, basis = row_space(features)
     signs = to_signs(train_y)
     n = len(signs)
@@ -72,13 +72,13 @@ def sweep_l2(
             fits[l2] = newton(features, signs, l2, start, tolerance, max_iterations=100)
         except np.linalg.LinAlgError:
             continue
-    weights = np.array([spread(fit.weights, live, basis) for fit in fits.values()]).reshape(-1, len(live))
+    weights = np.array([spread(fit.weights, active, basis) for fit in fits.values()]).reshape(-1, len(active))
     train, test = evaluate(weights, train_x, train_y), evaluate(weights, test_x, test_y)
     true = test if true_test_y is None else evaluate(weights, test_x, true_test_y)
     of_fits = ("cost", "occam_penalty", "gradient_norm", "iterations", "converged")
-    found = {name: np.array([getattr(fit, name) for fit in fits.values()], dtype=np.float64) for name in of_fits}
-    ratio = log_evidence_ratio(found["cost"], found["occam_penalty"], n, 2)
-    table = pd.DataFrame(found, index=list(fits)).assign(
+    columns = {name: np.array([getattr(fit, name) for fit in fits.values()], dtype=np.float64) for name in of_fits}
+    ratio = log_evidence_ratio(columns["cost"], columns["occam_penalty"], n, 2)
+    table = pd.DataFrame(columns, index=list(fits)).assign(
         train_accuracy=train.accuracy,
         test_accuracy=test.accuracy,
         test_accuracy_true_labels=true.accuracy,
@@ -149,9 +149,9 @@ def split(images: np.ndarray, labels: np.ndarray, n_train: int = 800, n_test: in
 
 
 def randomize(data: Split, seed: int) -> Split:
-    """Permute the training labels and, apart, the test labels (section 3): nothing is left to learn, and balance stays.
+    """Permute the training labels and, independently, the test labels (section 3); the classes stay balanced.
 
-    The random stream is its own, so real and random labels of one seed come with the same images.
+    The permutation has its own random stream, so real and random labels of one seed share their images.
     """
     rng = generator(seed, "linear", "labels")
     return replace(data, train_y=rng.permutation(data.train_y), test_y=rng.permutation(data.test_y))

@@ -1,4 +1,4 @@
-"""Logistic regression with a Gaussian prior (section 3): the most probable weights, and how good they are.
+"""Logistic regression with a Gaussian prior (section 3): the most probable weights, and their accuracy, loss and margin.
 
 Takes inputs (n, d), labels 0 or 1 and λ; gives the minimum w0 of the paper's cost
 
@@ -33,7 +33,7 @@ class Fit:
         cost: C(w0) in nats, summed over the examples, λ‖w0‖²/2 included.
         occam_penalty: ½ Σ ln(λ_i/λ) at w0, in nats.
         tangent: dw0/d ln λ, shape (d + 1,): where the minimum goes when λ changes.
-        gradient_norm: ‖∇C‖ in units of λ‖w0‖, which is what the two halves of ∇C have to cancel.
+        gradient_norm: ‖∇C‖ in units of λ‖w0‖, which is the norm of each of the two parts of ∇C that cancel at a minimum.
         iterations: Newton steps taken.
         converged: whether `gradient_norm` reached the tolerance.
     """
@@ -58,8 +58,8 @@ def fit_map(
 ) -> Fit:
     """The most probable weights, by Newton's method with the exact Hessian and a line search (section 3).
 
-    Pixels that are zero in all rows take no part: exact, for their weights are 0 and their eigenvalues λ. Nor, where features
-    are many and examples few, does what is orthogonal to every example: see `row_space`.
+    Inputs that are zero in all rows are left out. This is exact: their weights are 0 and their eigenvalues λ. Where features
+    are many and examples few, so is what is orthogonal to every example: see `row_space`.
 
     Args:
         inputs: shape (n, d), pixels in this project; any finite numbers will do.
@@ -75,11 +75,11 @@ def fit_map(
         ValueError: λ is not positive or a label is not 0 or 1.
         numpy.linalg.LinAlgError: the cost or the Hessian is not finite, or the Hessian not positive definite.
     """
-    features, live = live_features(inputs, bias_input)
+    features, active = active_features(inputs, bias_input)
     features, basis = row_space(features)
-    short = None if start is None else start[live] if basis is None else basis.T @ start[live]
+    short = None if start is None else start[active] if basis is None else basis.T @ start[active]
     fit = newton(features, to_signs(labels), l2, short, tolerance, max_iterations)
-    return replace(fit, weights=spread(fit.weights, live, basis), tangent=spread(fit.tangent, live, basis))
+    return replace(fit, weights=spread(fit.weights, active, basis), tangent=spread(fit.tangent, active, basis))
 
 
 def hessian(features: np.ndarray, logits: np.ndarray, l2: float) -> np.ndarray:
@@ -91,11 +91,11 @@ def hessian(features: np.ndarray, logits: np.ndarray, l2: float) -> np.ndarray:
     return result
 
 
-def live_features(inputs: np.ndarray, bias_input: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """The live columns with the bias input as the last one, shape (n, k), and which of the d + 1 weights they are."""
+def active_features(inputs: np.ndarray, bias_input: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """The columns that are not constant zero, the bias input last, shape (n, k), and which of the d + 1 weights they are."""
     full = np.column_stack([np.asarray(inputs, dtype=np.float64), np.full(len(inputs), bias_input)])
-    live = np.asarray((full != 0).any(axis=0))
-    return np.ascontiguousarray(full[:, live]), live
+    active = np.asarray((full != 0).any(axis=0))
+    return np.ascontiguousarray(full[:, active]), active
 
 
 def row_space(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -126,18 +126,83 @@ def to_signs(labels: np.ndarray) -> np.ndarray:
     return 2.0 * np.asarray(labels, dtype=np.float64) - 1.0
 
 
-def spread(short: np.ndarray, live: np.ndarray, basis: np.ndarray | None = None) -> np.ndarray:
-    """Put the weights of the live columns back among the dead ones, whose weights are 0; `basis` as `row_space` gives it."""
-    full = np.zeros(len(live))
-    full[live] = short if basis is None else basis @ short
+def spread(short: np.ndarray, active: np.ndarray, basis: np.ndarray | None = None) -> np.ndarray:
+    """All d + 1 weights from those of the active columns; the others are 0. `basis` as `row_space` gives it."""
+    full = np.zeros(len(active))
+    full[active] = short if basis is None else basis @ short
     return full
 
 
-def _cost(logits: np.ndarray, signs: np.ndarray, weights: np.ndarray, l2: float) -> float:
-    return float(np.logaddexp(0.0, -signs * logits).sum() + 0.5 * l2 * weights @ weights)
+@dataclass(frozen=True)
+class _Position:
+    """Weights with their logits X w, C, ∇C, ‖∇C‖, and ‖∇C‖ in units of λ‖w‖."""
+
+    weights: np.ndarray
+    logits: np.ndarray
+    cost: float
+    gradient: np.ndarray
+    norm: float
+    relative_norm: float
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what is not finite is looked for and raised below
+@dataclass(frozen=True)
+class _Regression:
+    """C of one data set and λ: features X (n, k) with the bias column, signs t = ±1 (n,), ‖x_i‖ (n,)."""
+
+    features: np.ndarray
+    signs: np.ndarray
+    l2: float
+    lengths: np.ndarray
+
+    def cost(self, logits: np.ndarray, weights: np.ndarray) -> float:
+        return float(np.logaddexp(0.0, -self.signs * logits).sum() + 0.5 * self.l2 * weights @ weights)
+
+    def at(self, weights: np.ndarray, logits: np.ndarray) -> _Position:
+        """Cost and gradient there; raises LinAlgError where they are not finite."""
+        cost = self.cost(logits, weights)
+        miss = self.signs * expit(-self.signs * logits)
+        gradient = self.l2 * weights - self.features.T @ miss
+        norm = float(np.linalg.norm(gradient))
+        # Where the data's gradient cancels to less than a millionth, ten digits of it are beyond float64.
+        # np.maximum, unlike max, keeps a NaN.
+        scale = np.maximum(self.l2 * np.linalg.norm(weights), 1e-6 * (np.abs(miss) @ self.lengths))
+        relative = float(norm / scale)
+        if not np.isfinite([cost, relative]).all():
+            raise np.linalg.LinAlgError(f"the cost at l2 = {self.l2} is not finite")
+        return _Position(weights, logits, cost, gradient, norm, relative)
+
+    def factor(self, logits: np.ndarray) -> tuple[np.ndarray, bool]:
+        """The Cholesky factor of ∇∇C, in scipy's form."""
+        h = hessian(self.features, logits, self.l2)
+        return scipy.linalg.cho_factor(h, lower=True, overwrite_a=True, check_finite=False)
+
+    def step(self, position: _Position, factor: tuple[np.ndarray, bool], previous_norm: float) -> _Position | None:
+        """The next position by Newton's method with a line search; None where rounding hides all progress."""
+        step = -scipy.linalg.cho_solve(factor, position.gradient, check_finite=False)
+        along, slope = self.features @ step, float(position.gradient @ step)
+        length = self.line_search(position, step, along, slope)
+        lost_in_rounding = -slope < 4 * EPS * abs(position.cost) and position.norm > 0.5 * previous_norm
+        if length == 0.0 or lost_in_rounding:
+            return None
+        return self.at(position.weights + length * step, position.logits + length * along)
+
+    def line_search(self, position: _Position, step: np.ndarray, along: np.ndarray, slope: float) -> float:
+        """The first of 1, ½, ¼, ... by which the step lowers C enough, or 0; `along` is X·step, `slope` ∇C·step."""
+        length, cost = 1.0, position.cost
+        while length > EPS:
+            weights, logits = position.weights + length * step, position.logits + length * along
+            new_cost = self.cost(logits, weights)
+            if new_cost <= cost + 1e-4 * length * slope:
+                return length
+            # Near the minimum C no longer resolves the step; its slope still does (Hager and Zhang 2005).
+            new_slope = float(self.l2 * weights @ step - (self.signs * expit(-self.signs * logits)) @ along)
+            if new_cost <= cost + 16 * EPS * abs(cost) and new_slope <= -0.9 * slope:
+                return length
+            length *= 0.5
+        return 0.0
+
+
+@np.errstate(over="ignore", invalid="ignore")  # `_Regression.at` raises where a number is not finite
 def newton(
     features: np.ndarray,
     signs: np.ndarray,
@@ -146,74 +211,31 @@ def newton(
     tolerance: float,
     max_iterations: int,
 ) -> Fit:
-    """`fit_map` on features that are ready: signs ±1, start and result without the dead columns."""
+    """`fit_map` for features that are ready: signs ±1, start and result without the constant-zero columns."""
     if not l2 > 0:
         raise ValueError(f"l2 must be positive, got {l2}")
-    lengths = np.linalg.norm(features, axis=1)
+    model = _Regression(features, signs, l2, np.linalg.norm(features, axis=1))
     weights = np.zeros(features.shape[1]) if start is None else start
-    logits = features @ weights
-    factor, norm_before, iterations = None, np.inf, 0
-    while True:
-        cost = _cost(logits, signs, weights, l2)
-        miss = signs * expit(-signs * logits)
-        gradient = l2 * weights - features.T @ miss
-        norm = float(np.linalg.norm(gradient))
-        # Where the data's gradient cancels to less than a millionth, ten digits of it are beyond float64.
-        scale = np.maximum(l2 * np.linalg.norm(weights), 1e-6 * (np.abs(miss) @ lengths))  # keeps a NaN, as max does not
-        gradient_norm = float(norm / scale)
-        if not np.isfinite([cost, gradient_norm]).all():
-            raise np.linalg.LinAlgError(f"the cost at l2 = {l2} is not finite")
-        if gradient_norm <= tolerance or iterations == max_iterations:
-            break
+    position = model.at(weights, features @ weights)
+    factor, previous_norm, iterations = None, np.inf, 0
+    while position.relative_norm > tolerance and iterations < max_iterations:
         # A step with an old Hessian costs a tenth of one with a new Hessian: worth it while it gains a digit.
-        fresh = factor is None or norm > 0.1 * norm_before
+        fresh = factor is None or position.norm > 0.1 * previous_norm
         if factor is None or fresh:
-            factor = _factor(features, logits, l2)
-        step = -scipy.linalg.cho_solve(factor, gradient, check_finite=False)
-        along, slope = features @ step, float(gradient @ step)
-        length = _line_search(logits, along, signs, weights, step, l2, cost, slope)
-        lost_in_rounding = -slope < 4 * EPS * abs(cost) and norm > 0.5 * norm_before
-        if length == 0.0 or lost_in_rounding:
-            if fresh:
-                break
-            norm_before = 0.0  # so that the next try is with a new Hessian
-            continue
-        weights, logits, norm_before = weights + length * step, logits + length * along, norm
-        iterations += 1
-    factor = _factor(features, logits, l2)
+            factor = model.factor(position.logits)
+        new = model.step(position, factor, previous_norm)
+        if new is not None:
+            position, previous_norm = new, position.norm
+            iterations += 1
+        elif fresh:
+            break
+        else:
+            previous_norm = 0.0  # so that the next try is with a new Hessian
+    factor = model.factor(position.logits)
     occam = occam_penalty_from_cholesky(np.diagonal(factor[0]), l2)
-    tangent = -l2 * scipy.linalg.cho_solve(factor, weights, check_finite=False)
-    return Fit(weights, cost, occam, tangent, gradient_norm, iterations, gradient_norm <= tolerance)
-
-
-def _factor(features: np.ndarray, logits: np.ndarray, l2: float) -> tuple[np.ndarray, bool]:
-    """The Cholesky factor of ∇∇C, in scipy's form."""
-    return scipy.linalg.cho_factor(hessian(features, logits, l2), lower=True, overwrite_a=True, check_finite=False)
-
-
-def _line_search(
-    logits: np.ndarray,
-    along: np.ndarray,
-    signs: np.ndarray,
-    weights: np.ndarray,
-    step: np.ndarray,
-    l2: float,
-    cost: float,
-    slope: float,
-) -> float:
-    """The first of 1, ½, ¼, ... by which the step lowers C enough, or 0; `along` is X·step, `slope` ∇C·step."""
-    length = 1.0
-    while length > EPS:
-        new_weights, new_logits = weights + length * step, logits + length * along
-        new_cost = _cost(new_logits, signs, new_weights, l2)
-        if new_cost <= cost + 1e-4 * length * slope:
-            return length
-        # Near the minimum C no longer resolves the step; its slope still does (Hager and Zhang 2005).
-        new_slope = float(l2 * new_weights @ step - (signs * expit(-signs * new_logits)) @ along)
-        if new_cost <= cost + 16 * EPS * abs(cost) and new_slope <= -0.9 * slope:
-            return length
-        length *= 0.5
-    return 0.0
+    tangent = -l2 * scipy.linalg.cho_solve(factor, position.weights, check_finite=False)
+    converged = position.relative_norm <= tolerance
+    return Fit(position.weights, position.cost, occam, tangent, position.relative_norm, iterations, converged)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""The three points at which the evidence of a network is taken, and the coordinates in which they are found.
+"""The three points at which the evidence of a network is computed, and the coordinates in which they are searched for.
 
-Takes layers, data and a prior; gives for each λ the network as SGD left it, the mode of the model that is linear in its weights
-(Immer, Korzepa, Bauer 2021), and the minimum of C = H + λ‖w − c‖²/2 that L-BFGS reaches from there.
+Takes layers, data and a prior; gives for each λ a point: the network as SGD left it, the mode of the model that is linear in
+its weights (Immer, Korzepa, Bauer 2021), or the minimum of C = H + λ‖w − c‖²/2 (section 2) that L-BFGS reaches from SGD's
+weights.
 """
 
 from __future__ import annotations
@@ -18,38 +19,61 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from bayes_sgd.curvature.cholesky import Factor
 from bayes_sgd.curvature.ggn import Linearization, softmax_factor
-from bayes_sgd.evidence.lbfgs import Pairs, Search, lbfgs
+from bayes_sgd.evidence.lbfgs import Pairs, lbfgs
 
 Objective = Callable[[Tensor, float], tuple[float, Tensor]]
-_PATIENCE = 12  # steps of conjugate gradients after which a new factorization costs less
+_MAX_CG_STEPS = 12  # steps of conjugate gradients after which a new factorization costs less
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where the evidence is taken.
+class ModeSearch:
+    """When the searches for a mode end (our choice).
 
     Attributes:
-        deviation: w − c in the coordinates of `Problem`, flat.
+        tolerance: on ‖∇C‖ in units of λ‖w − c‖, which is the norm of each of the two parts of ∇C that cancel at a minimum.
+        newton_steps: of the linearized model, at most.
+        iterations: of L-BFGS at each λ, at most.
+        window, stall: L-BFGS also ends where `window` iterations lower C by less than `stall` times C. A minimum of a ReLU
+            network's C mostly lies where units are just switching, and the gradient, which jumps there, stays large.
+        memory: pairs that L-BFGS keeps.
+        single_first: L-BFGS evaluates in float32 until it ends, and then for `window` iterations more in float64.
+    """
+
+    tolerance: float = 1e-5
+    newton_steps: int = 60
+    iterations: int = 400
+    window: int = 50
+    stall: float = 3e-4
+    memory: int = 10
+    single_first: bool = True
+
+
+@dataclass(frozen=True)
+class ExpansionPoint:
+    """The point around which Laplace's approximation expands C.
+
+    Attributes:
+        deviation: w − c in the coordinates of `LaplaceProblem`, flat.
         cost: C in nats.
         logits: on the training set, (n, C).
-        at: the network's activations that the GGN is made of.
+        network: its activations, of which the GGN is made.
         gradient_norm: ‖∇C‖ / λ‖w − c‖.
-        converged: whether the search reached its tolerance, or stalled as `Search` says; True where there was none.
+        converged: whether the search reached its tolerance, or stalled as `ModeSearch` says; True where there was none.
     """
 
     deviation: Tensor
     cost: float
     logits: Tensor
-    at: Linearization
+    network: Linearization
     gradient_norm: float
     converged: bool
 
 
-class Problem:
+class LaplaceProblem:
     """A network, its data and its prior in fewer coordinates: those in which the likelihood varies.
 
     The first layer sees its inputs X = U S Vᵀ only through VᵀW: with as many rows as X has rank the network is the same, and so
-    is an isotropic prior. What is orthogonal (dark pixels too) lies at the prior's centre in every minimum of C.
+    is an isotropic prior. The orthogonal part (constant-zero inputs too) lies at the prior's centre in every minimum of C.
     """
 
     def __init__(
@@ -57,8 +81,8 @@ class Problem:
     ) -> None:
         """Find the coordinates; arguments as in `network_evidence`, `centre` shaped as the layers."""
         _, s, right = torch.linalg.svd(inputs, full_matrices=False)
-        kept = s > s[0] * max(inputs.shape) * torch.finfo(s.dtype).eps
-        self.basis = right[kept].T.contiguous()
+        nonzero = s > s[0] * max(inputs.shape) * torch.finfo(s.dtype).eps
+        self.basis = right[nonzero].T.contiguous()
         self.inputs = inputs @ self.basis
         self.labels, self.classes = labels, classes
         self.centre = [self.basis.T @ centre[0], *centre[1:]]
@@ -112,15 +136,15 @@ class Problem:
 
         def evaluate(deviation: Tensor, l2: float) -> tuple[float, Tensor]:
             weights = [c + v for c, v in zip(centre, self.shaped(deviation.to(dtype)), strict=True)]
-            there = Linearization(weights, inputs)
-            losses = cross_entropy(there.logits, self.labels, reduction="none")
-            gradient = self.flat(there.pull(torch.softmax(there.logits, 1) - targets)).double().add_(deviation, alpha=l2)
+            network = Linearization(weights, inputs)
+            losses = cross_entropy(network.logits, self.labels, reduction="none")
+            gradient = self.flat(network.pull(torch.softmax(network.logits, 1) - targets)).double().add_(deviation, alpha=l2)
             return float(losses.double().sum()) + 0.5 * l2 * float(deviation @ deviation), gradient
 
         return evaluate
 
 
-def sgd_point(problem: Problem, l2: float) -> Point:
+def sgd_point(problem: LaplaceProblem, l2: float) -> ExpansionPoint:
     """The network as SGD left it; weights that the data do not see count in C, for SGD does not move them."""
     _, gradient = problem.cost_and_gradient(problem.start, l2)
     norm = problem.full_norm
@@ -128,7 +152,7 @@ def sgd_point(problem: Problem, l2: float) -> Point:
     length = math.sqrt(float(gradient.square().sum()) + l2**2 * unseen)
     logits = problem.sgd.logits
     cost = problem.loss(logits) + 0.5 * l2 * norm**2
-    return Point(problem.start, cost, logits, problem.sgd, length / (l2 * norm), converged=True)
+    return ExpansionPoint(problem.start, cost, logits, problem.sgd, length / (l2 * norm), converged=True)
 
 
 class LinearizedModel:
@@ -140,25 +164,25 @@ class LinearizedModel:
     the data are fitted H shrinks like λ, and the Hessian hardly changes its shape.
     """
 
-    def __init__(self, problem: Problem, workspace: Tensor) -> None:
+    def __init__(self, problem: LaplaceProblem, workspace: Tensor) -> None:
         """`workspace`: memory of the kernel, (N(C − 1), N(C − 1))."""
-        self.problem, self.workspace, self.at = problem, workspace, problem.sgd
-        self.mean = self.at.logits - self.at.push(problem.shaped(problem.start))
+        self.problem, self.workspace, self.network = problem, workspace, problem.sgd
+        self.mean = self.network.logits - self.network.push(problem.shaped(problem.start))
         self.factor, self.factorized = softmax_factor(self.mean), None
 
     def factorize(self, logits: Tensor, l2: float) -> Factor:
         """The exact inverse of the Hessian at these logits, for `_precondition` from now on."""
         self.factor = softmax_factor(logits)
-        self.factorized = Factor(self.at.kernel(self.factor, out=self.workspace), l2)
+        self.factorized = Factor(self.network.kernel(self.factor, out=self.workspace), l2)
         return self.factorized
 
     def push(self, vector: Tensor) -> Tensor:
         """J u, (n, C)."""
-        return self.at.push(self.problem.shaped(vector))
+        return self.network.push(self.problem.shaped(vector))
 
     def pull(self, cotangent: Tensor) -> Tensor:
         """Jᵀ c, flat."""
-        return self.problem.flat(self.at.pull(cotangent))
+        return self.problem.flat(self.network.pull(cotangent))
 
     def _precondition(self, factorized: Factor, vector: Tensor) -> Tensor:
         n, _, rank = self.factor.shape
@@ -169,24 +193,24 @@ class LinearizedModel:
     def _direction(self, factorized: Factor, gradient: Tensor, p: Tensor, l2: float, accuracy: float) -> tuple[Tensor, int]:
         """The Newton direction up to a relative residual, and the steps of conjugate gradients that it took."""
         residual, direction = -gradient, torch.zeros_like(gradient)
-        enough = accuracy * float(gradient.norm())
+        target = accuracy * float(gradient.norm())
         conditioned = self._precondition(factorized, residual)
         along, product, step = conditioned, residual @ conditioned, 0
-        while step < 4 * _PATIENCE:
+        while step < 4 * _MAX_CG_STEPS:
             step += 1
             change = self.push(along)
             curved = self.pull(p * (change - (p * change).sum(1, keepdim=True))).add_(along, alpha=l2)
             length = product / (along @ curved)
             direction = direction + length * along
             residual = residual - length * curved
-            if float(residual.norm()) <= enough:
+            if float(residual.norm()) <= target:
                 break
             conditioned = self._precondition(factorized, residual)
-            product, before = residual @ conditioned, product
-            along = conditioned + (product / before) * along
+            product, previous = residual @ conditioned, product
+            along = conditioned + (product / previous) * along
         return direction, step
 
-    def minimum(self, l2: float, start: Tensor | None, search: Search) -> tuple[Point, Factor]:
+    def minimum(self, l2: float, start: Tensor | None, search: ModeSearch) -> tuple[ExpansionPoint, Factor]:
         """The minimum of the linearized model's C, and the factorized kernel there.
 
         Args:
@@ -200,8 +224,8 @@ class LinearizedModel:
             return problem.loss(logits) + 0.5 * l2 * float(u @ u)
 
         if start is None:
-            tried = [t * problem.start for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
-            start = min(tried, key=lambda u: cost(u, self.mean + self.push(u)))
+            starts = [t * problem.start for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
+            start = min(starts, key=lambda u: cost(u, self.mean + self.push(u)))
         u, logits = start, self.mean + self.push(start)
         relative, factorized = math.inf, self.factorized
         for _ in range(search.newton_steps):
@@ -211,37 +235,45 @@ class LinearizedModel:
             if relative <= search.tolerance:
                 break
             factorized = factorized or self.factorize(logits, l2)
-            accuracy = max(min(0.1, relative), 0.3 * search.tolerance / relative)  # no more than the end asks for
+            accuracy = max(min(0.1, relative), 0.3 * search.tolerance / relative)  # no better than the tolerance needs
             direction, steps = self._direction(factorized, gradient, p, l2, accuracy)
             change, slope = self.push(direction), float(gradient @ direction)
-            here, size = cost(u, logits), 1.0
-            while size > 1e-8 and cost(u + size * direction, logits + size * change) > here + 1e-4 * size * slope:
+            current, size = cost(u, logits), 1.0
+            while size > 1e-8 and cost(u + size * direction, logits + size * change) > current + 1e-4 * size * slope:
                 size /= 2
-            if size <= 1e-8:  # no decrease that float64 can tell
+            if size <= 1e-8:  # no decrease beyond rounding in float64
                 break
             u, logits = u + size * direction, logits + size * change
-            if steps > _PATIENCE:
+            if steps > _MAX_CG_STEPS:
                 factorized = None
         factorized = self.factorize(logits, l2)
-        point = Point(u, cost(u, logits), logits, self.at, relative, relative <= search.tolerance)
+        point = ExpansionPoint(u, cost(u, logits), logits, self.network, relative, relative <= search.tolerance)
         return point, factorized
 
 
-def minimum_point(problem: Problem, l2: float, start: Tensor, search: Search) -> Point:
+def minimum_point(problem: LaplaceProblem, l2: float, start: Tensor, search: ModeSearch) -> ExpansionPoint:
     """The minimum of the network's C that L-BFGS reaches from `start`: in float32 until it stalls, then on in float64."""
-    vector, reached = start.cpu().numpy(), False
+    vector, converged = start.cpu().numpy(), False
     pairs = Pairs(maxlen=search.memory)
     phases = [(torch.float32, search.iterations), (torch.float64, search.window)]
     for dtype, iterations in phases if search.single_first else [(torch.float64, search.iterations)]:
         objective = problem.objective(dtype)
 
-        def evaluate(at: np.ndarray, objective: Objective = objective) -> tuple[float, np.ndarray]:
-            cost, gradient = objective(torch.from_numpy(at).to(start.device), l2)
+        def evaluate(x: np.ndarray, objective: Objective = objective) -> tuple[float, np.ndarray]:
+            cost, gradient = objective(torch.from_numpy(x).to(start.device), l2)
             return cost, gradient.cpu().numpy()
 
-        vector, reached = lbfgs(evaluate, vector, l2, iterations, search, pairs)
+        vector, converged = lbfgs(
+            evaluate,
+            vector,
+            pairs,
+            iterations=iterations,
+            tolerance=search.tolerance * l2,
+            window=search.window,
+            stall=search.stall,
+        )
     deviation = torch.from_numpy(vector).to(start)
     cost, gradient = problem.cost_and_gradient(deviation, l2)
-    there = problem.network(deviation)
+    network = problem.network(deviation)
     relative = float(gradient.norm() / (l2 * deviation.norm()).clamp_min(1e-300))
-    return Point(deviation, cost, there.logits, there, relative, reached)
+    return ExpansionPoint(deviation, cost, network.logits, network, relative, converged)

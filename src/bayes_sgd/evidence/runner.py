@@ -1,8 +1,8 @@
-"""The store of network evidences: weighs the networks of a pack that are not weighed yet, writes the whole.
+"""Evidence of the networks of a pack: computes the rows that are missing, and writes all of them.
 
 Takes plans, the prepared data and a pack's safetensors file; gives a CSV with a row for each (cell, seed, prior centre, point,
-λ). A network's rows count as done if code, data, settings, device, torch and its weights are those of today. Each network is
-saved in a partial file as soon as it is weighed, from which a killed job goes on.
+λ). A network's rows are kept if its weights, the code, data, settings, device and torch's version are unchanged. Each network's
+rows go to a partial file as soon as they are computed, so a killed job continues from there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FIRST = (
     "log_evidence_ratio", "test_accuracy", "test_loss",
 )  # fmt: skip
 NETWORK = (*_FIRST, *(name for name in (*NETWORK_FIELDS, "noise_scale") if name not in _FIRST))
-_ORIGIN = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
+_METADATA = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
 
 
 def compute_pack_evidence(
@@ -44,80 +44,80 @@ def compute_pack_evidence(
     settings: NetworkEvidenceConfig,
     weights: Path,
     table: Path,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Bring the evidence of a pack up to its plans.
 
     Args:
-        plans: cells of one pack, and the number of seeds to weigh.
+        plans: cells of one pack, and the number of seeds.
         prepared: folder of the prepared data and labels.
         setup: as the networks were trained.
         settings: λ, points and centres.
-        weights: the pack's safetensors file, as `store.train_pack` wrote it.
+        weights: the pack's safetensors file, as `training.runner.train_pack` wrote it.
         table: the CSV to write; rows in it that are still valid are kept.
-        say: receives a line for each network that was weighed, or one if none had to be.
+        log: receives a line for each network that was computed, or one line if nothing was missing.
 
     Raises:
-        UserError: a file is damaged, the weights of a network are missing, or memory would not do.
+        UserError: a file is damaged, the weights of a network are missing, or memory does not suffice.
     """
     torch.set_num_threads(setup.threads)
     dataset = load_prepared(prepared, setup.data)
-    kept = read_weights(weights, prepared, dataset.digest)
+    tensors = read_weights(weights, prepared, dataset.digest)
     data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
-    origin = {
+    metadata = {
         "code_digest": code_digest(__file__),
         "data": dataset.digest,
         "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
         "initialization": setup.initialization,
-        "settings": digest(settings.weighing),
+        "settings": digest(settings.evidence_settings),
         "device": setup.torch_device.type,
         "threads": str(setup.threads),
         "torch": torch.__version__,
     }
     partial = partial_file(table)
-    done = _done(table, partial, origin)
+    done = _done(table, partial, metadata)
     rows: list[pd.DataFrame] = []
     networks = [(plan, seed) for plan in plans for seed in range(plan.seeds)]
-    there = len(done)
+    present = len(done)
     with threadpool_limits(setup.threads):  # of SciPy's own LAPACK, which torch's setting does not reach
         for number, (plan, seed) in enumerate(networks, 1):
-            layers = network_layers(kept, weights_key(plan.cell, seed), weights)
-            seal = _seal(layers)
-            if seal not in done:
+            layers = network_layers(tensors, weights_key(plan.cell, seed), weights)
+            checksum = _checksum(layers)
+            if checksum not in done:
                 started = time.perf_counter()
-                done[seal] = _weigh(plan, seed, layers, data, setup, settings).assign(weights=seal)
-                write_parquet(partial, pd.concat(done.values(), ignore_index=True), origin)
+                done[checksum] = _compute(plan, seed, layers, data, setup, settings).assign(weights=checksum)
+                write_parquet(partial, pd.concat(done.values(), ignore_index=True), metadata)
                 cell = plan.cell
-                say(
+                log(
                     f"{number} of {len(networks)}: {cell.labels}, N {cell.n_train}, B {cell.batch_size}, "
                     f"learning rate {cell.learning_rate:g}, seed {seed}: {time.perf_counter() - started:.1f} s"
                 )
-            rows.append(_named(done[seal], plan.cell, seed))
-    if len(done) == there:
-        say(f"{summary(plans)}: all there already; delete {table} to weigh again")
-    write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, origin)
+            rows.append(_named(done[checksum], plan.cell, seed))
+    if len(done) == present:
+        log(f"{summary(plans)}: all done already; delete {table} to compute again")
+    write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, metadata)
 
 
-def _done(table: Path, partial: Path, origin: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """What is weighed already, by the seal of the weights; a damaged file counts as none."""
-    found: dict[str, pd.DataFrame] = {}
+def _done(table: Path, partial: Path, metadata: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """The rows that are computed already, by the checksum of the weights; a damaged file counts as none."""
+    done: dict[str, pd.DataFrame] = {}
     for path in (table, partial):
         if not path.exists():
             continue
         try:
             if path == table:
                 frame, about = read_csv(path), about_csv(path)
-                made_by = {key: about.get(key) for key in _ORIGIN}
+                written = {key: about.get(key) for key in _METADATA}
             else:
-                frame, made_by = read_parquet(path)
+                frame, written = read_parquet(path)
         except UserError:
             continue
-        if made_by == origin:
-            found |= {str(seal): rows for seal, rows in frame.groupby("weights", sort=False)}
-    return found
+        if written == metadata:
+            done |= {str(checksum): rows for checksum, rows in frame.groupby("weights", sort=False)}
+    return done
 
 
-def _seal(layers: Mapping[str, Tensor]) -> str:
+def _checksum(layers: Mapping[str, Tensor]) -> str:
     """A digest of a network: its cell, its seed, its weights."""
     content = hashlib.sha256()
     for name, layer in layers.items():
@@ -126,17 +126,17 @@ def _seal(layers: Mapping[str, Tensor]) -> str:
     return content.hexdigest()[:16]
 
 
-def _weigh(
+def _compute(
     plan: Plan, seed: int, layers: Mapping[str, Tensor], data: LabelledData, setup: Setup, settings: NetworkEvidenceConfig
 ) -> pd.DataFrame:
     cell, device = plan.cell, setup.torch_device
-    chosen = data.subsets[seed, : cell.n_train]
+    examples = data.subsets[seed, : cell.n_train]
     initial = initial_weights(data.train_inputs.shape[1] - 1, cell.hidden_sizes, data.classes, setup.initialization, seed)
     table = network_evidence(
         [layer.to(device) for layer in layers.values()],
         [layer.to(device) for layer in initial],
-        data.train_inputs[chosen],
-        data.train_labels[seed, chosen],
+        data.train_inputs[examples],
+        data.train_labels[seed, examples],
         data.test_inputs,
         data.test_labels[seed],
         data.classes,
@@ -148,6 +148,6 @@ def _weigh(
 
 
 def _named(rows: pd.DataFrame, cell: Cell, seed: int) -> pd.DataFrame:
-    """The rows of a network with all that says which it is; an older table may lack a part."""
+    """The rows of a network with the fields of its cell and its seed; an older table may lack some of them."""
     ordered = [*NETWORK, *(name for name in COLUMNS if name not in NETWORK), *(["weights"] if "weights" in rows else [])]
     return rows.assign(**cell.columns(), seed=seed).reindex(columns=ordered)

@@ -217,7 +217,7 @@ class NetworkEvidenceConfig(_Model):
     """At most so many replicates of each cell; all of them if not given."""
 
     @property
-    def weighing(self) -> dict[str, Any]:
+    def evidence_settings(self) -> dict[str, Any]:
         """The keys that the evidence of one network depends on."""
         return self.model_dump(mode="json", include={"prior_precision", "points", "prior_centres"})
 
