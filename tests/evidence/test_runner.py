@@ -37,7 +37,7 @@ def compute(prepared: Path, weights: Path, table: Path, plans: list[Plan] = PLAN
     """The lines of the networks that were computed."""
     lines: list[str] = []
     compute_pack_evidence(plans, prepared, SETUP, settings, weights, table, log=lines.append)
-    nothing = [line for line in lines if line.endswith(f"all done already; delete {table} to compute again")]
+    nothing = [line for line in lines if line.endswith(f"all there already; delete {table} to compute again")]
     assert len(lines) == 1 or not nothing
     return [] if nothing else lines
 

@@ -128,7 +128,7 @@ def _rows_at(
     if problem is None:
         return without_numbers
     try:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"prior_precision": l2}
             | kernel
             | _losses(problem, name, point, *test)

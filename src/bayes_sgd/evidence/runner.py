@@ -94,7 +94,7 @@ def compute_pack_evidence(
                 )
             rows.append(_named(done[checksum], plan.cell, seed))
     if len(done) == present:
-        log(f"{summary(plans)}: all done already; delete {table} to compute again")
+        log(f"{summary(plans)}: all there already; delete {table} to compute again")
     write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, metadata)
 
 
