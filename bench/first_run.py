@@ -1,6 +1,6 @@
 """How long a stranger waits: install, quick run, second call, each from a fresh clone of HEAD; and the size of the install.
 
-Writes results/published/bench/first_run.csv and the table between the marks in README.md. Run by `make first-run`.
+Writes results/published/bench/first_run.csv and the durations in README.md. Run by `make first-run`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import pandas as pd
 
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment
-from bayes_sgd.report.publish import replace_between
+from bayes_sgd.report.first_page import update_readme
+from bayes_sgd.report.publish import README_RUN
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "results" / "published" / "bench" / "first_run.csv"
-MARKS = ("<!-- first run: begin -->", "<!-- first run: end -->")
 
 
 def seconds(command: list[str], folder: Path) -> float:
@@ -36,7 +36,7 @@ def gigabytes(folder: Path) -> float:
 
 
 def main() -> int:
-    """Measure, write the table, write the README's copy of it."""
+    """Measure, write the table, write its durations into the README."""
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as parent:
         clone = Path(parent) / "clone"
@@ -49,17 +49,9 @@ def main() -> int:
     table = pd.DataFrame(rows, columns=["what", "value", "unit"])
     table = table.assign(processor=machine["processor"], cores=cores, python=machine["python"], date_utc=machine["date_utc"])
     write_csv(TABLE, table)
-    replace_between(ROOT / "README.md", *MARKS, markdown(table))
+    update_readme(ROOT / "README.md", TABLE.parents[1] / README_RUN)
     print(table.to_string(index=False))
     return 0
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """The table as the README shows it."""
-    first = table.iloc[0]
-    lines = [f"| on {first['cores']} cores of an {first['processor']}, Python {first['python']} | |", "|---|---|"]
-    lines += [f"| {row['what']} | {row['value']:.3g} {row['unit']} |" for row in table.to_dict("records")]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ import matplotlib.colors
 import numpy as np
 import pandas as pd
 import pytest
-from figure_checks import GRID, SWEEPS, axes, bars, cells_table, inside, rendered, words
+from figure_checks import GRID, SWEEPS, axes, bars, cells_table, inside, rendered, tables, with_phases, words
 from matplotlib.figure import Figure
 
-from bayes_sgd.analysis.exponent import fit_optima, optimum_table, scaling_table
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import common as figure_parts
 from bayes_sgd.figures import fig1_fig2_linear as figures_linear
@@ -57,30 +56,6 @@ def linear_table(seeds: int = 6, per_decade: int = 4) -> pd.DataFrame:
                 )
             )
     return pd.concat(rows, ignore_index=True)
-
-
-def with_phases(cells: pd.DataFrame) -> pd.DataFrame:
-    """The last records once more: averaged a little better, and after 500 updates of cooldown better still, cliff and all."""
-    last = cells[cells["update"] == cells["update"].max()]
-    averaged = last.assign(phase="iterate_average", test_accuracy=last["test_accuracy"] + 0.001)
-    warm = 0.9 - 0.003 * np.abs(np.log(last["batch_size"] / 8))
-    cooled = last.assign(
-        phase="after_cooldown",
-        update=last["update"] + 500,
-        test_accuracy=last["test_accuracy"].where(last["test_accuracy"] > 0.5, warm) + 0.002,
-        train_accuracy=1.0,
-        diverged=False,
-    )
-    return pd.concat([cells, averaged, cooled], ignore_index=True)
-
-
-def tables(experiment: str, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    found = [
-        o
-        for phase, rows in cells.groupby("phase")
-        for o in fit_optima({experiment: {"axis": SWEEPS[experiment][0], "rows": rows}}, n_replicates=200, phase=str(phase))
-    ]
-    return optimum_table(found), scaling_table(found)
 
 
 def draw(experiment: str, cells: pd.DataFrame) -> figures.Drawn:
@@ -288,7 +263,7 @@ def test_cooled_and_averaged_networks_stand_beside_in_hollow() -> None:
     series = {str(bar.get_label()): bar for bar in bars(axes(figure)["b"])}
     assert len(series) == 4
     for phase, name in figures.PHASE_NAMES.items():
-        (bar,) = (bar for label, bar in series.items() if label.startswith(f"B, {name}") and "exponent" in label)
+        (bar,) = (bar for label, bar in series.items() if label.startswith(f"cubic fit, {name}") and "exponent" in label)
         assert bar.lines[0].get_markerfacecolor() == "none"
         own = optimum[(optimum["phase"] == phase) & (optimum["treatment"] == "included") & (optimum["estimator"] == "cubic")]
         np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"].dropna())

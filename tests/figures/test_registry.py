@@ -38,7 +38,7 @@ EVERY = {
     "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_vs_ais": True, "spectra": True},
 }
 PAPER = {f"fig{number}" for number in range(1, 10)}
-OURS = {"noise", "noise_scale", "n_law", "prediction", "evidence", "evidence_l2", "sharpness", "laplace", "spectra"}
+OURS = {"noise", "noise_scale", "n_law", "prediction", "evidence", "evidence_l2", "sharpness", "laplace", "spectra", "headline"}
 
 
 def changed(**parts: Any) -> Config:

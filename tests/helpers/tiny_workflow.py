@@ -12,6 +12,9 @@ from pathlib import Path
 import yaml
 from project import ROOT
 
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.figures.registry import figure_facts
+
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "requirements.lock")
 TABLES = ("cells", "linear", "optimum", "scaling", "claims")
@@ -28,7 +31,7 @@ TINY = {
     "statistics": {"replicates": 100},
 }
 
-FIGURES = ("fig1", "fig2", "fig4", "fig5", "noise_scale", "prediction")
+FIGURES = tuple(figure_facts(load_config(TINY)))
 
 
 def copied(folder: Path, config: dict) -> Path:

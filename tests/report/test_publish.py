@@ -17,7 +17,7 @@ from bayes_sgd.analysis.prediction import advice_table
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import CLAIMS, read_csv, write_csv, write_json
 from bayes_sgd.report.findings import SECTIONS, findings
-from bayes_sgd.report.publish import CALIBRATION, COSTS, FINDINGS, README_RUN, compare, main, publish, show, update_readme
+from bayes_sgd.report.publish import CALIBRATION, COSTS, FINDINGS, README_RUN, compare, main, publish, show
 
 CONFIG = {"experiments": {"sweep": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}}}
 
@@ -252,15 +252,6 @@ def test_command_line(tmp_path, capsys):
     assert "no such file" in capsys.readouterr().err
 
 
-def test_the_readme_shows_the_published_verdicts():
-    readme, published = ROOT / "README.md", ROOT / "results" / "published" / README_RUN
-    text = readme.read_text(encoding="utf-8")
-    for row in pd.read_csv(published / "tables" / "claims.csv").to_dict("records"):
-        assert f"| {row['claim']}. {row['statement']} |" in text, f"stale: run `make publish RUN={README_RUN}`"
-        (line,) = [line for line in text.splitlines() if line.startswith(f"| {row['claim']}. ")]
-        assert line.endswith(f"| {row['verdict']} |"), f"stale: run `make publish RUN={README_RUN}`"
-
-
 def test_the_page_of_findings_is_that_of_the_published_tables():
     published = Path("results") / "published"
     text = (ROOT / FINDINGS).read_text(encoding="utf-8")
@@ -306,18 +297,3 @@ def test_findings_keep_networks_apart_that_differ_in_any_field_of_the_cell():
     both = section({"network_evidence": pd.concat([table.assign(dampening=m) for m in (0.0, 0.9)])})
     assert "| B | dampening | E/N, SGD |" in both
     assert both.count("\n") == 2 * (text.count("\n") - 2) + 2
-
-
-def test_the_readme_is_written_between_its_marks(tmp_path):
-    run(tmp_path, claims())
-    readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- verdicts: begin -->\nold\n<!-- verdicts: end -->\nb\n")
-    assert update_readme(readme, tmp_path / "quick")
-    text = readme.read_text()
-    assert text.startswith("a\n<!-- verdicts: begin -->\n| claim |")
-    assert text.endswith("<!-- verdicts: end -->\nb\n")
-    assert "| 1 [0.9, 1.1] | reproduced |" in text
-    assert not update_readme(readme, tmp_path / "quick")
-    readme.write_text("no marks")
-    with pytest.raises(UserError, match="marks"):
-        update_readme(readme, tmp_path / "quick")

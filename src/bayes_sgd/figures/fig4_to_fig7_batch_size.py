@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, TREATMENTS, headline
@@ -38,17 +39,17 @@ from bayes_sgd.figures.common import (
 from bayes_sgd.figures.style import BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION, Look, below_scale, number, points, two_scales
 
 BARS = {"argmax": "next batch sizes sampled", HEADLINE: BOOTSTRAP_95}
-NAMES = {"argmax": "A, highest mean on the grid", HEADLINE: "B, top of a cubic in ln B"}
+NAMES = {"argmax": "grid argmax", HEADLINE: "cubic fit"}
 LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
 # estimators and phases stand side by side, so that none hides another
 BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "iterate_average": 0.91, "after_cooldown": 1.09}
 # the phases beside the constant ε
 PHASES = {"iterate_average": Look(PURPLE, "s", ":"), "after_cooldown": Look(GREEN, "o", ":")}
-PHASE_NAMES = {"iterate_average": "mean of the last iterates", "after_cooldown": "cooled: ε gone to 0"}
+PHASE_NAMES = {"iterate_average": "iterate average", "after_cooldown": "after cooldown"}
 
 
-class _Sweep(NamedTuple):
-    """What tells figures 5, 6 and 7 from one another."""
+class Sweep(NamedTuple):
+    """What distinguishes figures 5, 6 and 7."""
 
     number: int
     experiment: str
@@ -56,10 +57,15 @@ class _Sweep(NamedTuple):
     symbol: str
 
 
-def _estimators(table: pd.DataFrame, sweep: _Sweep, phase: str) -> pd.DataFrame:
-    """The rows of `optimum` or `scaling` that a figure shows in a phase: estimators A and B, not at a constant ε only B."""
-    own = headline(table.loc[table["experiment"] == sweep.experiment], phase=phase, treatment=None, estimator=None)
-    return own.loc[own["estimator"].isin(list(NAMES) if phase == PHASE else [HEADLINE])]
+LEARNING_RATE = Sweep(5, "learning_rate", "learning_rate", "ε")
+TRAINING_SET_SIZE = Sweep(6, "training_set_size", "n_train", "N")
+MOMENTUM = Sweep(7, "momentum", "momentum", "m")
+
+
+def _estimators(table: pd.DataFrame, sweep: Sweep, phase: str) -> pd.DataFrame:
+    """The rows of `optimum` or `scaling` that a figure shows: both estimators at a constant ε, else the cubic fit."""
+    rows = headline(table.loc[table["experiment"] == sweep.experiment], phase=phase, treatment=None, estimator=None)
+    return rows.loc[rows["estimator"].isin(list(NAMES) if phase == PHASE else [HEADLINE])]
 
 
 def _final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = PHASE) -> pd.DataFrame:
@@ -76,7 +82,7 @@ def _final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = PHASE) -
     return rows
 
 
-def _window(table: pd.DataFrame, series: str) -> tuple[float, float]:
+def window(table: pd.DataFrame, series: str) -> tuple[float, float]:
     """Limits in % that show every peak and what lies at larger B; the failures at small B would flatten them all."""
     table = table.loc[np.isfinite(table["value"])].sort_values("batch_size")
     best = table["value"].max()
@@ -113,7 +119,7 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
     data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single]).assign(phase=PHASE)
     data = pd.concat([data, *(table.assign(panel="b", phase=phase) for phase, table in others.items())])
     train, test = (ends.loc[ends["quantity"] == f"{part}_accuracy"] for part in ("train", "test"))
-    limits = _window(test.assign(series=0), "series")
+    limits = window(test.assign(series=0), "series")
     sizes = sorted(curves["batch_size"].unique())
     title = f"Figure 4. Test accuracy and batch size at ε = {number(rate)}, {span(final['update'], 'update')}"
     means = f"points: means over {span(test['seeds'], 'seed')}; bars, in (a) at the end only: {SEEDS_95}"
@@ -146,20 +152,20 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
 
 def fig5(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Learning rates: (a) test accuracy against batch size, (b) the optimum against ε, both axes logarithmic."""
-    return _draw(_Sweep(5, "learning_rate", "learning_rate", "ε"), cells, optimum, scaling, failed_below)
+    return _draw(LEARNING_RATE, cells, optimum, scaling, failed_below)
 
 
 def fig6(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Training set sizes: (a) test accuracy against batch size, (b) the optimum against N, both axes logarithmic."""
-    return _draw(_Sweep(6, "training_set_size", "n_train", "N"), cells, optimum, scaling, failed_below)
+    return _draw(TRAINING_SET_SIZE, cells, optimum, scaling, failed_below)
 
 
 def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Momentum: (a) test accuracy against batch size, (b) the optimum against 1/(1 − m), both axes logarithmic."""
-    return _draw(_Sweep(7, "momentum", "momentum", "m"), cells, optimum, scaling, failed_below)
+    return _draw(MOMENTUM, cells, optimum, scaling, failed_below)
 
 
-def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str = PHASE) -> pd.DataFrame:
+def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: Sweep, phase: str = PHASE) -> pd.DataFrame:
     """The optima of the cells on show in a phase; a censored one stands at the best batch size sampled, `edge`: its side."""
     extra = ["censored_side", "argmax", "grid_low", "grid_high", "scaling_variable", "phase", "budget_fraction"]
     need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
@@ -180,7 +186,7 @@ def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: _Sweep, phase: str
 
 
 def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
-    """The line of slope 1 through the interior optima of estimator B (of A if B has none): their geometric mean."""
+    """The line of slope 1 through the interior optima of the cubic fit (of the grid argmax if it has none)."""
     inside = optima.loc[(optima["edge"] == "") & (optima["treatment"] == TREATMENT) & np.isfinite(optima["value"])]
     for estimator in (HEADLINE, "argmax"):
         rows = inside.loc[inside["estimator"] == estimator]
@@ -191,109 +197,157 @@ def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame()
 
 
-def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: _Sweep, phase: str = PHASE) -> pd.DataFrame:
+def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: Sweep, phase: str = PHASE) -> pd.DataFrame:
     need(scaling, [*SCALING, "phase", "budget_fraction"], f"figure {sweep.number}: scaling")
     table = _estimators(scaling, sweep, phase)
-    own = table["updates"] == rows["update"].max()
     names = ["treatment", "estimator", "exponent", "ci_low", "ci_high", "phase"]
-    table = table.loc[own, names].rename(columns={"exponent": "value"})
+    table = table.loc[table["updates"] == rows["update"].max(), names].rename(columns={"exponent": "value"})
     return table.assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
 
 
-def _exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = PHASE) -> str:
-    own = (exponents["treatment"] == TREATMENT) & (exponents["phase"] == phase) & (exponents["estimator"] == estimator)
-    rows = exponents.loc[own]
+class SweepData(NamedTuple):
+    """What figures 5 to 7 show: means over seeds (all runs, without failed ones), optima, the line of slope 1, exponents."""
+
+    all_runs: pd.DataFrame
+    successful: pd.DataFrame
+    phases: dict[str, pd.DataFrame]
+    optima: pd.DataFrame
+    line: pd.DataFrame
+    exponents: pd.DataFrame
+    updates: np.ndarray
+    any_failed: bool
+
+    def table(self) -> pd.DataFrame:
+        """One row for each point that is drawn."""
+        parts = (self.all_runs, self.successful, *self.phases.values(), self.optima, self.line, self.exponents)
+        return pd.concat([part for part in parts if len(part)])
+
+
+def sweep_data(
+    sweep: Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float
+) -> SweepData:
+    """Choose and average what a sweep's figure shows; the arguments are those of `fig5`."""
+    keys, figure = [sweep.axis, "batch_size"], f"figure {sweep.number}"
+    rows = _final_rows(cells, sweep.axis, figure)
+    all_runs = over_seeds(rows, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT)
+    failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
+    successful = over_seeds(rows.loc[~failed], keys, ["test_accuracy"]).assign(panel="a", treatment="excluded")
+    runs = successful.merge(all_runs, on=keys)["seeds_y"]
+    successful = successful.loc[2 * successful["seeds"] >= runs]  # the mean over a minority says how lucky it was
+    optima, exponents = _optima(rows, optimum, sweep), _exponents(rows, scaling, sweep)
+    line = _proportional(optima)
+    phases: dict[str, pd.DataFrame] = {}
+    for phase in PHASES:
+        last = _final_rows(cells, sweep.axis, figure, phase)
+        if len(last):
+            phases[phase] = over_seeds(last, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT, phase=phase)
+            optima = pd.concat([optima, _optima(last, optimum, sweep, phase)])
+            exponents = pd.concat([exponents, _exponents(last, scaling, sweep, phase)])
+    all_runs, successful = all_runs.assign(phase=PHASE), successful.assign(phase=PHASE)
+    return SweepData(all_runs, successful, phases, optima, line, exponents, rows["update"].to_numpy(), bool(np.any(failed)))
+
+
+def exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = PHASE) -> str:
+    """The exponent of one estimator with its interval, as a legend has it."""
+    chosen = (exponents["treatment"] == TREATMENT) & (exponents["phase"] == phase) & (exponents["estimator"] == estimator)
+    rows = exponents.loc[chosen]
     for value, low, high in rows.loc[np.isfinite(rows["value"]), ["value", "ci_low", "ci_high"]].to_numpy(float):
         return f"exponent {value:.2f}, 95 % [{low:.2f}, {high:.2f}]"
     return "exponent: no estimate"
 
 
-def _draw_optima(ax: Axes, optima: pd.DataFrame, exponents: pd.DataFrame) -> None:
+def draw_optima(ax: Axes, rows: pd.DataFrame, beside: float, look: Look, name: str, words: str, hollow: bool = False) -> None:
+    """The optima of one estimator in one phase, censored ones as open triangles; `name` and `words` go to the legend."""
+    inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
+    count = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
+    points(ax, inside["x"] * beside, inside, look, f"{name}{count}\n{words}", hollow=hollow)
+    edges(ax, rows, beside, look.color)
+
+
+def _draw_without_failed(ax: Axes, rows: pd.DataFrame, included: pd.DataFrame, estimator: str) -> None:
+    """Crosses where an optimum moves once failed runs are left out."""
+    rows = rows.loc[rows["edge"] == ""].merge(included.loc[:, ["x", "value", "edge"]], on="x", suffixes=("", "_all"))
+    rows = rows.loc[~np.isclose(rows["value"], rows["value_all"], rtol=0.01) | (rows["edge_all"] != "")]
+    if len(rows):
+        label = f"{NAMES[estimator]} without the failed runs, where it differs (no bar)"
+        color = LOOKS[estimator].color
+        ax.plot(rows["x"] * BESIDE[estimator] ** 3, rows["value"], "x", color=color, alpha=0.6, label=label)
+
+
+def optimum_panel(ax: Axes, sweep: Sweep, data: SweepData) -> pd.DataFrame:
+    """Axes of the optimum against the swept variable, and the line of slope 1; gives the optima, bars cut at the frame."""
+    sizes = data.all_runs["batch_size"].to_numpy(float)
+    ax.set(xscale="log", yscale="log", xlabel=LABELS[sweep.axis], ylabel=LABELS["b_opt"], label="b")
+    ax.set_title(f"(b) optimum against {'1/(1 − m)' if sweep.axis == 'momentum' else sweep.symbol}")
+    ax.set_ylim(sizes.min() / 1.4, sizes.max() * 1.4)
+    if len(data.line):
+        ax.plot(data.line["x"], data.line["value"], color=GREY, ls="--", lw=1, zorder=1, label="proportional: slope 1")
+    else:
+        ax.text(0.5, 0.5, "no optimum inside the grid", transform=ax.transAxes, ha="center", color=GREY)
     low, high = ax.get_ylim()  # an end of 0 or inf, where the data sets no bound, is drawn to the edge
-    optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
+    return data.optima.assign(ci_low=data.optima["ci_low"].clip(lower=low), ci_high=data.optima["ci_high"].clip(upper=high))
+
+
+def edge_handles(optima: pd.DataFrame) -> list[Line2D]:
+    """Legend entries of the kinds of censored optima that are there."""
+    seen = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == TREATMENT, "edge"])]
+    return [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen]
+
+
+def _draw_right(part: SubFigure, sweep: Sweep, data: SweepData) -> None:
+    ax = part.subplots()
+    optima = optimum_panel(ax, sweep, data)
     constant = optima["phase"] == PHASE
-    counted, trained = (optima.loc[constant & (optima["treatment"] == name)] for name in TREATMENTS)
+    included, excluded = (optima.loc[constant & (optima["treatment"] == name)] for name in TREATMENTS)
     for estimator, look in LOOKS.items():
-        rows, other = (part.loc[part["estimator"] == estimator] for part in (counted, trained))
-        inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
-        some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
-        label = f"{NAMES[estimator]}{some}\nbar: {BARS[estimator]}; {_exponent_text(exponents, estimator)}"
-        points(ax, inside["x"] * BESIDE[estimator], inside, look, label)
-        edges(ax, rows, BESIDE[estimator], look.color)
-        other = other.loc[other["edge"] == ""].merge(rows.loc[:, ["x", "value", "edge"]], on="x", suffixes=("", "_all"))
-        other = other.loc[~np.isclose(other["value"], other["value_all"], rtol=0.01) | (other["edge_all"] != "")]
-        if len(other):
-            name = f"{NAMES[estimator][0]} without the failed runs, where it differs (no bar)"
-            ax.plot(other["x"] * BESIDE[estimator] ** 3, other["value"], "x", color=look.color, alpha=0.6, label=name)
-    for phase, look in PHASES.items():
+        rows, others = (table.loc[table["estimator"] == estimator] for table in (included, excluded))
+        words = f"bar: {BARS[estimator]}; {exponent_text(data.exponents, estimator)}"
+        draw_optima(ax, rows, BESIDE[estimator], look, NAMES[estimator], words)
+        _draw_without_failed(ax, others, rows, estimator)
+    for phase in data.phases:
         rows = optima.loc[(optima["phase"] == phase) & (optima["treatment"] == TREATMENT)]
-        if rows.empty:
-            continue
-        inside = rows.loc[(rows["edge"] == "") & np.isfinite(rows["value"])]
-        some = f"; {len(inside)} of {len(rows)} inside the grid" if len(inside) < len(rows) else ""
-        label = f"B, {PHASE_NAMES[phase]}{some}\n{_exponent_text(exponents, HEADLINE, phase)}"
-        points(ax, inside["x"] * BESIDE[phase], inside, look._replace(line=""), label, hollow=True)
-        edges(ax, rows, BESIDE[phase], look.color)
+        if len(rows):
+            name, words = f"{NAMES[HEADLINE]}, {PHASE_NAMES[phase]}", exponent_text(data.exponents, HEADLINE, phase)
+            draw_optima(ax, rows, BESIDE[phase], PHASES[phase]._replace(line=""), name, words, hollow=True)
+    style.plain_log(ax.xaxis)
+    style.plain_log(ax.yaxis)
+    legend(part, ax, 1, edge_handles(optima))
+    if sweep.axis == "momentum":
+        values = sorted(data.all_runs["momentum"].unique())
+        upper = ax.secondary_xaxis("top", label="b top")
+        upper.set_xticks([1 / (1 - m) for m in values], [number(m) for m in values])
+        upper.tick_params(which="minor", top=False)
+        upper.set_xlabel("momentum coefficient m")
 
 
-def _draw(sweep: _Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float) -> Drawn:
-    axis, keys = sweep.axis, [sweep.axis, "batch_size"]
-    rows = _final_rows(cells, axis, f"figure {sweep.number}")
-    counted = over_seeds(rows, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT)
-    failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
-    trained = over_seeds(rows.loc[~failed], keys, ["test_accuracy"]).assign(panel="a", treatment="excluded")
-    runs = trained.merge(counted, on=keys)["seeds_y"]
-    trained = trained.loc[2 * trained["seeds"] >= runs]  # the mean over a minority says how lucky it was
-    counted, trained = counted.assign(phase=PHASE), trained.assign(phase=PHASE)
-    optima, exponents = _optima(rows, optimum, sweep), _exponents(rows, scaling, sweep)
-    line = _proportional(optima)
-    others: dict[str, pd.DataFrame] = {}  # means of the other phases
-    for phase in PHASES:
-        own = _final_rows(cells, axis, f"figure {sweep.number}", phase)
-        if len(own):
-            others[phase] = over_seeds(own, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT, phase=phase)
-            optima = pd.concat([optima, _optima(own, optimum, sweep, phase)])
-            exponents = pd.concat([exponents, _exponents(own, scaling, sweep, phase)])
-    data = pd.concat([part for part in (counted, trained, *others.values(), optima, line, exponents) if len(part)])
-    values, sizes = sorted(rows[axis].unique()), rows["batch_size"].tolist()
+def _draw_left(part: SubFigure, sweep: Sweep, data: SweepData) -> None:
+    axis, cooled = sweep.axis, data.phases.get("after_cooldown")
+    top, full = two_scales(part, "a", "at the end", window(data.all_runs, axis))
+    full.set(xscale="log", xlabel=LABELS["batch_size"])
+    style.plain_log(full.xaxis)
+    values = sorted(data.all_runs[axis].unique())
+    for value, look in zip(values, style.ordered(len(values)), strict=True):
+        rows, successful = (table.loc[table[axis] == value] for table in (data.all_runs, data.successful))
+        for ax in (top, full):
+            ax.plot(successful["batch_size"], 100 * successful["value"], color=look.color, ls=":", lw=0.8)
+            if cooled is not None:
+                after = cooled.loc[cooled[axis] == value]
+                size, height = after["batch_size"], 100 * after["value"]
+                ax.plot(size, height, look.marker, color=look.color, mfc="none", ms=4, mew=0.7, ls="-", lw=0.5)
+            points(ax, rows["batch_size"], rows, look, f"{sweep.symbol} = {number(value)}", 100)
+        below_scale(top, rows["batch_size"], rows)
+    dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
+    thin = Line2D([], [], color=GREY, marker="o", mfc="none", ms=4, mew=0.7, lw=0.5, label=PHASE_NAMES["after_cooldown"])
+    legend(part, top, 4, [dotted] * data.any_failed + [thin] * (cooled is not None))
+
+
+def _draw(sweep: Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float) -> Drawn:
+    data = sweep_data(sweep, cells, optimum, scaling, failed_below)
     name = sweep.experiment.replace("_", " ")
-    title = f"Figure {sweep.number}. Optimal batch size and {name}, {span(rows['update'], 'update')}"
-    means = f"points in (a): means over {span(counted['seeds'], 'seed')}; bars: {SEEDS_95}"
+    title = f"Figure {sweep.number}. Optimal batch size and {name}, {span(data.updates, 'update')}"
+    means = f"points in (a): means over {span(data.all_runs['seeds'], 'seed')}; bars: {SEEDS_95}"
     with rc_context(style.RC):
-        figure, left, right = two_parts(title, means, (1.15, 1), 6.4 if others else 5.6)
-        top, full = two_scales(left, "a", "at the end", _window(counted, axis))
-        full.set(xscale="log", xlabel=LABELS["batch_size"])
-        style.plain_log(full.xaxis)
-        for value, look in zip(values, style.ordered(len(values)), strict=True):
-            own, only = (part.loc[part[axis] == value] for part in (counted, trained))
-            for ax in (top, full):
-                ax.plot(only["batch_size"], 100 * only["value"], color=look.color, ls=":", lw=0.8)
-                if "after_cooldown" in others:
-                    cooled = others["after_cooldown"].loc[others["after_cooldown"][axis] == value]
-                    size, height = cooled["batch_size"], 100 * cooled["value"]
-                    ax.plot(size, height, look.marker, color=look.color, mfc="none", ms=4, mew=0.7, ls="-", lw=0.5)
-                points(ax, own["batch_size"], own, look, f"{sweep.symbol} = {number(value)}", 100)
-            below_scale(top, own["batch_size"], own)
-        dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
-        thin = Line2D([], [], color=GREY, marker="o", mfc="none", ms=4, mew=0.7, lw=0.5, label=PHASE_NAMES["after_cooldown"])
-        legend(left, top, 4, ([dotted] if np.any(failed) else []) + ([thin] if "after_cooldown" in others else []))
-
-        ax = right.subplots()
-        ax.set(xscale="log", yscale="log", xlabel=LABELS[axis], ylabel=LABELS["b_opt"], label="b")
-        ax.set_title(f"(b) optimum against {'1/(1 − m)' if axis == 'momentum' else sweep.symbol}")
-        ax.set_ylim(min(sizes) / 1.4, max(sizes) * 1.4)
-        _draw_optima(ax, optima, exponents)
-        if len(line):
-            ax.plot(line["x"], line["value"], color=GREY, ls="--", lw=1, zorder=1, label="proportional: slope 1")
-        else:
-            ax.text(0.5, 0.5, "no optimum inside the grid", transform=ax.transAxes, ha="center", color=GREY)
-        style.plain_log(ax.xaxis)
-        style.plain_log(ax.yaxis)
-        seen = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == TREATMENT, "edge"])]
-        legend(right, ax, 1, [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen])
-        if axis == "momentum":
-            upper = ax.secondary_xaxis("top", label="b top")
-            upper.set_xticks([1 / (1 - m) for m in values], [number(m) for m in values])
-            upper.tick_params(which="minor", top=False)
-            upper.set_xlabel("momentum coefficient m")
-    return figure, data
+        figure, left, right = two_parts(title, means, (1.15, 1), 6.4 if data.phases else 5.6)
+        _draw_left(left, sweep, data)
+        _draw_right(right, sweep, data)
+    return figure, data.table()

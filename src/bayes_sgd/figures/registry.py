@@ -184,6 +184,7 @@ _FIGURES = {
     "fig3": _Figure(("cells",), _l2_facts(lambda n: [0.0]), ("l2",)),
     "fig4": _Figure(("cells",), _of("batch_size"), ("batch_size",)),
     "fig5": _sweep("learning_rate"),
+    "headline": _sweep("learning_rate"),
     "fig6": _sweep("training_set_size"),
     "fig7": _sweep("momentum"),
     "fig8": _Figure(("cells",), _l2_facts(lambda n: [0.1, 0.1 * n]), ("l2",)),
@@ -230,11 +231,12 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
     from bayes_sgd.figures.fig3_fig8_training import fig3, fig8
     from bayes_sgd.figures.fig4_to_fig7_batch_size import PHASES, fig4, fig5, fig6, fig7
     from bayes_sgd.figures.fig9_gradient_noise import fig9, noise
+    from bayes_sgd.figures.headline import headline
     from bayes_sgd.figures.laws import n_law, noise_scale, prediction
 
     functions: list[Callable[..., tuple[Figure, pd.DataFrame]]] = [
         *(fig1, fig2, fig3, fig4, fig5, fig6, fig7, fig8, fig9, noise, noise_scale, n_law, prediction),
-        *(evidence, evidence_l2, sharpness, spectra, laplace),
+        *(headline, evidence, evidence_l2, sharpness, spectra, laplace),
     ]
     figure = _FIGURES[name]
     given = []

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayes_sgd.report.findings import interval
 from bayes_sgd.report.summary import WIDTH
+from bayes_sgd.report.text import interval
 
 SAME = 1e-6  # relative; what differs by less is rounding, of sums in another order or of another processor
 ROUNDING = 1e-12  # absolute, where a claim's limit says no more: rounding in double precision of numbers around one

@@ -16,36 +16,14 @@ from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.analysis.intervals import proportion_interval
 from bayes_sgd.core.io import read_csv
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
+from bayes_sgd.report.first_page import verdict_counts
+from bayes_sgd.report.text import interval, markdown, number
 
 Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow
 NAMES = (
     "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_vs_ais",
     "invariance", "spectra", "costs",
 )  # fmt: skip
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """A number with so many significant digits; a dash for none."""
-    return "-" if pd.isna(value) else f"{value:.{digits}g}"
-
-
-def interval(row: Any, value: str = "value", low: str = "ci_low", high: str = "ci_high") -> str:
-    """A value and its interval: 1.02 [0.97, 1.08]."""
-    if pd.isna(row[value]):
-        return "-"
-    bounds = "" if pd.isna(row[low]) else f" [{number(row[low])}, {number(row[high])}]"
-    return f"{number(row[value])}{bounds}"
-
-
-def markdown(rows: list[list[str]], header: list[str]) -> str:
-    """A table of text."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def _verdicts(tables: Tables) -> str:
-    counts = tables["claims"]["verdict"].value_counts()
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".\n"
 
 
 def _exponents(tables: Tables) -> str:
@@ -263,7 +241,7 @@ def _costs(tables: Tables) -> str:
 
 
 SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
-    "Verdicts": ("", ("claims",), _verdicts),
+    "Verdicts": ("", ("claims",), lambda tables: f"{verdict_counts(tables['claims'])}.\n"),
     "Exponents": (
         "Slope of ln B_opt over ln ε, ln 1/(1 − m), ln N, failed runs included, whole budget; 95 % intervals (scaling.csv).",
         ("scaling",),

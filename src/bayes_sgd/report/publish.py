@@ -22,16 +22,16 @@ from bayes_sgd.experiment.evidence_plan import evidence_packs
 from bayes_sgd.experiment.packs import packs
 from bayes_sgd.figures.registry import figure_facts
 from bayes_sgd.report.comparison import compare_claims, comparison_lines, difference_lines
-from bayes_sgd.report.findings import findings, interval
+from bayes_sgd.report.findings import findings
+from bayes_sgd.report.first_page import PAGE, claims_page, update_readme
 from bayes_sgd.report.summary import SHOWN, WIDTH, advice_lines, optimum_lines, verdict_lines
 
 RESULTS = Path("results")
-README_RUN = "extended"  # the run whose verdicts the README shows, and of which docs/findings.md tells
+README_RUN = "extended"  # the run that README.md, docs/claims.md and docs/findings.md describe
 CALIBRATION = Path("published") / "calibration.csv"
 FINDINGS = Path("docs/findings.md")
 COSTS = ("rule", "jobs", "hours", "cpu_hours", "max_rss_mb")
 LABELS = ("real", "random")  # of the linear model, a job for each
-_BEGIN, _END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 
 
 def folder_of(run: str, results: Path = RESULTS) -> Path:
@@ -132,36 +132,6 @@ def costs(folder: Path, jobs: Collection[str]) -> pd.DataFrame:
     return found.assign(hours=found["hours"] / 3600, cpu_hours=found["cpu_hours"] / 3600).reset_index()
 
 
-def update_readme(readme: Path, published: Path) -> bool:
-    """Write the verdict table of a published run into the README; gives whether it was stale."""
-    return replace_between(readme, _BEGIN, _END, _markdown(_claims(published)))
-
-
-def replace_between(path: Path, begin: str, end: str, content: str) -> bool:
-    """Replace what stands between two marks of a text file; gives whether it changed.
-
-    Raises:
-        UserError: the marks are not there.
-    """
-    text = path.read_text(encoding="utf-8")
-    before, found_begin, rest = text.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not (found_begin and found_end):
-        raise UserError(f"{path}: the marks {begin} and {end} are wanted")
-    fresh = f"{before}{begin}\n{content}{end}{after}"
-    if fresh != text:
-        write_text(path, fresh)
-    return fresh != text
-
-
-def _markdown(claims: pd.DataFrame) -> str:
-    lines = ["| claim | where | paper | ours, 95 % interval | verdict |", "|---|---|---|---|---|"]
-    for row in claims.to_dict("records"):
-        cells = [f"{row['claim']}. {row['statement']}", row["source"], row["paper_value"], interval(row), row["verdict"]]
-        lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
     """Whether a run agrees with the published one of its name: the text, and whether no claim is apart.
 
@@ -180,6 +150,13 @@ def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
     lines = [*comparison_lines(compared), *difference_lines(_provenance(ours), _provenance(published))]
     total = "All claims agree" if agree else "Not all claims agree"
     return "\n".join([*lines, f"{total} with {published}."]), agree
+
+
+def write_pages(published: Path) -> None:
+    """Write README.md's generated parts, docs/claims.md and docs/findings.md from the tables of a published run."""
+    update_readme(Path("README.md"), published)
+    write_text(PAGE, claims_page(_claims(published), published.name))
+    write_text(FINDINGS, findings(published, RESULTS / CALIBRATION))
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
@@ -205,8 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif given.action == "publish":
             print("\n".join(map(str, publish(given.run, given.results))))
             if given.run == README_RUN and given.results == RESULTS:
-                update_readme(Path("README.md"), RESULTS / "published" / given.run)
-                write_text(FINDINGS, findings(RESULTS / "published" / given.run, RESULTS / CALIBRATION))
+                write_pages(RESULTS / "published" / given.run)
         else:
             text, agree = compare(given.run, given.results)
             print(text)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bayes_sgd.analysis.exponent import headline
-from bayes_sgd.report.findings import interval, number
+from bayes_sgd.report.text import interval, number
 
 WIDTH = 118
 SHOWN = (

@@ -1,0 +1,191 @@
+"""The first screen of the README and the page of all claims, as markdown; takes published tables.
+
+Nothing is estimated here and no verdict is made. `publish` writes both, and tests compare them with the tables.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from bayes_sgd.claims.verdicts import VERDICTS
+from bayes_sgd.core.io import CLAIMS, read_csv
+from bayes_sgd.report.text import interval, markdown, number, replace_between
+
+FIRST_RUN = Path("bench") / "first_run.csv"  # under results/published
+PAGE = Path("docs/claims.md")
+
+
+class Question(NamedTuple):
+    """A question to the paper: the numbers of its claims ("4" is 4a, 4b, 4c), and the claim whose value answers it best."""
+
+    text: str
+    source: str
+    numbers: tuple[str, ...]
+    claim: str
+    quantity: str
+    scale: float = 1.0
+
+
+QUESTIONS = (
+    Question(
+        "Does a model that memorizes random labels generalize on real ones?",
+        "Fig. 1",
+        ("1", "2", "3", "4", "Z1", "Z2"),
+        "2",
+        "test accuracy on real labels",
+    ),
+    Question(
+        "Does the evidence tell real from random labels and follow the test loss?",
+        "Fig. 2, §2",
+        ("5", "6", "7", "8", "9"),
+        "8b",
+        "rank correlation with the test loss",
+    ),
+    Question(
+        "Is there an optimum batch size, better than large batches?",
+        "Figs. 3, 4",
+        ("10", "11", "12", "13", "24"),
+        "10",
+        "B = 30 over B = 1000, points of accuracy",
+        100,
+    ),
+    Question(
+        "Is the optimum proportional to the learning rate?",
+        "Fig. 5",
+        ("14", "15"),
+        "14",
+        "exponent",
+    ),
+    Question(
+        "Is it proportional to a large training set's size?",
+        "Fig. 6",
+        ("16", "17"),
+        "16a",
+        "exponent",
+    ),
+    Question(
+        "Is it proportional to 1/(1 − m), m the momentum?",
+        "Fig. 7",
+        ("18",),
+        "18a",
+        "exponent",
+    ),
+    Question(
+        "Does L2 regularization close the gap between small and large batches?",
+        "Fig. 8",
+        ("19",),
+        "19a",
+        "share of the gap left at λ = 0.1",
+    ),
+    Question(
+        "Is the gradient noise as assumed, and does its scale alone fix the accuracy?",
+        "§5, Fig. 9",
+        ("20", "21", "22"),
+        "20",
+        "covariance, measured over predicted",
+    ),
+    Question(
+        "Do networks of larger evidence generalize better?",
+        "our test of §4",
+        ("23",),
+        "23a",
+        "rank correlation with test accuracy",
+    ),
+)
+_OTHER = Question("Further claims", "", (), "", "")
+
+
+def question_of(claim: str) -> Question:
+    """The question that a claim belongs to, by its number; one without a claim of its own for any other number."""
+    (claim_number,) = re.findall(r"^[A-Z]?\d+", claim) or [claim]
+    return next((question for question in QUESTIONS if claim_number in question.numbers), _OTHER)
+
+
+def _groups(claims: pd.DataFrame) -> list[tuple[Question, pd.DataFrame]]:
+    questions = claims["claim"].astype(str).map(question_of)
+    groups = [(question, claims.loc[[q is question for q in questions]]) for question in (*QUESTIONS, _OTHER)]
+    return [(question, rows) for question, rows in groups if len(rows)]
+
+
+def verdict_counts(claims: pd.DataFrame) -> str:
+    """How many claims have each verdict, in words."""
+    counts = claims["verdict"].value_counts()
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts)
+
+
+def _anchor(title: str) -> str:
+    """The name that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def question_table(claims: pd.DataFrame) -> str:
+    """A row for each question: verdicts of its claims, and one value with its 95 % interval."""
+    rows = []
+    for question, own in _groups(claims):
+        values = own.loc[own["claim"] == question.claim].to_dict("records")
+        value = f"{question.quantity}: {interval(values[0], scale=question.scale)}" if values else "-"
+        source = f" ({question.source})" if question.source else ""
+        link = f"[{question.text}]({PAGE.as_posix()}#{_anchor(question.text)})"
+        rows.append([f"{link}{source}", verdict_counts(own), value])
+    table = markdown(rows, ["question (paper)", "verdicts", "our value, 95 % interval"])
+    return f"{table}\n{len(claims)} claims: {verdict_counts(claims)}.\n"
+
+
+def commands(first_run: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """The three commands to begin with, each with its duration; columns of results/published/bench/first_run.csv, costs.csv."""
+    seconds = {row["what"]: f"{number(row['value'])} {row['unit']}" for row in first_run.to_dict("records")}
+    machine = first_run.iloc[0]
+    lines = {
+        "make run": f"installs ({seconds['install']}), then the quick run ({seconds['quick run']})",
+        f".venv/bin/snakemake --cores {machine['cores']}": f"the same again: nothing to be done ({seconds['second call']})",
+        "make run CONFIG=config/extended.yaml": f"the extended run ({number(costs['hours'].sum(), 2)} h, its jobs summed)",
+    }
+    block = "\n".join(f"    {command:36}  # {words}" for command, words in lines.items())
+    where = f"{machine['cores']} cores of an {machine['processor']}, Python {machine['python']}"
+    return f"{block}\n\nMeasured on {where}. The install takes {seconds['size of the install']} on disk.\n"
+
+
+def claims_page(claims: pd.DataFrame, run: str) -> str:
+    """The text of docs/claims.md: every claim with the paper's value, ours, its limit and verdict, and how it was judged."""
+    parts = [
+        f"# Claims\n\nAll {len(claims)} claims as the {run} run judges them: {verdict_counts(claims)}. "
+        "Limits were fixed beforehand in config/claims.yaml; values in brackets are 95 % intervals. "
+        "The paper's values are recalled, not quoted. `make publish` writes this page from "
+        f"results/published/{run}/tables/claims.csv.\n"
+    ]
+    for question, own in _groups(claims):
+        parts.append(f"## {question.text}\n\n{question.source}{': ' if question.source else ''}{verdict_counts(own)}.\n")
+        parts += [_claim(row) for row in own.to_dict("records")]
+    return "\n".join(parts)
+
+
+def _claim(row: dict[str, Any]) -> str:
+    lines = [
+        f"**{row['claim']}. {row['statement']}** {str(row['verdict']).capitalize()}.\n",
+        f"- paper ({row['source']}): {row['paper_value']}",
+        f"- ours: {interval(row)}",
+        f"- limit: {row['limit']}",
+        f"- why: {row['why']}",
+        f"- see: figure: {str(row['figure']).removeprefix('figure ')}; table: {row['table']}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def update_readme(readme: Path, published: Path) -> bool:
+    """Write the questions and the commands into the README; gives whether either was stale.
+
+    Args:
+        readme: a file with marks `questions` and `commands`.
+        published: the folder of a published run; bench/first_run.csv lies beside it.
+
+    Raises:
+        UserError: a table or a mark is missing.
+    """
+    tables = published / "tables"
+    questions = question_table(read_csv(tables / "claims.csv", CLAIMS))
+    begin = commands(read_csv(published.parent / FIRST_RUN), read_csv(tables / "costs.csv"))
+    return any([replace_between(readme, "questions", questions), replace_between(readme, "commands", begin)])

@@ -1,0 +1,97 @@
+"""The README's first screen and the page of claims are those of the published tables, and hold every claim once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from project import ROOT
+
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.io import CLAIMS, read_csv, write_csv
+from bayes_sgd.report.first_page import FIRST_RUN, PAGE, QUESTIONS, claims_page, question_of, question_table, update_readme
+from bayes_sgd.report.publish import README_RUN
+
+STALE = f"stale: run `make publish RUN={README_RUN}`"
+PUBLISHED = ROOT / "results" / "published" / README_RUN
+
+
+@pytest.fixture(scope="module")
+def published() -> pd.DataFrame:
+    return read_csv(PUBLISHED / "tables" / "claims.csv", CLAIMS)
+
+
+def test_the_readme_is_that_of_the_published_tables(tmp_path: Path) -> None:
+    copy = tmp_path / "README.md"
+    copy.write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
+    assert not update_readme(copy, PUBLISHED), STALE
+
+
+def test_the_page_of_claims_is_that_of_the_published_table(published: pd.DataFrame) -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert text == claims_page(published, README_RUN), STALE
+    for row in published.to_dict("records"):
+        assert text.count(f"\n**{row['claim']}. {row['statement']}** {row['verdict'].capitalize()}.\n") == 1
+        assert str(row["why"]) in text
+
+
+def test_each_published_claim_belongs_to_one_question_and_each_value_shown_is_a_claim_of_it(published: pd.DataFrame) -> None:
+    for claim in published["claim"]:
+        (number,) = re.findall(r"^[A-Z]?\d+", claim)
+        (question,) = [question for question in QUESTIONS if number in question.numbers]
+        assert question_of(claim) is question
+    for question in QUESTIONS:
+        assert question.claim in set(published["claim"])
+        assert question_of(question.claim) is question
+
+
+def test_verdicts_of_the_questions_add_up(published: pd.DataFrame) -> None:
+    table, total = question_table(published).rstrip().split("\n\n")
+    rows = table.splitlines()[2:]
+    assert len(rows) == len(QUESTIONS)
+    counted = sum(int(count) for row in rows for count in re.findall(r"(\d+) (?:partially |not )?(?:repr|inconc|test)", row))
+    assert counted == len(published)
+    assert total.startswith(f"{len(published)} claims: ")
+
+
+def test_links_of_the_questions_lead_to_their_headings(published: pd.DataFrame) -> None:
+    anchors = re.findall(rf"{PAGE.as_posix()}#(\S+)\)", question_table(published))
+    titles = re.findall(r"^## (.+)$", claims_page(published, README_RUN), re.MULTILINE)
+    assert anchors == [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def test_a_claim_of_a_new_number_is_shown_too(published: pd.DataFrame) -> None:
+    new = pd.concat([published, published.tail(1).assign(claim="99a", statement="Something else.")])
+    assert "Further claims" in question_table(new)
+    assert "**99a. Something else.**" in claims_page(new, "mine")
+
+
+def test_a_run_without_values_has_a_first_page(published: pd.DataFrame) -> None:
+    empty = published.assign(
+        value=float("nan"), ci_low=float("nan"), ci_high=float("nan"), verdict="not tested", why="no value"
+    )
+    assert question_table(empty).rstrip().endswith(f"{len(empty)} claims: {len(empty)} not tested.")
+    assert "- ours: -\n" in claims_page(empty, "mine")
+
+
+def test_a_readme_without_marks_is_one_line(tmp_path: Path, published: pd.DataFrame) -> None:
+    folder = tmp_path / "mine"
+    write_csv(folder / "tables" / "claims.csv", published, CLAIMS)
+    write_csv(folder / "tables" / "costs.csv", pd.DataFrame({"hours": [1.0]}))
+    write_csv(tmp_path / FIRST_RUN, read_csv(PUBLISHED.parent / FIRST_RUN))
+    readme = tmp_path / "README.md"
+    readme.write_text("no marks")
+    with pytest.raises(UserError, match="no marks <!-- questions: begin -->"):
+        update_readme(readme, folder)
+    assert readme.read_text() == "no marks"
+    readme.write_text("".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->\n" for name in ("questions", "commands")))
+    assert update_readme(readme, folder)
+    assert "old" not in readme.read_text()
+    assert not update_readme(readme, folder)
+
+
+def test_every_figure_of_the_readme_is_there() -> None:
+    for path in re.findall(r"\]\(((?!http)[^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert (ROOT / path).exists(), path
