@@ -74,7 +74,7 @@ plots: .venv/run ## Draw DVC's plots on dvc_plots/index.html, a page that needs 
 	@$(BIN)/python -c 'from snakemake.assets import Assets; print(*(Assets.get_content(f"{name}/{name}.js") for name in ("vega", "vega-lite", "vega-embed")), sep="\n;\n")' > dvc_plots/vega.js
 
 faults: .venv/run ## Break runs in many ways, write what was seen and lost to results/published/faults.csv
-	$(BIN)/python bench/faults.py
+	$(BIN)/python -m bench.faults.run
 
 calibrate: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.claims.coverage_study "$$run"
@@ -83,11 +83,11 @@ schema: .venv/run ## Write config/schema.json from the models in config.py
 	PYTHONIOENCODING=utf-8 $(BIN)/python -m bayes_sgd.experiment.config > config/schema.json
 
 first-run: .venv/run ## Time install and quick run from a fresh clone, write the README's table
-	$(BIN)/python bench/first_run.py
+	$(BIN)/python -m bench.workflow.first_run
 
 bench: .venv/bench ## Time training against its rivals, and how time and memory grow
-	$(BIN)/python bench/engine.py
-	$(BIN)/python bench/growth.py
+	$(BIN)/python -m bench.engine.compare
+	$(BIN)/python -m bench.workflow.growth
 
 lock: .venv/run ## Solve the locks for Linux and macOS, keeping the versions that they have
 	$(PIP) requirements-test.lock --quiet --editable '.[lock]'

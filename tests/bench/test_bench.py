@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 
-import engine
-import growth_workflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from problem import Problem, digits, shuffled
+from bench.common.problem import Problem, digits, shuffled
+from bench.common.values import Value
+from bench.engine import compare as engine
+from bench.workflow import planning
 from project import ROOT
-from values import Value
 
 BENCH = ROOT / "bench"
 HAS_JAX = importlib.util.find_spec("jax") is not None
@@ -83,4 +83,4 @@ def test_the_planning_configurations_have_so_many_jobs(cells):
     from bayes_sgd.experiment.config import load_config
     from bayes_sgd.experiment.packs import packs
 
-    assert len(packs(load_config(growth_workflow.many(cells)))) == cells
+    assert len(packs(load_config(planning.many(cells)))) == cells

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import evidence as bench
 import numpy as np
 import pytest
+from bench.evidence import compare as bench
 
 
 def trial(seconds: float, peak_mb: float) -> dict[str, float]:

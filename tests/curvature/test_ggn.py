@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from modules import as_module
+from bench.common.modules import as_module
 from networks import CLASSES, N, dense_ggn, jacobian, network
 from torch import Tensor, nn
 

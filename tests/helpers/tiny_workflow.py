@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
-from project import ROOT
+from bench.common.workflow_copy import copy_workflow
 
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.figures.registry import figure_facts
 
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
-PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "requirements.lock")
 TABLES = ("cells", "linear", "optimum", "scaling", "claims")
 GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [5, 10, 20]}]
-TINY = {
+# networks and the linear model alone
+SMALL = {
     "run": "tiny",
     "seeds": 2,
+    "data": {"name": "mnist5k"},
     "cell": {"hidden_sizes": [12], "n_train": 100, "updates": 40},
     "experiments": {
         "learning_rate": {"axis": "learning_rate", "grid": GRID},
@@ -30,20 +30,17 @@ TINY = {
     "linear": {"seeds": 2, "n_train": 100, "n_test": 100, "l2_low": 0.01, "l2_high": 100, "l2_per_decade": 1},
     "statistics": {"replicates": 100},
 }
-
+# with the evidence of the networks and the noise of their gradients
+TINY = SMALL | {
+    "network_evidence": {"experiments": ["batch_size"], "prior_precision": [1.0], "points": ["sgd"], "seeds": 1},
+    "noise": {"seeds": 1, "updates": [0], "batch_sizes": [1, 10], "draws": 20},
+}
 FIGURES = tuple(figure_facts(load_config(TINY)))
 
 
 def copied(folder: Path, config: dict) -> Path:
     """A workflow of its own in `folder`, with the library that lies in its src/."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in PARTS:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copyfile(source, folder / name)
-    configure(folder, config)
+    configure(copy_workflow(folder), config)
     return folder
 
 
@@ -78,10 +75,14 @@ def ran(folder: Path, *arguments: str, cores: int = 2) -> str:
     return done.stdout
 
 
+def listed(output: str) -> dict[str, int]:
+    """Rule -> number of jobs in the table of jobs that Snakemake prints."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE) if name != "total"}
+
+
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
     """Rule -> number of jobs that a dry run lists."""
-    said = ran(folder, "--dry-run", *arguments)
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE) if name != "total"}
+    return listed(ran(folder, "--dry-run", *arguments))
 
 
 def tables(folder: Path) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from modules import as_module
+from bench.common.modules import as_module
 from torch import Tensor, nn
 
 from bayes_sgd.experiment.cell import Cell

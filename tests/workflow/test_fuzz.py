@@ -24,6 +24,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from bench.common.workflow_copy import copy_workflow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from project import ROOT, attempt
@@ -293,10 +294,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def workflow(tmp_path_factory) -> Path:
     """A copy of the workflow."""
-    folder = tmp_path_factory.mktemp("workflow")
-    for name in ("Snakefile", "workflow", "config", "profiles", "src"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        copy(ROOT / name, folder / name)
+    folder = copy_workflow(tmp_path_factory.mktemp("workflow"))
     (folder / "data").mkdir()
     return folder
 
@@ -332,9 +330,8 @@ def images() -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.workflow
-@pytest.mark.parametrize("number", range(30))
-def test_30_inputs_through_the_whole_command(workflow, number):
+def drawn_input(number: int) -> tuple[bytes, bytes]:
+    """A configuration and a data file, of which one is damaged: the former in its bytes or in a value, or the latter."""
     draw = random.Random(number)
     config, content = yaml.safe_dump(TINY).encode(), images()
     operations = [
@@ -354,6 +351,30 @@ def test_30_inputs_through_the_whole_command(workflow, number):
         config = yaml.safe_dump(changed).encode()
     else:
         content = mutated(content, operations)
+    return config, content
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_30_inputs_are_planned_and_prepared(tmp_path, monkeypatch, number):
+    config, content = drawn_input(number)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "tiny.yaml").write_bytes(config)
+    (tmp_path / "data" / "mine.npz").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    message = told(lambda: planned(Path("tiny.yaml")))
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("data", "tiny.yaml")] == []
+    if not message:
+        told(lambda: prepare(load_config(Path("tiny.yaml")).data, tmp_path / "prepared"))
+
+
+# a configuration that works, one that is no YAML, two with a wrong value, a damaged data file at planning and in a job
+WHOLE_COMMANDS = (1, 3, 8, 12, 19, 27)
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("number", WHOLE_COMMANDS)
+def test_inputs_through_the_whole_command(workflow, number):
+    config, content = drawn_input(number)
     (workflow / "config" / "tiny.yaml").write_bytes(config)
     (workflow / "data" / "mine.npz").write_bytes(content)
     for made in ("data/prepared", "results", "logs", "benchmarks"):

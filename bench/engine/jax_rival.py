@@ -18,8 +18,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import jax.numpy as jnp
 import torch
-from problem import Problem, shuffled
-from rivals import Method
+from bench.common.problem import Problem, shuffled
+from bench.engine.rivals import Method
 from torch import Tensor
 
 Layers = list[tuple[Any, Any]]

@@ -14,8 +14,8 @@ from itertools import islice
 from typing import ClassVar
 
 import torch
-from modules import as_module
-from problem import Problem, shuffled
+from bench.common.modules import as_module
+from bench.common.problem import Problem, shuffled
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import cross_entropy

@@ -2,7 +2,7 @@
 
 Jobs that are cancelled, a node that goes down and comes back, jobs over their time and memory, the workflow killed or
 interrupted while its job goes on. Adds its rows, `where` = slurm, to results/published/faults.csv; the undisturbed run that
-tables are compared with is a local one. `python bench/faults_slurm.py`
+tables are compared with is a local one. `python -m bench.faults.slurm`
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from faults import COLUMNS, TABLE, shortcomings, stages, tried
-from faults_stage import Case, Row, Stage, Steps, judged
-from faults_workflow import ROOT, Ended, Workflow
+from bench.common.workflow_copy import ROOT
+from bench.faults.run import COLUMNS, TABLE, shortcomings, stages, tried
+from bench.faults.stage import Case, Row, Stage, Steps, judged
+from bench.faults.workflow import Ended, Workflow
 
 from bayes_sgd.core.io import read_csv, write_csv
 

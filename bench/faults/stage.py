@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults_workflow import COMMAND, Ended, Recovery, Workflow, finished_jobs, recover
+from bench.faults.workflow import COMMAND, Ended, Recovery, Workflow, finished_jobs, recover
 
 Steps = list[tuple[str, Callable[[], object]]]
 Config = dict[str, Any]

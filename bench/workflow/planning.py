@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from values import Value
+from bench.common.values import Value
+from bench.common.workflow_copy import copy_workflow
 
-ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "config", "profiles", "src")
 SMALL: dict[str, Any] = {
     "run": "small",
     "seeds": 4,
@@ -51,12 +49,7 @@ def many(cells: int, updates: int = 2000, seeds: int = 2) -> dict[str, Any]:
 
 def workflow(folder: Path, config: dict[str, Any]) -> Path:
     """A copy of the workflow with this configuration."""
-    for name in PARTS:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copyfile(source, folder / name)
+    copy_workflow(folder)
     (folder / "config" / "bench.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return folder
 

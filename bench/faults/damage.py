@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from faults_stage import Case, Row, Stage, judged
-from faults_workflow import obey
+from bench.faults.stage import Case, Row, Stage, judged
+from bench.faults.workflow import obey
 
 from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.core.errors import UserError

@@ -5,7 +5,7 @@ median time without SLURM over that with it, `overhead_s` the time of a slot tha
 Each trial starts in a fresh copy, at the packing of the configuration; `grouped` lets a SLURM job run two packs in turn. Wants
 a SLURM that runs (tests/slurm/start.sh) with a slot for each CPU of the machine. Run by
 
-    python bench/slurm.py
+    python -m bench.slurm.overhead
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from engine import FOLDER
-from growth_workflow import ROOT, SMALL, timed
+from bench.common.workflow_copy import ROOT
+from bench.engine.compare import FOLDER
+from bench.workflow.planning import SMALL, timed
 
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment

@@ -13,25 +13,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from values import Value
+from bench.common.values import Value
 
 from bayes_sgd.data.datasets import prepare
 from bayes_sgd.data.labels import write_labels
 from bayes_sgd.experiment.config import DataConfig
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 TOP = 8  # packages that are listed
 
 
 def process(*command: str) -> subprocess.CompletedProcess[str]:
     """Run Python with one thread; it must succeed."""
     one = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *command], env=one, text=True, capture_output=True, check=True)
+    return subprocess.run([sys.executable, *command], cwd=ROOT, env=one, text=True, capture_output=True, check=True)
 
 
 def job(how: str, folder: Path, cells: int, updates: int, seeds: int) -> dict[str, Any]:
-    """What bench/one_job.py says of one job."""
-    said = process(str(HERE / "one_job.py"), how, str(folder), str(cells), str(updates), str(seeds))
+    """What bench/workflow/one_job.py says of one job."""
+    said = process("-m", "bench.workflow.one_job", how, str(folder), str(cells), str(updates), str(seeds))
     return json.loads(said.stdout.splitlines()[-1])
 
 

@@ -19,9 +19,8 @@ from typing import Any
 
 import psutil
 import yaml
+from bench.common.workflow_copy import copy_workflow
 
-ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "config", "profiles", "src")
 COMMAND = "snakemake --cores 2 --configfile config/tiny.yaml"
 LIMIT = 180.0  # seconds; longer is a hang
 _DELETE = re.compile(r"error: (?P<named>\S+): .*?delete (?P<what>\S+) and run again")
@@ -64,14 +63,7 @@ class Workflow:
     @classmethod
     def fresh(cls, folder: Path, config: dict[str, Any]) -> Workflow:
         """A copy in which nothing has run."""
-        for name in PARTS:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, folder / name)
-        workflow = cls(folder)
+        workflow = cls(copy_workflow(folder))
         workflow.configure(config)
         return workflow
 

@@ -6,7 +6,7 @@ the bare, in-place Cholesky factorization of a matrix of N(C − 1) rows, `memor
 evidence: kernel, factorization, trace, top eigenvalue, effective parameters, accuracies. The libraries form the P x P matrix;
 they are asked for ever wider networks until memory or time would not do (`note`). One thread. Run by
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python bench/evidence.py
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m bench.evidence.compare
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from bayes_sgd.core.provenance import environment
 from bayes_sgd.curvature.ggn import available_bytes
 from bayes_sgd.training.mlp import layer_shapes
 
-FOLDER = Path(__file__).parents[1] / "results" / "published" / "bench"
-JOB = Path(__file__).with_name("evidence_job.py")
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "results" / "published" / "bench"
 COLUMNS = (
     "method", "n_train", "hidden", "parameters", "rows", "seconds", "low", "high", "cpu_seconds", "peak_mb", "time_ratio",
     "memory_ratio", "log_determinant", "repeats", "note",
@@ -52,10 +52,10 @@ def run(method: str, hidden: int, n_train: int, limit_s: float) -> dict[str, flo
         return (
             f"not run: {squares} P x P matrices are {8e-9 * squares * parameters(hidden) ** 2:.3g} GB, {free / 1e9:.3g} GB free"
         )
-    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, str(JOB), method, str(hidden), str(n_train)]
+    environ = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "bench.evidence.job", method, str(hidden), str(n_train)]
     try:
-        done = subprocess.run(command, env=os.environ | one, capture_output=True, text=True, timeout=limit_s, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
         return f"longer than {limit_s:g} s"
     if done.returncode:

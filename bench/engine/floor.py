@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from problem import Problem
+from bench.common.problem import Problem
 
 SIZES = (256, 512, 1024)  # of the square matrices whose product is timed
 

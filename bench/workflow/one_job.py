@@ -1,6 +1,6 @@
 """A training job as the workflow's script runs it, in a process of its own, which says how long what took and its peak memory.
 
-    python bench/one_job.py start|whole FOLDER CELLS UPDATES SEEDS
+    python -m bench.workflow.one_job start|whole FOLDER CELLS UPDATES SEEDS
 
 FOLDER has the prepared data. `start` ends with the first update, `whole` trains the pack and writes its files there. Prints a
 line of JSON: seconds since the process began (`imported`, `loaded`, `first_update`, `ended`) and `peak_mb`.
@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from memory import memory_mb
+from bench.common.memory import memory_mb
 
 
 def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:

@@ -2,8 +2,8 @@
 
 Writes results/published/bench/engine.csv, .png and .svg. How to read the table, a row for each method and problem:
 
-    method         ours (the product), dataloader, indexed, compile, vmap, jax: see bench/rivals.py, bench/jax_rival.py;
-                   floor: the larger of flop_floor_ms and byte_floor_ms, see bench/floor.py
+    method         ours (the product), dataloader, indexed, compile, vmap, jax: see rivals.py and jax_rival.py;
+                   floor: the larger of flop_floor_ms and byte_floor_ms, see floor.py
     hidden, batch_size, networks   784-hidden-10; `networks` replicates, trained in lock-step by ours, vmap and jax, one after
                    the other by the rest
     ms_per_update  milliseconds per update of ONE network (time of all / networks / updates), median of `repeats` trials;
@@ -32,18 +32,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import floor
 import pandas as pd
 import torch
-from problem import Problem, digits
-from rivals import Compiled, DataLoaderLoop, Indexed, Method, Ours, Vmap
+from bench.common.problem import Problem, digits
+from bench.engine import floor
+from bench.engine.rivals import Compiled, DataLoaderLoop, Indexed, Method, Ours, Vmap
 
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment
 from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
 
-FOLDER = Path(__file__).parents[1] / "results" / "published" / "bench"
+FOLDER = Path(__file__).parents[2] / "results" / "published" / "bench"
 COLUMNS = ("method", "hidden", "batch_size", "networks", "ms_per_update", "ms_low", "ms_high", "device")
 NAMES = ("ours", "dataloader", "indexed", "compile", "vmap", "jax")
 HIDDEN, BATCH_SIZES, NETWORKS = ((200,), (800,), (256, 256)), (1, 8, 32, 128, 1000), (1, 8)
@@ -66,7 +66,7 @@ def start(name: str, problem: Problem) -> Trials:
     """Build a method; one that does not work on this machine says why."""
     try:
         if name == "jax":
-            from jax_rival import Jax
+            from bench.engine.jax_rival import Jax
 
             return Trials(name, Jax(problem))
         return Trials(name, {m.name: m for m in (Ours, DataLoaderLoop, Indexed, Compiled, Vmap)}[name](problem))
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = run(problems, chosen.methods.split(","), repeats, block, say=lambda line: print(line, flush=True))
     write_csv(chosen.out / "engine.csv", table, COLUMNS)
 
-    from drawing import engine_figure, save
+    from bench.common.drawing import engine_figure, save
 
     save(engine_figure(table), chosen.out / "engine")
     print(chosen.out / "engine.csv")

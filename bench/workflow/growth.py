@@ -13,12 +13,12 @@ from itertools import chain
 from pathlib import Path
 
 import pandas as pd
-from drawing import growth_figure, save
-from engine import FOLDER
-from growth_engine import engine_values
-from growth_job import job_values
-from growth_workflow import workflow_values
-from values import COLUMNS, Value
+from bench.common.drawing import growth_figure, save
+from bench.common.values import COLUMNS, Value
+from bench.engine.compare import FOLDER
+from bench.engine.growth import engine_values
+from bench.workflow.jobs import job_values
+from bench.workflow.planning import workflow_values
 
 from bayes_sgd.core.io import read_csv, write_csv
 from bayes_sgd.core.provenance import environment

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults_stage import Case, Row, Stage, judged
-from faults_workflow import Workflow
+from bench.faults.stage import Case, Row, Stage, judged
+from bench.faults.workflow import Workflow
 
 
 @contextmanager

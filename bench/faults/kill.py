@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-from faults_stage import Case, Row, Stage, judged
-from faults_workflow import Ended, Workflow
+from bench.faults.stage import Case, Row, Stage, judged
+from bench.faults.workflow import Ended, Workflow
 
 UNLOCK = "snakemake --unlock"
 JOB = ".snakemake/scripts"  # in the command line of every job

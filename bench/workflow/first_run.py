@@ -19,7 +19,7 @@ from bayes_sgd.core.provenance import environment
 from bayes_sgd.report.first_page import update_readme
 from bayes_sgd.report.publish import README_RUN
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "results" / "published" / "bench" / "first_run.csv"
 
 

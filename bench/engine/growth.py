@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from engine import calibrate, one_thread, seconds
-from problem import Problem, digits
-from rivals import Ours
-from values import Value
+from bench.common.problem import Problem, digits
+from bench.common.values import Value
+from bench.engine.compare import calibrate, one_thread, seconds
+from bench.engine.rivals import Ours
 
 from bayes_sgd.training.labelled_data import LabelledData
 

@@ -19,13 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import faults_damage
-import faults_disk
-import faults_kill
-import faults_settings
 import pandas as pd
-from faults_stage import FULL, PLAIN, Case, Stage, as_record
-from faults_workflow import ROOT
+from bench.common.workflow_copy import ROOT
+from bench.faults import damage, disk, kill, settings
+from bench.faults.stage import FULL, PLAIN, Case, Stage, as_record
 
 from bayes_sgd.core.io import read_csv, write_csv
 
@@ -37,7 +34,7 @@ HERE = "one machine"
 def stages(folder: Path, names: set[str], mnist: Path) -> dict[str, Stage]:
     """The undisturbed runs that are asked for."""
     mine = folder / "mine.npz"
-    faults_damage.write_images(mine)
+    damage.write_images(mine)
     raw = {f"data/raw/MNIST/raw/{path.name}": path for path in sorted((mnist / "MNIST" / "raw").glob("*.gz"))}
     wanted: dict[str, tuple[dict[str, Any], dict[str, Path]]] = {
         "plain": (PLAIN, {}),
@@ -85,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, help="faults at a time")
     given = parser.parse_args(arguments)
     started = time.monotonic()
-    cases = [*faults_kill.cases(), *faults_disk.cases(), *faults_settings.cases(), *faults_damage.cases()]
+    cases = [*kill.cases(), *disk.cases(), *settings.cases(), *damage.cases()]
     cases = [case for case in cases if re.search(given.only, f"{case.fault} [{case.moment}]")]
     if not (given.mnist / "MNIST" / "raw").is_dir():
         cases = [case for case in cases if case.stage != "mnist"]

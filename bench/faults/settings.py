@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from faults_stage import Case, Row, Stage, judged
+from bench.faults.stage import Case, Row, Stage, judged
 
 YEAR = 365 * 24 * 3600.0
 

@@ -1,6 +1,6 @@
 """One evidence, or the bare factorization of its kernel, in a process of its own, which tells its time and its peak memory.
 
-    python bench/evidence_job.py METHOD HIDDEN N_TRAIN
+    python -m bench.evidence.job METHOD HIDDEN N_TRAIN
 
 METHOD is cholesky, ours, laplace or curvlinops; λ is 1. Prints a line of JSON: `seconds`, `cpu_seconds`, `peak_mb` (above what
 the process held when it began), `log_determinant` of I + GGN/λ (cholesky: NaN).
@@ -14,9 +14,9 @@ import warnings
 from pathlib import Path
 
 import torch
-from memory import memory_mb
-from modules import as_module
-from problem import Problem, digits
+from bench.common.memory import memory_mb
+from bench.common.modules import as_module
+from bench.common.problem import Problem, digits
 from torch import nn
 
 from bayes_sgd.curvature.cholesky import Factor
