@@ -17,13 +17,12 @@ unexport PIP_TARGET PIP_PREFIX PIP_ROOT
 ifneq ($(shell [ -w "$$HOME" ] || echo no),)
 export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 endif
-NUMERICAL = curvature evidence gradient_noise linear network_evidence reparameterization sampling spectra training
 
 .DEFAULT_GOAL := help
-.PHONY: help run test portable lint format publish compare accept restore plots faults calibrate schema first-run bench lock clean
+.PHONY: help run test test-fast portable lint format report publish compare accept restore plots coverage-study schema bench bench-faults bench-install lock clean
 
 help: ## Say what there is
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
 	@run=$$($(NAMED)) && \
@@ -31,13 +30,16 @@ run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
 	$(BIN)/python -m bayes_sgd.report.publish show "$$run"
 	@echo "next:    . .venv/bin/activate    (then snakemake and dvc are found, as the README calls them)"
 
-test: .venv/test lint ## Lint, then all tests
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+test: .venv/test lint ## Lint, then all tests, on all cores
+	$(BIN)/python -m pytest -n $(CORES) --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-fast: .venv/test ## Tests of the library alone: no Snakemake, DVC or SLURM
+	$(BIN)/python -m pytest -n $(CORES) -m "not workflow"
 
 # MKL_ENABLE_INSTRUCTIONS acts on Intel, MKL_CBWR on all makes of processor
 portable: .venv/test ## Numerical tests with the instructions of an old processor
 	MKL_CBWR=COMPATIBLE MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default \
-	  $(BIN)/python -m pytest $(addprefix tests/test_,$(addsuffix .py,$(NUMERICAL)))
+	  $(BIN)/python -m pytest -n $(CORES) tests/training tests/curvature tests/evidence
 
 lint: .venv/test ## Check style and types of code and rules
 	$(BIN)/ruff check .
@@ -50,6 +52,9 @@ format: .venv/test ## Format code and rules
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
+
+report: .venv/run ## Write CONFIG's run as one page, report.html: figures and claims, with how each was made
+	$(BIN)/snakemake --cores 1 --configfile "$$CONFIG" --report report.html
 
 publish: .venv/run ## Copy what RUN made to results/published/RUN
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.report.publish publish "$$run"
@@ -73,16 +78,16 @@ plots: .venv/run ## Draw DVC's plots on dvc_plots/index.html, a page that needs 
 	@$(BIN)/dvc plots show
 	@$(BIN)/python -c 'from snakemake.assets import Assets; print(*(Assets.get_content(f"{name}/{name}.js") for name in ("vega", "vega-lite", "vega-embed")), sep="\n;\n")' > dvc_plots/vega.js
 
-faults: .venv/run ## Break runs in many ways, write what was seen and lost to results/published/faults.csv
+bench-faults: .venv/run ## Break runs in many ways, write what was seen and lost to results/published/faults.csv
 	$(BIN)/python -m bench.faults.run
 
-calibrate: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
+coverage-study: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.claims.coverage_study "$$run"
 
 schema: .venv/run ## Write config/schema.json from the models in config.py
 	PYTHONIOENCODING=utf-8 $(BIN)/python -m bayes_sgd.experiment.config > config/schema.json
 
-first-run: .venv/run ## Time install and quick run from a fresh clone, write the README's table
+bench-install: .venv/run ## Time install and quick run from a fresh clone, write the README's table
 	$(BIN)/python -m bench.workflow.first_run
 
 bench: .venv/bench ## Time training against its rivals, and how time and memory grow

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from project import ROOT
 from threadpoolctl import threadpool_info
 
 from bayes_sgd.data.datasets import prepare
@@ -21,6 +22,17 @@ settings.load_profile("untimed")
 def pytest_report_header() -> str:
     blas = {info["architecture"] for info in threadpool_info() if info["user_api"] == "blas"}
     return f"instruction sets: torch {torch.backends.cpu.get_cpu_capability()}, OpenBLAS {', '.join(sorted(blas))}"
+
+
+# their tests are long and share what they need through a file, so that each may go to any process
+SPREAD = {"test_workflow.py", "test_fuzz.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together, in one process of pytest-xdist, so that their fixtures are made once."""
+    for item in items:
+        if item.path.name not in SPREAD and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,7 +1,8 @@
 """Break real runs of a small workflow, do what the user is told to do, compare the tables with an undisturbed run.
 
 Writes results/published/faults.csv, a row for each fault: what was broken and when, what the user saw, what was lost, how long
-it took to recover, whether the tables are equal byte for byte. Run by `make faults`; faults of the disk need root, to mount.
+it took to recover, whether the tables are equal byte for byte. Run by
+`make bench-faults`; faults of the disk need root, to mount.
 Signals come after the first second and before the last: there Snakemake itself is loaded or over, and Python speaks for it.
 """
 

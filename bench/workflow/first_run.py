@@ -1,6 +1,6 @@
 """How long a stranger waits: install, quick run, second call, each from a fresh clone of HEAD; and the size of the install.
 
-Writes results/published/bench/first_run.csv and the durations in README.md. Run by `make first-run`.
+Writes results/published/bench/first_run.csv and the durations in README.md. Run by `make bench-install`.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def test_the_run_is_the_one_that_the_configuration_names(installed, config, run)
     assert ". .venv/bin/activate" in more[-1]
     assert make(installed, "compare", *given).stdout == f"python -m bayes_sgd.report.publish compare {run}\n"
     assert make(installed, "publish", *given).stdout == f"python -m bayes_sgd.report.publish publish {run}\n"
-    assert make(installed, "calibrate", *given).stdout == f"python -m bayes_sgd.claims.coverage_study {run}\n"
+    assert make(installed, "coverage-study", *given).stdout == f"python -m bayes_sgd.claims.coverage_study {run}\n"
 
 
 @pytest.mark.parametrize(("home", "cache"), [("/proc/nohome", "{folder}/.cache"), ("", "{folder}/.cache"), ("{folder}", "")])
@@ -172,7 +172,7 @@ def test_a_run_that_is_named_is_taken_but_make_run_shows_what_it_ran(installed):
     assert "show quick" in make(installed, "run", RUN="mine").stdout
 
 
-@pytest.mark.parametrize("action", ["run", "compare", "publish", "calibrate", "clean"])
+@pytest.mark.parametrize("action", ["run", "compare", "publish", "coverage-study", "clean"])
 def test_a_configuration_that_is_not_there_ends_every_command_in_one_line(installed, action):
     (installed / "results" / "quick").mkdir(parents=True)
     done = make(installed, action, "CONFIG=config/no such.yaml")
