@@ -10,12 +10,12 @@ from synthetic import GRID, broad, cliff, experiment
 from bayes_sgd.analysis.collapse import LAWS_COLUMNS, collapse_exponent, law_table
 from bayes_sgd.analysis.exponent import Optima, fit_optima
 from bayes_sgd.analysis.intervals import seed_counts
-from bayes_sgd.analysis.optimum import Experiment
+from bayes_sgd.analysis.optimum import SweepRows
 
 REPLICATES = 300
 
 
-def optima(of: Experiment) -> Optima:
+def optima(of: SweepRows) -> Optima:
     (found,) = fit_optima({"x": of}, estimators=["quadratic"], treatments=["included"], n_replicates=REPLICATES)
     return found
 
@@ -52,7 +52,7 @@ def test_interval_covers_the_exponent(shape: object) -> None:
 
 def test_units_of_the_axis_do_not_matter() -> None:
     of = experiment(rng=5)
-    scaled: Experiment = {"axis": of["axis"], "rows": of["rows"].assign(learning_rate=of["rows"]["learning_rate"] * 7)}
+    scaled: SweepRows = {"axis": of["axis"], "rows": of["rows"].assign(learning_rate=of["rows"]["learning_rate"] * 7)}
     a, b = (collapse_exponent(o, counts(o))[0] for o in (optima(of), optima(scaled)))
     assert a == pytest.approx(b, abs=1e-9)
 
@@ -79,7 +79,7 @@ def test_an_edge_that_turns_into_the_noise_scale() -> None:
             for i, (size, top) in enumerate(zip(sizes, tops, strict=True))
         ]
     )
-    of: Experiment = {"axis": "n_train", "rows": rows}
+    of: SweepRows = {"axis": "n_train", "rows": rows}
     o = optima(of)
     table = pd.DataFrame(law_table(o, rows, counts(o))).set_index("law")
     assert table.loc["edge, then proportional", "favoured"]
@@ -100,8 +100,8 @@ def test_too_few_curves_have_no_exponent() -> None:
 def test_a_curve_that_is_too_short_counts_as_none() -> None:
     of = experiment(rng=4, shape=broad)
     last = of["rows"]["learning_rate"] == 0.4
-    short: Experiment = {"axis": "learning_rate", "rows": of["rows"][~last | (of["rows"]["batch_size"] <= 3)]}
-    without: Experiment = {"axis": "learning_rate", "rows": of["rows"][~last]}
+    short: SweepRows = {"axis": "learning_rate", "rows": of["rows"][~last | (of["rows"]["batch_size"] <= 3)]}
+    without: SweepRows = {"axis": "learning_rate", "rows": of["rows"][~last]}
     a, b = (collapse_exponent(o, counts(o)) for o in (optima(short), optima(without)))
     assert a[0] == pytest.approx(b[0], abs=1e-9)
     assert a[1:3] == b[1:3] == (4, 8.0)

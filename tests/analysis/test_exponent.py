@@ -13,19 +13,18 @@ from statsmodels.stats.multitest import multipletests
 from synthetic import GRID, broad, cliff, experiment, make_cells
 
 from bayes_sgd.analysis.exponent import (
+    SWEPT,
     Optima,
     fit_optima,
     log_slope,
     optimum_table,
-    p_value,
     scaling_exponent,
     scaling_table,
     slope_replicates,
-    with_holm,
 )
-from bayes_sgd.analysis.intervals import seed_counts
+from bayes_sgd.analysis.intervals import p_value, seed_counts, with_holm
 from bayes_sgd.analysis.optimum import (
-    Experiment,
+    SweepRows,
     aligned_accuracy,
     counted_runs,
     plateau_optimum,
@@ -36,7 +35,7 @@ from bayes_sgd.core.errors import UserError
 FEW = settings(max_examples=15)
 
 
-def fit(exp: Experiment, estimator: str = "cubic", treatment: str = "included", replicates: int = 300) -> Optima:
+def fit(exp: SweepRows, estimator: str = "cubic", treatment: str = "included", replicates: int = 300) -> Optima:
     (optima,) = fit_optima({"x": exp}, estimators=[estimator], treatments=[treatment], n_replicates=replicates)
     return optima
 
@@ -159,7 +158,7 @@ def test_unpaired_offsets_would_widen_the_interval() -> None:
     generator = np.random.default_rng(0)
     keys = exp["rows"].groupby(["learning_rate", "batch_size", "seed"]).ngroup().to_numpy()
     noise = generator.normal(0, 0.01, keys.max() + 1)[keys]
-    unpaired: Experiment = {
+    unpaired: SweepRows = {
         "axis": exp["axis"],
         "rows": exp["rows"].assign(test_accuracy=exp["rows"]["test_accuracy"] + noise),
     }
@@ -171,7 +170,7 @@ def test_unpaired_offsets_would_widen_the_interval() -> None:
 @given(factor=st.floats(0.01, 100), estimator=st.sampled_from(["argmax", "quadratic", "cubic", "plateau"]))
 def test_scaling_all_batch_sizes_scales_the_optimum(factor: float, estimator: str) -> None:
     exp = experiment(seeds=5, values=(0.05, 0.1, 0.2))
-    scaled: Experiment = {
+    scaled: SweepRows = {
         "axis": exp["axis"],
         "rows": exp["rows"].assign(batch_size=exp["rows"]["batch_size"] * factor),
     }
@@ -187,7 +186,7 @@ def test_the_order_of_rows_and_the_names_of_seeds_do_not_matter(seed: int) -> No
     shuffled = exp["rows"].sample(frac=1, random_state=seed)
     pd.testing.assert_frame_equal(optimum_table([fit(exp)]), optimum_table([fit({"axis": exp["axis"], "rows": shuffled})]))
     names = np.random.default_rng(seed).permutation(6)
-    renamed: Experiment = {"axis": exp["axis"], "rows": shuffled.assign(seed=names[shuffled["seed"]])}
+    renamed: SweepRows = {"axis": exp["axis"], "rows": shuffled.assign(seed=names[shuffled["seed"]])}
     a, b = (scaling_exponent(fit(e, replicates=2000))[0] for e in (exp, renamed))
     assert b.value == pytest.approx(a.value)
     assert b.high - b.low == pytest.approx(a.high - a.low, rel=0.35)
@@ -213,7 +212,7 @@ def test_one_failing_seed_moves_the_imputed_mean_only() -> None:
     rows = make_cells(values=(0.1,), noise=0.2)
     struck = (rows["batch_size"] == 23) & (rows["seed"] == 0)
     rows.loc[struck, ["test_accuracy", "train_accuracy", "diverged"]] = [0.1, 0.1, True]
-    exp: Experiment = {"axis": "learning_rate", "rows": rows}
+    exp: SweepRows = {"axis": "learning_rate", "rows": rows}
     peaks = {t: optimum_table([fit(exp, "argmax", t)]).iloc[0] for t in ("included", "excluded")}
     assert peaks["included"]["argmax"] != 23
     assert peaks["excluded"]["argmax"] == 23
@@ -239,8 +238,8 @@ def test_budget_in_proportion_is_named() -> None:
 
 def test_missing_and_repeated_runs() -> None:
     rows = make_cells(values=(0.05, 0.1, 0.2))
-    holes: Experiment = {"axis": "learning_rate", "rows": rows.drop(rows.index[::97])}
-    whole: Experiment = {"axis": "learning_rate", "rows": rows}
+    holes: SweepRows = {"axis": "learning_rate", "rows": rows.drop(rows.index[::97])}
+    whole: SweepRows = {"axis": "learning_rate", "rows": rows}
     assert scaling_exponent(fit(holes))[0].value == pytest.approx(scaling_exponent(fit(whole))[0].value, abs=0.1)
     with pytest.raises(UserError, match="more than one run"):
         response_curves(pd.concat([rows, rows.head(4)]), "learning_rate")
@@ -257,9 +256,9 @@ def test_few_seeds_never_crash(seeds: int) -> None:
 
 def test_everything_failed_and_experiments_without_numbers() -> None:
     rows = make_cells(values=(0.1,)).assign(train_accuracy=0.1, test_accuracy=0.1, diverged=True)
-    words: Experiment = {"axis": "labels", "rows": rows}
-    empty: Experiment = {"axis": "learning_rate", "rows": rows.iloc[:0]}
-    dead: Experiment = {"axis": "learning_rate", "rows": rows}
+    words: SweepRows = {"axis": "labels", "rows": rows}
+    empty: SweepRows = {"axis": "learning_rate", "rows": rows.iloc[:0]}
+    dead: SweepRows = {"axis": "learning_rate", "rows": rows}
     optima = fit_optima({"words": words, "empty": empty, "dead": dead}, n_replicates=100)
     assert {o.experiment for o in optima} == {"dead"}
     table = optimum_table(optima)
@@ -274,7 +273,7 @@ def test_holm_is_that_of_statsmodels(p: list[float]) -> None:
     shared = {"axis": "momentum", "treatment": "included", "estimator": "cubic", "phase": "constant", "budget_fraction": 1.0}
     table = pd.DataFrame([shared | {"p_proportional": value} for value in p])
     other = table.assign(phase="after_cooldown", p_proportional=np.nan)
-    found = with_holm(pd.concat([table, other], ignore_index=True))["p_holm"].to_numpy()
+    found = with_holm(pd.concat([table, other], ignore_index=True), SWEPT)["p_holm"].to_numpy()
     assert found[: len(p)] == pytest.approx(multipletests(p, method="holm")[1])
     assert np.isnan(found[len(p) :]).all()
 

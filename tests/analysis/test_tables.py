@@ -6,7 +6,7 @@ import pandas as pd
 from synthetic import make_cells
 
 from bayes_sgd.analysis.exponent import OPTIMUM_COLUMNS, SCALING_COLUMNS, optimum_table, scaling_table
-from bayes_sgd.analysis.tables import estimate, wishes
+from bayes_sgd.analysis.tables import estimate, queries
 from bayes_sgd.experiment.config import load_config
 
 CELL = {"hidden_sizes": [200], "n_train": 1000, "learning_rate": 0.1, "momentum": 0.9, "updates": 2000}
@@ -43,7 +43,7 @@ def test_the_columns_of_the_tables_are_those_of_their_rows() -> None:
 def test_advice_is_for_the_cell_of_the_run() -> None:
     asked = [{"learning_rate": 0.04}, {"n_train": 2000}]
     config = load_config({"run": "a", "cell": {"n_train": 500, "momentum": 0.5}, "advise": asked})
-    assert wishes(config) == [
+    assert queries(config) == [
         {"learning_rate": 0.04, "momentum": 0.5, "n_train": 500},
         {"learning_rate": 0.1, "momentum": 0.5, "n_train": 2000},
     ]

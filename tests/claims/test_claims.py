@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from synthetic import GRID, experiment, make_cells
 
 from bayes_sgd.analysis.exponent import fit_optima, scaling_table
-from bayes_sgd.analysis.optimum import Experiment
+from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.claims.claims import QUANTITIES as ALL_QUANTITIES
 from bayes_sgd.claims.claims import Claim, claims_table, load_claims
 from bayes_sgd.claims.measures.optimum import QUANTITIES
@@ -218,13 +218,13 @@ def linear_table(confirm: bool = True, seeds: int = 5) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def label_rows(train: float, test: float) -> Experiment:
+def label_rows(train: float, test: float) -> SweepRows:
     rows = make_cells(values=(0.1,), grid=(16.0, 64.0))
     random = rows.assign(labels="random", train_accuracy=train, test_accuracy=test + 0.001 * rows["seed"])
     return {"axis": "labels", "rows": pd.concat([rows, random])}
 
 
-def table(linear: pd.DataFrame, experiments: dict[str, Experiment]) -> pd.DataFrame:
+def table(linear: pd.DataFrame, experiments: dict[str, SweepRows]) -> pd.DataFrame:
     scaling = scaling_table(fit_optima(experiments, n_replicates=500))
     found = claims_table(ALL, linear=linear, scaling=scaling, experiments=experiments, n_replicates=500)
     for row in found.to_dict("records"):

@@ -8,7 +8,7 @@ import pytest
 from project import ROOT
 from synthetic import broad, experiment, make_cells
 
-from bayes_sgd.analysis.optimum import Experiment
+from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.claims.claims import claims_table, load_claims
 from bayes_sgd.claims.measures.evidence import (
     EVIDENCE_QUANTITIES,
@@ -42,7 +42,7 @@ CLAIMS = [
 UPDATES = (100, 500, 2000, 6000)
 
 
-def l2_rows(gap: float, gap_with: float, rise: float, rise_with: float, seeds: int = 4) -> Experiment:
+def l2_rows(gap: float, gap_with: float, rise: float, rise_with: float, seeds: int = 4) -> SweepRows:
     """Small batch and full batch with three λ: accuracy differs by a gap, the test loss falls and then rises by a factor."""
     generator = np.random.default_rng(0)
     rows = []
@@ -129,7 +129,7 @@ def two_training_sets(sense: float, real: float, random: float) -> pd.DataFrame:
     return pd.concat(sets, ignore_index=True)
 
 
-def training_losses(sense: float, seeds: int = 4) -> Experiment:
+def training_losses(sense: float, seeds: int = 4) -> SweepRows:
     """Networks that test better have the smaller (sense > 0) or the larger area under the training loss; B = 4 does not train.
 
     The order of the losses at the first and at the last update, and of their plain sums, is that of the other sense.
@@ -167,7 +167,7 @@ def invariance_table(change: float) -> pd.DataFrame:
     )
 
 
-def thresholds(literal: float, dampened: float) -> Experiment:
+def thresholds(literal: float, dampened: float) -> SweepRows:
     grid = (4.0, 8.0, 11.0, 16.0, 32.0, 64.0, 128.0, 256.0)
     parts = []
     for value, edge in ((0.0, literal), (0.9, dampened)):
@@ -304,7 +304,7 @@ def test_training_speed_is_the_area_under_the_training_loss() -> None:
         assert found.value == pytest.approx(sense)
         assert "over 5 batch sizes, 8 to 128" in found.detail
     rows = training_losses(1.0)["rows"]
-    late = Experiment(axis="learning_rate", rows=rows[rows["update"] >= 20])
+    late = SweepRows(axis="learning_rate", rows=rows[rows["update"] >= 20])
     with pytest.raises(NotMeasuredError, match="from 20 to 500"):
         training_speed_rank(Tables(None, None, {"batch_size": late}), "batch_size")
     without = rows[(rows["seed"] != 2) | (rows["batch_size"] != 32)]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
-from bayes_sgd.analysis.optimum import Experiment
+from bayes_sgd.analysis.optimum import SweepRows
 
 # Mean test accuracy of a small network against the batch size, for an optimum at 23.
 SHAPE = {
@@ -70,5 +70,5 @@ def make_cells(
     return pd.DataFrame(rows)
 
 
-def experiment(axis: str = "learning_rate", **arguments: object) -> Experiment:
+def experiment(axis: str = "learning_rate", **arguments: object) -> SweepRows:
     return {"axis": axis, "rows": make_cells(axis, **arguments)}

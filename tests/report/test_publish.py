@@ -12,8 +12,8 @@ import pytest
 from project import ROOT
 from synthetic import GRID, experiment
 
+from bayes_sgd.analysis.advice import advice_table
 from bayes_sgd.analysis.exponent import HEADLINE, fit_optima, optimum_table, scaling_table
-from bayes_sgd.analysis.prediction import advice_table
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import CLAIMS, read_csv, write_csv, write_json
 from bayes_sgd.report.findings import SECTIONS, findings

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.polynomial import legendre
 
-from bayes_sgd.analysis.exponent import Optima, p_value, replicate_means, scaling_variable
-from bayes_sgd.analysis.intervals import Floats, Interval, mean_interval, percentile_interval
+from bayes_sgd.analysis.exponent import Optima, replicate_means, scaling_variable
+from bayes_sgd.analysis.intervals import Floats, Interval, mean_interval, p_value, percentile_interval
 from bayes_sgd.analysis.optimum import Bools, ResponseCurve, aligned_accuracy, counted_runs
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayes_sgd.analysis.intervals import Floats, Interval, percentile_interval, seed_counts
+from bayes_sgd.analysis.intervals import Floats, Interval, p_value, percentile_interval, seed_counts, with_holm
 from bayes_sgd.analysis.optimum import (
     Bools,
-    Experiment,
     ResponseCurve,
+    SweepRows,
     aligned_accuracy,
     argmax_optimum,
     counted_runs,
@@ -34,7 +34,7 @@ SWEPT = ("learning_rate", "momentum", "n_train")  # the axes along which the pap
 TREATMENT = "included"
 PHASE = "constant"
 BUDGET = 1.0
-HEADLINE = "cubic"  # and this estimator; see `calibration`
+HEADLINE = "cubic"  # and this estimator; see `claims.coverage_study`
 TREATMENTS = (TREATMENT, "excluded")
 ESTIMATORS = (HEADLINE, "argmax", "quadratic", "plateau")
 # Degree and window of the polynomials in ln B; see `polynomial_optimum`.
@@ -110,7 +110,7 @@ def _optimum_replicates(curve: ResponseCurve, treatment: str, estimator: str, co
         optimum = plateau_optimum(log_b, mean, error)
     else:
         # Weights are those of the sample: a replicate's own, from some four distinct seeds, would make its fit noisier than the
-        # estimate is, and the intervals too wide (`calibration`).
+        # estimate is, and the intervals too wide (`claims.coverage_study`).
         optimum = polynomial_optimum(log_b, mean, error[:, :1], *POLYNOMIALS[estimator])
     return np.where(drawn, optimum, np.nan)
 
@@ -131,7 +131,7 @@ def log_slope(x: Floats, log_b: Floats, min_points: int = 3) -> Floats:
 
 
 def fit_optima(
-    experiments: Mapping[str, Experiment],
+    experiments: Mapping[str, SweepRows],
     *,
     treatments: Sequence[str] = TREATMENTS,
     estimators: Sequence[str] = ESTIMATORS,
@@ -232,17 +232,17 @@ def headline(
         UserError: a column is missing, or two rows have the same experiment, axis value and choice.
     """
     name = "optimum" if "axis_value" in table else "scaling"
-    wanted = {"phase": phase, "budget_fraction": budget, "treatment": treatment, "estimator": estimator}
-    key = ["experiment", *(["axis_value"] if "axis_value" in table else []), *wanted]
+    choice = {"phase": phase, "budget_fraction": budget, "treatment": treatment, "estimator": estimator}
+    key = ["experiment", *(["axis_value"] if "axis_value" in table else []), *choice]
     for column in key:
         if column not in table:
             raise UserError(f"{name}: the table has no column {column}")
-    for column, value in wanted.items():
+    for column, value in choice.items():
         if value is not None:
             table = table.loc[table[column] == value]
-    twice = table.loc[table.duplicated(key)]
-    if len(twice):
-        row = ", ".join(f"{column} {value}" for column, value in twice.iloc[0][key].items())
+    repeated = table.loc[table.duplicated(key)]
+    if len(repeated):
+        row = ", ".join(f"{column} {value}" for column, value in repeated.iloc[0][key].items())
         raise UserError(f"{name}: more than one row with {row}; allowed: one")
     return table
 
@@ -254,15 +254,15 @@ def slope_replicates(x: Floats, log_b: Floats, replicates: Floats, seeds: int, m
     point. That scatter is what is left of the residual variance, with J − 2 degrees of freedom, after the mean bootstrap
     variance of the points; divided by Σ(ln x − mean)² it is a variance of the slope, and each replicate gets a normal deviate
     of it. Unbiased, it is first shrunk by (n − 1)/n for n seeds, as a bootstrap's variance is, for `percentile_interval` and
-    `p_value` expand by the inverse. Our choice, by simulated studies (`calibration`).
+    `p_value` expand by the inverse. Our choice, by simulated studies (`claims.coverage_study`).
     """
     slopes = log_slope(x, replicates, min_points)
     if len(x) < 3:
         return slopes
     centred = np.log(x) - np.log(x).mean()
-    left = log_b - log_b.mean() - float(log_slope(x, log_b[:, None], min_points)[0]) * centred
+    residuals = log_b - log_b.mean() - float(log_slope(x, log_b[:, None], min_points)[0]) * centred
     spread = [row[np.isfinite(row)].var() for row in replicates]
-    scatter = (1 - 1 / seeds) * (left**2).sum() / (len(x) - 2) - float(np.mean(spread))
+    scatter = (1 - 1 / seeds) * (residuals**2).sum() / (len(x) - 2) - float(np.mean(spread))
     deviates = stats.norm.ppf((np.random.default_rng(seeds).permutation(len(slopes)) + 0.5) / max(1, len(slopes)))
     return slopes + deviates * np.sqrt(max(0.0, scatter) / (centred**2).sum())
 
@@ -286,13 +286,13 @@ def scaling_exponent(o: Optima, keep: Bools | None = None, min_points: int = 3) 
 
 
 def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame:
-    """One row per experiment, treatment and estimator: exponent of B_opt in the scaling_variable (`1/(1−m)` for momentum).
+    """One row per experiment, treatment and estimator: exponent of B_opt in the scaling variable (`1/(1−m)` for momentum).
 
-    `updates`: the largest budget along the axis; `budget`: the budget in words (fixed, or in proportion to 1/scaling_variable).
-    `n_points`, `ratio`: uncensored axis values, largest over smallest of their scaling variables. `censored_fraction`: share of
-    replicates in which at least one of these was censored and left out. `p_proportional`: of the exponent 1, from Student's t
-    with the bootstrap's standard error; `p_holm`: the same, corrected (Holm 1979) for the experiments that test the same law
-    along ε, N and m, by treatment, estimator, phase and share of the budget.
+    `updates`: the largest budget along the axis; `budget`: the budget in words (fixed, or in proportion to 1/(scaling
+    variable)). `n_points`, `ratio`: uncensored axis values, largest over smallest of their scaling variables.
+    `censored_fraction`: share of replicates in which at least one of these was censored and left out. `p_proportional`: of the
+    exponent 1, from Student's t with the bootstrap's standard error; `p_holm`: the same, corrected (Holm 1979) for the
+    experiments that test the same law along ε, N and m, by treatment, estimator, phase and share of the budget.
     """
     rows = []
     for o in optima:
@@ -303,7 +303,7 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
         )
         ratio = float(x.max() / x.min()) if used.any() else np.nan
         rows.append(scaling_row(o, o.estimator, interval, int(used.sum()), ratio, p, censored))
-    return with_holm(pd.DataFrame(rows, columns=list(SCALING_COLUMNS)))
+    return with_holm(pd.DataFrame(rows, columns=list(SCALING_COLUMNS)), SWEPT)
 
 
 def budget_words(o: Optima) -> str:
@@ -343,24 +343,3 @@ def scaling_row(
         "phase": o.phase,
         "p_proportional": p,
     }
-
-
-def p_value(value: float, expected: float, draws: Floats, n: int) -> float:
-    """Two-sided p of `expected`, from Student's t with n − 1 degrees of freedom and the bootstrap's standard error."""
-    draws = draws[np.isfinite(draws)]
-    if n < 2 or len(draws) < 2 or not np.isfinite(value):
-        return np.nan
-    error = float(draws.std(ddof=1)) * np.sqrt(n / (n - 1))
-    return float(2 * stats.t.sf(abs(value - expected) / error, n - 1)) if error > 0 else float(value == expected)
-
-
-def with_holm(scaling: pd.DataFrame) -> pd.DataFrame:
-    """The scaling table with `p_holm`: `p_proportional` corrected (Holm 1979) over the experiments along ε, N and m."""
-    scaling = scaling.assign(p_holm=np.nan)
-    family = scaling["axis"].isin(SWEPT) & scaling["p_proportional"].notna()
-    for _, group in scaling.loc[family].groupby(["treatment", "estimator", "phase", "budget_fraction"]):
-        p = group["p_proportional"].to_numpy(dtype=np.float64)
-        order = p.argsort()
-        steps = np.minimum(1, p[order] * np.arange(len(p), 0, -1))
-        scaling.loc[group.index[order], "p_holm"] = np.maximum.accumulate(steps)
-    return scaling

@@ -1,13 +1,16 @@
-"""Takes values of independent seeds, (S,); gives 95 % intervals: Student, Clopper-Pearson, expanded percentile.
+"""Intervals and tests. The paper has none, so every choice here is ours.
 
-The paper gives no intervals; every choice here is ours.
+Takes values of independent seeds, (S,), or bootstrap replicates; gives 95 % intervals (Student, Clopper-Pearson, expanded
+percentile), p values, and their correction for several tests.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -83,7 +86,7 @@ def bootstrap_mean(values: Floats, n_replicates: int = 4000, rng: int = 0) -> In
 def chosen_by_others(values: Floats) -> NDArray[np.int64]:
     """For each seed the row of `values` (K, S), S ≥ 2, that is best in the mean over the other seeds; the first of equals.
 
-    What a seed is then measured at was not chosen by its own luck.
+    So the row at which a seed is measured was not chosen by its own luck.
     """
     seeds = np.arange(values.shape[1])
     return np.array([values[:, seeds != s].mean(axis=1).argmax() for s in seeds])
@@ -97,3 +100,27 @@ def spearman(a: Floats, b: Floats, n_replicates: int = 2000, rng: int = 0) -> In
     norm = np.sqrt((ranks_a**2).sum(0) * (ranks_b**2).sum(0))
     rho = np.divide((ranks_a * ranks_b).sum(0), norm, out=np.full(norm.shape, np.nan), where=norm > 0)
     return Interval(float(rho[0]), *percentile_interval(rho[1:], n), n)
+
+
+def p_value(value: float, expected: float, draws: Floats, n: int) -> float:
+    """Two-sided p of `expected`, from Student's t with n − 1 degrees of freedom and the bootstrap's standard error."""
+    draws = draws[np.isfinite(draws)]
+    if n < 2 or len(draws) < 2 or not np.isfinite(value):
+        return np.nan
+    error = float(draws.std(ddof=1)) * np.sqrt(n / (n - 1))
+    return float(2 * stats.t.sf(abs(value - expected) / error, n - 1)) if error > 0 else float(value == expected)
+
+
+def with_holm(scaling: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """The scaling table with `p_holm`: `p_proportional` corrected for several tests (Holm 1979).
+
+    One family of tests is the experiments along `axes` with the same treatment, estimator, phase and share of the budget.
+    """
+    scaling = scaling.assign(p_holm=np.nan)
+    tested = scaling["axis"].isin(axes) & scaling["p_proportional"].notna()
+    for _, group in scaling.loc[tested].groupby(["treatment", "estimator", "phase", "budget_fraction"]):
+        p = group["p_proportional"].to_numpy(dtype=np.float64)
+        order = p.argsort()
+        steps = np.minimum(1, p[order] * np.arange(len(p), 0, -1))
+        scaling.loc[group.index[order], "p_holm"] = np.maximum.accumulate(steps)
+    return scaling

@@ -19,7 +19,7 @@ from bayes_sgd.core.errors import UserError
 Bools = NDArray[np.bool_]
 
 
-class Experiment(TypedDict):
+class SweepRows(TypedDict):
     """The rows of `cells` that feed one figure, and the column along which the optimum is followed."""
 
     axis: str

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from bayes_sgd.analysis.optimum import Experiment
+from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.claims.measures.evidence import EVIDENCE_QUANTITIES
 from bayes_sgd.claims.measures.optimum import QUANTITIES as OPTIMUM_QUANTITIES
 from bayes_sgd.claims.measures.optimum import Measured, NotMeasuredError, Quantity, Tables
@@ -128,8 +128,8 @@ def claims_table(
     *,
     linear: pd.DataFrame | None = None,
     scaling: pd.DataFrame | None = None,
-    experiments: Mapping[str, Experiment] | None = None,
-    phases: Mapping[str, Mapping[str, Experiment]] | None = None,
+    experiments: Mapping[str, SweepRows] | None = None,
+    phases: Mapping[str, Mapping[str, SweepRows]] | None = None,
     noise: pd.DataFrame | None = None,
     evidence: pd.DataFrame | None = None,
     invariance: pd.DataFrame | None = None,

@@ -24,7 +24,7 @@ from scipy.interpolate import PchipInterpolator
 from bayes_sgd.analysis.collapse import collapse_exponent
 from bayes_sgd.analysis.exponent import HEADLINE, TREATMENT, fit_optima, log_slope, scaling_exponent, scaling_variable
 from bayes_sgd.analysis.intervals import Floats, Interval, proportion_interval, seed_counts
-from bayes_sgd.analysis.optimum import Experiment, ResponseCurve, aligned_accuracy, response_curves
+from bayes_sgd.analysis.optimum import ResponseCurve, SweepRows, aligned_accuracy, response_curves
 from bayes_sgd.analysis.tables import experiments
 from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.claims.verdicts import VERDICTS, judge
@@ -60,7 +60,7 @@ class Surface:
     rows: pd.DataFrame
 
     @classmethod
-    def of(cls, experiment: Experiment, failed_below: float = 0.5) -> Surface:
+    def of(cls, experiment: SweepRows, failed_below: float = 0.5) -> Surface:
         """The surface of a measured experiment; its optima, by the headline estimator, say where u is 0."""
         axis = experiment["axis"]
         curves = response_curves(experiment["rows"], axis, failed_below=failed_below)
@@ -83,7 +83,7 @@ class Surface:
         mean = PchipInterpolator(*knots.T, extrapolate=False)
         return cls(axis, found_values, [c.batch_sizes for c in curves], mean, u, residuals, offset, centre, experiment["rows"])
 
-    def study(self, exponent: float, seeds: int, rng: np.random.Generator) -> Experiment:
+    def study(self, exponent: float, seeds: int, rng: np.random.Generator) -> SweepRows:
         """The cells of one simulated study with a true exponent; the run's windows of batch sizes, moved with the optimum."""
         x = scaling_variable(self.axis, self.values)
         middle = np.log(x).mean()
@@ -112,7 +112,7 @@ def _offset(curve: ResponseCurve) -> float:
     return float((curve.accuracy - aligned_accuracy(curve)).mean(axis=0).std(ddof=1))
 
 
-def exponents(study: Experiment, n_replicates: int, rng: int) -> dict[str, Interval]:
+def exponents(study: SweepRows, n_replicates: int, rng: int) -> dict[str, Interval]:
     """The exponent of a study by every estimator, as `analysis.estimate` makes it for failed runs included."""
     found = {}
     for o in fit_optima({"x": study}, treatments=[TREATMENT], n_replicates=n_replicates, rng=rng):

@@ -24,7 +24,7 @@ from bayes_sgd.analysis.intervals import (
     seed_counts,
     spearman,
 )
-from bayes_sgd.analysis.optimum import Bools, Experiment, ResponseCurve, interior_optimum, response_curves
+from bayes_sgd.analysis.optimum import Bools, ResponseCurve, SweepRows, interior_optimum, response_curves
 
 Labels = Literal["real", "random"]
 
@@ -49,11 +49,11 @@ class Tables:
 
     linear: pd.DataFrame | None
     scaling: pd.DataFrame | None
-    experiments: Mapping[str, Experiment]
+    experiments: Mapping[str, SweepRows]
     failed_below: float = 0.5
     n_replicates: int = 2000
     rng: int = 0
-    phases: Mapping[str, Mapping[str, Experiment]] = field(default_factory=dict)
+    phases: Mapping[str, Mapping[str, SweepRows]] = field(default_factory=dict)
     noise: pd.DataFrame | None = None
     evidence: pd.DataFrame | None = None
     invariance: pd.DataFrame | None = None
@@ -178,7 +178,7 @@ def linear_evidence_rank(tables: Tables, labels: Labels) -> Measured:
 # --- network ---------------------------------------------------------------------------------------------------------
 
 
-def experiment_of(tables: Tables, name: str, phase: str = "constant") -> Experiment:
+def experiment_of(tables: Tables, name: str, phase: str = "constant") -> SweepRows:
     """The experiment of that name, in one phase of training; NotMeasuredError if the run has none."""
     experiment = (tables.experiments if phase == "constant" else tables.phases.get(phase, {})).get(name)
     if experiment is None or experiment["rows"].empty:
