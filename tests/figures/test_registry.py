@@ -13,7 +13,7 @@ from project import ROOT
 from bayes_sgd.analysis.tables import estimate
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.packs import experiment_plans
-from bayes_sgd.figures.registry import draw, figure_facts, figure_notes, figure_tables, sweeps
+from bayes_sgd.figures.registry import draw, figure_facts, figure_tables
 
 TABLES = {
     "cells", "optimum", "scaling", "laws", "linear", "gradient_noise", "gradients", "prediction", "network_evidence",
@@ -124,46 +124,14 @@ def test_noise_scale_takes_all_experiments_that_there_are() -> None:
 
 
 RATES = {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2, 0.4], "batch_size": [4, 8, 16]}]}
-ONE_RATE = {"axis": "learning_rate", "grid": [{"batch_size": [4, 8, 16]}]}
 
 
 def only(**experiments: Any) -> Config:
     return load_config({"run": "mine", "seeds": 2, "cell": {"n_train": 50, "updates": 20}, "experiments": experiments})
 
 
-@pytest.mark.parametrize(
-    ("experiments", "drawn", "notes"),
-    [
-        ({"rates": RATES}, {"learning_rate": "rates"}, 0),
-        ({"rates": RATES, "learning_rate": RATES}, {"learning_rate": "learning_rate"}, 0),
-        ({"rates": RATES, "batch_size": RATES}, {"learning_rate": "rates"}, 0),
-        ({"rates": RATES, "one": ONE_RATE}, {"learning_rate": "rates"}, 0),
-        ({"rates": RATES, "more": RATES}, {}, 1),
-        ({"one": ONE_RATE}, {}, 0),
-        ({"learning_rate": RATES | {"axis": "l2"}, "rates": RATES}, {}, 0),
-        (
-            {"sizes": {"axis": "n_train", "cell": {"batch_size": 4}, "grid": [{"n_train": [20, 50]}]}},
-            {"training_set_size": "sizes"},
-            0,
-        ),
-        ({"m": {"axis": "momentum", "grid": [{"momentum": [0.0, 0.5], "batch_size": 4}]}}, {"momentum": "m"}, 0),
-    ],
-)
-def test_a_sweep_is_drawn_by_what_it_follows(experiments: Any, drawn: dict[str, str], notes: int) -> None:
-    config = only(**experiments)
-    assert sweeps(config) == drawn
-    figures = {"learning_rate": "fig5", "momentum": "fig7", "training_set_size": "fig6"}
-    assert {"fig5", "fig6", "fig7"} & set(figure_facts(config)) == {figures[sweep] for sweep in drawn}
-    assert len(figure_notes(config)) == notes
-
-
-def test_several_experiments_along_one_axis_are_told_which_name_is_drawn() -> None:
-    (note,) = figure_notes(only(rates=RATES, more=RATES))
-    assert "no fig5: experiments rates, more all follow learning_rate; the one that is called learning_rate is drawn" in note
-
-
 def test_a_sweep_of_another_name_gives_the_same_figures() -> None:
-    named, mine = only(learning_rate=RATES), only(rates=RATES)
+    named, mine = only(learning_rate=RATES), only(rates=RATES | {"feeds": ["fig5"]})
     assert set(figure_facts(named)) == set(figure_facts(mine))
     for name in ("fig5", "noise_scale"):
         drawn = []

@@ -19,7 +19,8 @@ try:
         memory_mb,
         spectra_packs,
     )
-    from bayes_sgd.figures.registry import figure_facts, figure_notes, figure_tables
+    from bayes_sgd.experiment.feeds import feed_notes
+    from bayes_sgd.figures.registry import figure_facts, figure_tables
     from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.core.provenance import code_digest
     from bayes_sgd.experiment.run_folder import check_owner, plain_path, record_owner
@@ -48,7 +49,7 @@ with one_line():
     check_sizes(CONFIG, SIZES, CONFIG_FILE)
     if workflow.is_main_process and workflow.modifier.is_main_snakefile():
         check_owner(Path("results") / CONFIG.run, workflow.configfiles)
-        for note in figure_notes(CONFIG):
+        for note in feed_notes(CONFIG):
             print(note, file=sys.stderr)
 
 RUN = CONFIG.run

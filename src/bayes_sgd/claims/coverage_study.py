@@ -31,14 +31,15 @@ from bayes_sgd.claims.verdicts import VERDICTS, judge
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import read_csv, write_csv
 from bayes_sgd.experiment.config import Config, load_config
+from bayes_sgd.experiment.feeds import feeds
 
 COLUMNS = (
     "axis", "true_exponent", "estimator", "studies", "coverage", "coverage_low", "coverage_high", "bias", "spread", "width",
     *(verdict.replace(" ", "_") for verdict in VERDICTS),
 )  # fmt: skip
 EXPONENTS = (1.0, 0.5, 0.0)
-# the experiments that are simulated, and the claim whose limit judges each
-CLAIM = {"learning_rate": "14", "momentum": "18a"}
+# of what the experiments are simulated (see `FEEDS`), and the claim whose limit judges each
+CLAIM = {"fig5": "14", "fig7": "18a"}
 OUT = Path("results/published/calibration.csv")
 
 
@@ -138,8 +139,9 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -
     limits = {claim.id: claim.limit for claim in load_claims(claims)}
     replicates = config.statistics.replicates
     rows = []
+    fed = {name: key for key, name in feeds(config).items() if key in CLAIM}
     for name, experiment in experiments(config, cells).items():
-        if name not in CLAIM:
+        if name not in fed:
             continue
         surface = Surface.of(experiment, config.statistics.failed_below)
         seeds = len(set(experiment["rows"]["seed"]))
@@ -149,7 +151,7 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -
             for number in range(studies):
                 for estimator, interval in exponents(surface.study(exponent, seeds, rng), replicates, number).items():
                     found.setdefault(estimator, []).append(interval)
-            axis, limit = experiment["axis"], limits[CLAIM[name]]
+            axis, limit = experiment["axis"], limits[CLAIM[fed[name]]]
             rows += [_row(axis, exponent, estimator, intervals, limit) for estimator, intervals in found.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.rng import generator, permutation
 from bayes_sgd.data.datasets import prepared_digest, read_sealed, write_sealed
-from bayes_sgd.experiment.config import MAX_SEEDS, Labels
+from bayes_sgd.experiment.fields import MAX_SEEDS, Labels
 
 Part = Literal["train", "test"]
 _LABELS: TypeAdapter[str] = TypeAdapter(Labels)

@@ -1,12 +1,53 @@
-"""A cell, one setting of training, and what is wanted of it. Field names are the columns of the tables."""
+"""A cell, one setting of training: its keys in a configuration, its fields, and what is wanted of it.
+
+A field of `Cell` is a key of `CellDefaults`, a column of the tables and a part of the cell's name. A field that is added later
+has a default in both. At its default it stays out of names and parameters, so that files from before it are still found.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Annotated, Any, Literal
 
+import pandas as pd
+from pydantic import Field
+
+from bayes_sgd.experiment.fields import MAX_TRAIN, Count, Labels, Model, Positive, Sampling, Units, Updates
 from bayes_sgd.experiment.noise_scale import noise_scale
+
+
+class ConstantProduct(Model):
+    """A number of updates that keeps a product constant: the paper's 10 000/ε, or a constant SDE time with momentum."""
+
+    constant: Literal["learning_rate * updates", "effective_learning_rate * updates"]
+    """What stays constant: ε times the updates, or the effective rate ε(1 − dampening)/(1 − m) times them."""
+    value: Positive
+    """Its value: updates = value / rate, rounded, at least 1."""
+
+
+class CellDefaults(Model):
+    """The fields of a cell that its grid need not name."""
+
+    labels: Labels = "real"
+    hidden_sizes: list[Units] = Field(default=[200], max_length=8)
+    """Units of each hidden layer: [200], or [256, 256]; [] is a linear model."""
+    n_train: Annotated[int, Field(ge=2, le=MAX_TRAIN)] = 1000
+    """N, the training set size."""
+    batch_size: Count = 32
+    """B."""
+    learning_rate: Positive = 0.1
+    """ε, per update, of the mean cross-entropy."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """m."""
+    dampening: Literal[0, "m"] = 0
+    """torch's dampening: 0 (the paper's form by memory), or m, which makes ε the effective rate."""
+    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """λ of the sum cost C = H + λ‖ω‖²/2, hence λ/N on the mean loss."""
+    sampling: Sampling = "independent"
+    """independent: each batch drawn afresh without replacement (the paper's); replacement; shuffle: epochs."""
+    updates: Updates | ConstantProduct = 2000
+    """Updates of a cell: a number, or a constant product."""
 
 
 @dataclass(frozen=True, order=True)
@@ -23,14 +64,38 @@ class Cell:
     l2: float
     sampling: str
     updates: int
+    # a field that comes later needs a default, in `CellDefaults` too, and a line in the schema of tables
 
     def columns(self) -> dict[str, Any]:
         """The cell as columns of a table: hidden sizes as text ("200", "256x256", "none"), and its noise scale g."""
-        own = asdict(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes)) or "none"}
-        return own | {"noise_scale": noise_scale(self)}
+        values = asdict(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes)) or "none"}
+        return values | {"noise_scale": noise_scale(self)}
+
+    def later(self) -> dict[str, Any]:
+        """The fields that have a default, and here another value."""
+        return {name: getattr(self, name) for name, default in FIELD_DEFAULTS.items() if getattr(self, name) != default}
+
+    def identity(self) -> dict[str, Any]:
+        """What says which cell it is, as columns: its fields, without those that are at their default."""
+        columns, later = self.columns(), self.later()
+        return {name: columns[name] for name in NETWORK_FIELDS if name not in FIELD_DEFAULTS or name in later}
 
 
+CELL_FIELDS = tuple(CellDefaults.model_fields)
 NETWORK_FIELDS = tuple(field.name for field in fields(Cell))  # with the seed they say which network it is
+FIELD_DEFAULTS = {field.name: field.default for field in fields(Cell) if field.default is not MISSING}
+# what an experiment can follow beside the batch size
+AXES = tuple(name for name in NETWORK_FIELDS if name not in ("batch_size", "updates"))
+# what the cells of one job can differ in; dampening goes with momentum
+PACK_AXES = tuple(
+    field.name for field in fields(Cell) if field.type in ("int", "float") and field.name not in ("dampening", "updates")
+)
+
+
+def with_defaults(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of cells from before a field was there, with its default; the same table if none is absent."""
+    absent = {name: default for name, default in FIELD_DEFAULTS.items() if name not in table}
+    return table.assign(**absent) if absent else table
 
 
 @dataclass(frozen=True)
@@ -65,8 +130,9 @@ class Plan:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for a workflow's parameters."""
-        return asdict(self)
+        """Plain data, for a workflow's parameters; of a cell its identity, so that a new field changes no old parameter."""
+        plain = asdict(self)
+        return plain | {"cell": {name: plain["cell"][name] for name in self.cell.identity()}}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Plan:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.experiment.cell import Cell, Plan
-from bayes_sgd.experiment.config import MAX_UPDATES, CellDefaults, Config, ConstantProduct, Experiment
+from bayes_sgd.experiment.cell import Cell, CellDefaults, ConstantProduct, Plan, with_defaults
+from bayes_sgd.experiment.config import Config, Experiment
+from bayes_sgd.experiment.fields import MAX_UPDATES
 from bayes_sgd.experiment.grid import combinations
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 
@@ -74,7 +75,7 @@ def plans(config: Config) -> list[Plan]:
 
 
 def pack_name(cell: Cell, packed: Sequence[str]) -> str:
-    """The name of the pack of a cell: its fields but the packed ones, and but `updates` unless nothing is packed."""
+    """The name of the pack of a cell: its identity without packed fields, and without `updates` unless nothing is packed."""
     parts = {
         "labels": cell.labels,
         "hidden_sizes": f"h{cell.columns()['hidden_sizes']}",
@@ -84,7 +85,7 @@ def pack_name(cell: Cell, packed: Sequence[str]) -> str:
         "learning_rate": f"lr{cell.learning_rate!r}",
         "momentum": f"m{cell.momentum!r}-d{cell.dampening!r}",
         "l2": f"l{cell.l2!r}",
-    }
+    } | {name: f"{name}{value!r}" for name, value in cell.later().items()}
     named = [text for axis, text in parts.items() if axis not in packed]
     return "_".join(named if packed else [*named, f"u{cell.updates}"])
 
@@ -117,6 +118,7 @@ def experiment_rows(config: Config, name: str, cells: pd.DataFrame, phase: str =
     if wanted.empty:
         return cells.iloc[:0]
     wanted = wanted.drop(columns="noise_scale")
+    cells = with_defaults(cells)
     rows = wanted.merge(cells, how="left", on=list(wanted.columns), validate="one_to_one", indicator=True)
     missing = rows[rows["_merge"] != "both"]
     if len(missing):

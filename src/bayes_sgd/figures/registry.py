@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.evidence_plan import commonest_packs
+from bayes_sgd.experiment.feeds import feeds, l2_shown
 from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, make_cell
 
 if TYPE_CHECKING:
@@ -41,75 +42,25 @@ def _cell_facts(config: Config, experiments: Iterable[str]) -> Facts:
     }
 
 
-def _of(*names: str) -> Callable[[Config], Facts | None]:
-    """The facts of those of the experiments that there are, if there are any."""
+def _fed(*keys: str) -> Callable[[Config], Facts | None]:
+    """The facts of the experiments that feed these, if there are any."""
 
     def facts(config: Config) -> Facts | None:
-        there = [name for name in names if name in config.experiments]
-        return _cell_facts(config, there) if there else None
+        fed = feeds(config)
+        names = dict.fromkeys(fed[key] for key in keys if key in fed)
+        return _cell_facts(config, names) if names else None
 
     return facts
 
 
-_SWEPT = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}
-_SWEPT_FIGURES = {"learning_rate": "fig5", "momentum": "fig7", "training_set_size": "fig6"}
-_ELSEWHERE = ("batch_size", "l2")  # names of experiments that feed other figures
-
-
-def _candidates(config: Config, sweep: str) -> list[str]:
-    """The experiments that could be a sweep of `_SWEPT`: that of its name, or else all that follow its axis."""
-    axis = _SWEPT[sweep]
-    along = [name for name, experiment in config.experiments.items() if experiment.axis == axis]
-    if sweep in config.experiments:
-        return [sweep] if sweep in along else []
-    taken = {*_ELSEWHERE, *config.network_evidence.experiments}
-    return [
-        name
-        for name in along
-        if name not in taken and len({getattr(plan.cell, axis) for plan in experiment_plans(config, name)}) > 1
-    ]
-
-
-def sweeps(config: Config) -> dict[str, str]:
-    """Sweeps of the paper, each with the experiment that is drawn as it.
-
-    That is the experiment of the sweep's name (`learning_rate`, `momentum`, `training_set_size`), if it follows that axis;
-    where no experiment has the name, the only one that takes several values along the axis.
-    """
-    found = {sweep: _candidates(config, sweep) for sweep in _SWEPT}
-    return {sweep: names[0] for sweep, names in found.items() if len(names) == 1}
-
-
-def figure_notes(config: Config) -> list[str]:
-    """A line for each sweep that has no figure because several experiments could be it."""
-    found = {sweep: _candidates(config, sweep) for sweep in _SWEPT}
-    return [
-        f"note: no {_SWEPT_FIGURES[sweep]}: experiments {', '.join(names)} all follow {_SWEPT[sweep]}; "
-        f"the one that is called {sweep} is drawn"
-        for sweep, names in found.items()
-        if len(names) > 1
-    ]
-
-
-def _along(*names: str) -> Callable[[Config], Facts | None]:
-    """The facts of those of the sweeps that there are, if there are any."""
+def _l2_fed(key: str) -> Callable[[Config], Facts | None]:
+    """The facts of the experiment that feeds a figure of L2, if it has one of the λ that the figure shows."""
 
     def facts(config: Config) -> Facts | None:
-        there = [experiment for sweep, experiment in sweeps(config).items() if sweep in names]
-        return _cell_facts(config, there) if there else None
-
-    return facts
-
-
-def _l2_facts(wanted: Callable[[int], list[float]]) -> Callable[[Config], Facts | None]:
-    """The experiment `l2`, if it has one of the λ that are wanted at its N."""
-
-    def facts(config: Config) -> Facts | None:
-        if "l2" not in config.experiments:
+        name = feeds(config).get(key)
+        if name is None or not l2_shown(key, (plan.cell for plan in experiment_plans(config, name))):
             return None
-        cells = [plan.cell for plan in experiment_plans(config, "l2")]
-        there = any(abs(cell.l2 - l2) <= 1e-6 * l2 for cell in cells for l2 in wanted(cell.n_train))
-        return _cell_facts(config, ["l2"]) if there else None
+        return _cell_facts(config, [name])
 
     return facts
 
@@ -164,35 +115,38 @@ def _spectra_facts(config: Config) -> Facts | None:
 class _Figure:
     """A figure: the tables it is drawn from, in the order of the function's arguments, and when, with which facts.
 
-    `experiments`: whose rows of the table of cells it gets, or which sweeps'; `failures`: whether
-    it is told what a failed run is.
+    `fed`: keys of `FEEDS`, of whose experiments it gets the rows; `failures`: whether it is given what a failed run is.
     """
 
     tables: tuple[str, ...]
     facts: Callable[[Config], Facts | None]
-    experiments: tuple[str, ...] = ()
+    fed: tuple[str, ...] = ()
     failures: bool = False
 
 
-def _sweep(name: str) -> _Figure:
-    return _Figure(("cells", "optimum", "scaling"), _along(name), (name,), failures=True)
+# figures of an axis, and the name under which their functions look for the rows
+_SWEEPS = {"fig5": "learning_rate", "fig7": "momentum", "fig6": "training_set_size"}
+
+
+def _sweep(key: str) -> _Figure:
+    return _Figure(("cells", "optimum", "scaling"), _fed(key), (key,), failures=True)
 
 
 _FIGURES = {
     "fig1": _Figure(("linear",), _linear_facts),
     "fig2": _Figure(("linear",), _linear_facts),
-    "fig3": _Figure(("cells",), _l2_facts(lambda n: [0.0]), ("l2",)),
-    "fig4": _Figure(("cells",), _of("batch_size"), ("batch_size",)),
-    "fig5": _sweep("learning_rate"),
-    "headline": _sweep("learning_rate"),
-    "fig6": _sweep("training_set_size"),
-    "fig7": _sweep("momentum"),
-    "fig8": _Figure(("cells",), _l2_facts(lambda n: [0.1, 0.1 * n]), ("l2",)),
+    "fig3": _Figure(("cells",), _l2_fed("fig3"), ("fig3",)),
+    "fig4": _Figure(("cells",), _fed("fig4"), ("fig4",)),
+    "fig5": _sweep("fig5"),
+    "headline": _sweep("fig5"),
+    "fig6": _sweep("fig6"),
+    "fig7": _sweep("fig7"),
+    "fig8": _Figure(("cells",), _l2_fed("fig8"), ("fig8",)),
     "fig9": _Figure(("gradients", "gradient_noise"), _noise_facts),
     "noise": _Figure(("gradient_noise",), _noise_facts),
-    "noise_scale": _Figure(("cells",), _along(*_SWEPT), tuple(_SWEPT), failures=True),
-    "n_law": _Figure(("optimum", "scaling", "laws"), _along("training_set_size"), ("training_set_size",)),
-    "prediction": _Figure(("prediction",), _along(*_SWEPT)),
+    "noise_scale": _Figure(("cells",), _fed(*_SWEEPS), tuple(_SWEEPS), failures=True),
+    "n_law": _Figure(("optimum", "scaling", "laws"), _fed("fig6"), ("fig6",)),
+    "prediction": _Figure(("prediction",), _fed(*_SWEEPS)),
     "evidence": _Figure(("network_evidence",), _evidence_facts),
     "evidence_l2": _Figure(("network_evidence",), _minimum_facts),
     "sharpness": _Figure(("network_evidence",), _evidence_facts),
@@ -213,7 +167,7 @@ def figure_tables(name: str) -> list[str]:
 
 
 def _renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """The table with the sweeps' names in place of those of the experiments that are drawn as them."""
+    """The table with the names that the figure's function looks for in place of those of the experiments."""
     if "experiment" not in table or all(name == experiment for experiment, name in names.items()):
         return table
     return table.assign(experiment=table["experiment"].replace(dict(names)))
@@ -239,19 +193,18 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         *(headline, evidence, evidence_l2, sharpness, spectra, laplace),
     ]
     figure = _FIGURES[name]
-    given = []
-    drawn = sweeps(config)
-    own = {drawn.get(name, name): name for name in figure.experiments}
+    arguments = []
+    fed = feeds(config)
+    names = {fed[key]: _SWEEPS.get(key, key) for key in figure.fed if key in fed}
     for table in figure.tables:
         if table != "cells":
-            given.append(_renamed(tables[table], own))
+            arguments.append(_renamed(tables[table], names))
             continue
         rows = [
             experiment_rows(config, experiment, tables["cells"], phase).assign(experiment=name)
-            for experiment, name in own.items()
-            if experiment in config.experiments
+            for experiment, name in names.items()
             for phase in ("constant", *PHASES)
         ]
-        given.append(pd.concat([part for part in rows if len(part)]))
+        arguments.append(pd.concat([part for part in rows if len(part)]))
     more = {"failed_below": config.statistics.failed_below} if figure.failures else {}
-    return {function.__name__: function for function in functions}[name](*given, **more)
+    return {function.__name__: function for function in functions}[name](*arguments, **more)

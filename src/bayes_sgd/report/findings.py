@@ -6,6 +6,7 @@ measured is left out. `publish` writes the file, and a test holds it against the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.analysis.intervals import proportion_interval
 from bayes_sgd.core.io import read_csv
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.feeds import feeds
 from bayes_sgd.report.first_page import verdict_counts
 from bayes_sgd.report.text import interval, markdown, number
 
-Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow
+Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow; and `feeds` of the run
 NAMES = (
     "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_vs_ais",
     "invariance", "spectra", "costs",
@@ -41,9 +44,8 @@ def _exponents(tables: Tables) -> str:
 
 
 def _budgets(tables: Tables) -> str:
-    sizes, exponents, laws = (
-        tables[name][tables[name]["experiment"] == "training_set_size"] for name in ("optimum", "scaling", "laws")
-    )
+    along_n = tables["feeds"].get("fig6")
+    sizes, exponents, laws = (tables[name][tables[name]["experiment"] == along_n] for name in ("optimum", "scaling", "laws"))
     laws = laws[(laws["treatment"] == TREATMENT) & laws["favoured"].astype(bool)]
     rows = []
     for phase in ("constant", "after_cooldown"):
@@ -287,6 +289,9 @@ def findings(folder: Path, calibration: Path) -> str:
     """The text of docs/findings.md, from a folder of published tables and the table of the calibration."""
     paths = {name: folder / "tables" / f"{name}.csv" for name in NAMES}
     tables: Tables = {name: read_csv(path) for name, path in paths.items() if path.exists()}
+    provenance = folder / "provenance.json"
+    config = json.loads(provenance.read_text(encoding="utf-8"))["config"] if provenance.exists() else {"run": "unknown"}
+    tables["feeds"] = feeds(load_config(config, f"{provenance}: config"))
     parts = [
         f"# What the {folder.name} run found\n\nEvery number here is in a table under {folder}; this page is made from them "
         "by `make publish`.\n"

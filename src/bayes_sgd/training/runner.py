@@ -150,9 +150,7 @@ def train_pack(
 
 def weights_key(cell: Cell, seed: int) -> str:
     """The name under which the weights of a network are kept: its cell's fields and its seed."""
-    columns = cell.columns()
-    del columns["noise_scale"]
-    return ",".join(f"{name}={value}" for name, value in (columns | {"seed": seed}).items())
+    return ",".join(f"{name}={value}" for name, value in (cell.identity() | {"seed": seed}).items())
 
 
 def read_weights(weights: Path, prepared: Path, data: str) -> dict[str, Tensor]:

@@ -1,0 +1,67 @@
+"""What an experiment feeds: from a configuration to the experiment behind each figure and each claim that needs one.
+
+An experiment says so itself, `feeds: [fig5]`; its name is free. Configurations older than that key, as those of the published
+runs, have it nowhere; for them the names count that figures and claims used to look for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bayes_sgd.experiment.cell import Cell, CellDefaults
+    from bayes_sgd.experiment.config import Config
+
+# what can be fed: the axis that it follows (None: any), and what it is, in words
+FEEDS: dict[str, tuple[str | None, str]] = {
+    "fig3": (None, "figure 3: small and large batch during training, without L2"),
+    "fig4": (None, "figure 4: test accuracy against batch size, during and at the end of training"),
+    "fig5": ("learning_rate", "figure 5: the optimum against the learning rate"),
+    "fig6": ("n_train", "figure 6: the optimum against the training set size"),
+    "fig7": ("momentum", "figure 7: the optimum against the momentum coefficient, at equal SDE time"),
+    "fig8": (None, "figure 8: small and large batch during training, with L2"),
+    "momentum_updates": ("momentum", "a claim: as figure 7, at an equal number of updates"),
+    "dampening": ("dampening", "claims: the smallest batch size that trains, with and without dampening"),
+    "linear_softmax": (None, "a claim: small and large batch of a convex model"),
+    "random_labels": (None, "claims: the network fits random labels"),
+}
+L2_SHOWN = {"fig3": "0", "fig8": "0.1 or 0.1 n_train"}
+_OLD_NAMES = {
+    "fig3": "l2", "fig4": "batch_size", "fig5": "learning_rate", "fig6": "training_set_size", "fig7": "momentum", "fig8": "l2",
+}  # fmt: skip
+
+
+def feeds(config: Config) -> dict[str, str]:
+    """Each key of `FEEDS` that is fed, with the name of the experiment that feeds it, in the order of `FEEDS`."""
+    experiments = config.experiments
+    if any(experiment.feeds is not None for experiment in experiments.values()):
+        fed = {key: name for name, experiment in experiments.items() for key in experiment.feeds or []}
+    else:
+        fed = {key: _OLD_NAMES.get(key, key) for key in FEEDS}
+        fed = {key: name for key, name in fed.items() if name in experiments and follows(experiments[name].axis, key)}
+    return {key: fed[key] for key in FEEDS if key in fed}
+
+
+def follows(axis: str, key: str) -> bool:
+    """Whether an experiment along this axis can feed this key."""
+    wanted, _ = FEEDS[key]
+    return wanted in (None, axis)
+
+
+def l2_shown(key: str, cells: Iterable[Cell | CellDefaults]) -> bool:
+    """Whether one of these cells has a λ of `L2_SHOWN`: 0, or 0.1 of the sum cost or of the mean loss."""
+    shown = {"fig3": lambda n: (0.0,), "fig8": lambda n: (0.1, 0.1 * n)}[key]
+    return any(math.isclose(cell.l2, l2, rel_tol=1e-6) for cell in cells for l2 in shown(cell.n_train))
+
+
+def feed_notes(config: Config) -> list[str]:
+    """A line if experiments feed nothing and do not say that they are meant to."""
+    fed = {*feeds(config).values(), *config.network_evidence.experiments}
+    idle = [name for name, experiment in config.experiments.items() if experiment.feeds is None and name not in fed]
+    if not idle:
+        return []
+    return [
+        f"note: no figure or claim is made of {', '.join(idle)}; `feeds` says which (allowed: {', '.join(FEEDS)}; []: none)"
+    ]

@@ -1,0 +1,55 @@
+"""What every part of the configuration is made from: the model that refuses unknown keys, and the types of its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, field_validator
+from pydantic_core import CoreSchema, core_schema
+from pydantic_core.core_schema import ValidationInfo
+
+Labels = Annotated[
+    str,
+    Field(
+        pattern=r"^(real|random|random-0\.[0-9]{0,9}[1-9][0-9]{0,2})$",
+        description="real, random (training and test labels permuted), or random-0.2: each label replaced by a class drawn "
+        "uniformly with that probability",
+    ),
+]
+Sampling = Literal["independent", "replacement", "shuffle"]
+DataName = Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "file"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+MAX_UPDATES = 10**9
+MAX_TRAIN = 2**20  # what the sampler of batches can tell apart
+Units = Annotated[int, Field(ge=1, le=100_000)]
+Updates = Annotated[int, Field(ge=1, le=MAX_UPDATES)]
+Recorded = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+MAX_SEEDS = 64  # the label files hold a row for each of so many seeds, whatever the config asks for
+
+
+class Model(BaseModel):
+    """A part of the configuration: unknown keys are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts True as 1, so a number would take it."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        if wanted is not bool and any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
+            raise ValueError("a number or a text is wanted, not true or false (as YAML reads yes, no, on, off); quote a text")
+        return value
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of a text that is one of some names, as `Literal` is, for names that are listed elsewhere."""
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """What pydantic makes of a `Literal`."""
+        return core_schema.literal_schema(list(self.names))
