@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-COLUMNS = ("what", "setting", "value", "unit", "low", "high", "repeats")
-
 
 @dataclass(frozen=True)
 class Value:

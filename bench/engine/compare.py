@@ -40,11 +40,11 @@ from bench.engine.rivals import Compiled, DataLoaderLoop, Indexed, Method, Ours,
 
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment
+from bayes_sgd.core.schema_bench import ENGINE
 from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
 
 FOLDER = Path(__file__).parents[2] / "results" / "published" / "bench"
-COLUMNS = ("method", "hidden", "batch_size", "networks", "ms_per_update", "ms_low", "ms_high", "device")
 NAMES = ("ours", "dataloader", "indexed", "compile", "vmap", "jax")
 HIDDEN, BATCH_SIZES, NETWORKS = ((200,), (800,), (256, 256)), (1, 8, 32, 128, 1000), (1, 8)
 AGREE = 1e-4
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = digits(max(networks))
     problems = [Problem(data, h, b, n) for h in hidden for b in sizes for n in networks]
     table = run(problems, chosen.methods.split(","), repeats, block, say=lambda line: print(line, flush=True))
-    write_csv(chosen.out / "engine.csv", table, COLUMNS)
+    write_csv(chosen.out / "engine.csv", table, ENGINE)
 
     from bench.common.drawing import engine_figure, save
 

@@ -26,15 +26,12 @@ import torch
 
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment
+from bayes_sgd.core.schema_bench import EVIDENCE
 from bayes_sgd.curvature.ggn import available_bytes
 from bayes_sgd.training.mlp import layer_shapes
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "results" / "published" / "bench"
-COLUMNS = (
-    "method", "n_train", "hidden", "parameters", "rows", "seconds", "low", "high", "cpu_seconds", "peak_mb", "time_ratio",
-    "memory_ratio", "log_determinant", "repeats", "note",
-)  # fmt: skip
 PIXELS, CLASSES = 784, 10
 SQUARES = {"laplace": 3, "curvlinops": 3}  # P x P matrices that a library holds at once, at least
 
@@ -99,7 +96,7 @@ def table(found: dict[tuple[str, int, int], list]) -> pd.DataFrame:
         rows.append(row)
     machine = environment()
     facts = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
-    return pd.DataFrame(rows).reindex(columns=list(COLUMNS)).assign(**facts, torch=machine["versions"]["torch"])
+    return pd.DataFrame(rows).assign(**facts, torch=machine["versions"]["torch"]).reindex(columns=list(EVIDENCE.names))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cases += [(method, hidden, 1000) for hidden in (2, 5, 10, 20, 200) for method in ("laplace", "curvlinops")]
         cases += [(method, hidden, 1000) for hidden in (2, 5, 10, 20) for method in ("cholesky", "ours")]
     frame = table(trials(cases, 1 if chosen.quick else chosen.repeats, chosen.limit))
-    write_csv(chosen.out / "evidence.csv", frame, COLUMNS)
+    write_csv(chosen.out / "evidence.csv", frame, EVIDENCE)
     print(chosen.out / "evidence.csv")
     return 0
 

@@ -26,9 +26,9 @@ from bench.faults import damage, disk, kill, settings
 from bench.faults.stage import FULL, PLAIN, Case, Stage, as_record
 
 from bayes_sgd.core.io import read_csv, write_csv
+from bayes_sgd.core.schema_bench import FAULTS
 
 TABLE = ROOT / "results" / "published" / "faults.csv"
-COLUMNS = ("fault", "moment", "seen", "lost", "seconds_to_recover", "tables_equal")
 HERE = "one machine"
 
 
@@ -70,7 +70,7 @@ def _kept(rows: pd.DataFrame, some: bool) -> list[pd.DataFrame]:
     """Rows of the table that stay: those of other machines, and where only some faults were tried, those of other faults."""
     if not TABLE.exists():
         return []
-    table = read_csv(TABLE)
+    table = read_csv(TABLE, FAULTS)
     stays = table["where"] != HERE
     return [table[stays | ~table["fault"].isin(rows["fault"]) if some else stays]]
 
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = pd.DataFrame([job.result() for job in jobs])
     rows = rows.assign(where=HERE)
     bad = sum(bool(shortcomings(row)) for row in rows.to_dict("records"))
-    write_csv(TABLE, pd.concat([rows, *_kept(rows, bool(given.only))], ignore_index=True), COLUMNS)
+    write_csv(TABLE, pd.concat([rows, *_kept(rows, bool(given.only))], ignore_index=True), FAULTS)
     print(f"{len(rows)} faults, {bad} bad, {time.monotonic() - started:.0f} s")
     return int(bad > 0)
 

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import pandas as pd
 from bench.common.workflow_copy import ROOT
-from bench.faults.run import COLUMNS, TABLE, shortcomings, stages, tried
+from bench.faults.run import TABLE, shortcomings, stages, tried
 from bench.faults.stage import Case, Row, Stage, Steps, judged
 from bench.faults.workflow import Ended, Workflow
 
 from bayes_sgd.core.io import read_csv, write_csv
+from bayes_sgd.core.schema_bench import FAULTS
 
 HERE = "slurm"
 PROFILE = ("--workflow-profile", "profiles/slurm")
@@ -192,9 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
             subprocess.run([str(slurm / "stop.sh")], check=False, timeout=60)
     rows = pd.DataFrame(found).assign(where=HERE)
     if TABLE.exists():
-        table = read_csv(TABLE)
+        table = read_csv(TABLE, FAULTS)
         rows = pd.concat([table.loc[(table["where"] != HERE) | ~_tried(table, rows)], rows], ignore_index=True)
-    write_csv(TABLE, rows, COLUMNS)
+    write_csv(TABLE, rows, FAULTS)
     bad = sum(bool(shortcomings(row)) for row in found)
     print(f"{len(found)} faults, {bad} bad")
     return int(bad > 0)

@@ -26,10 +26,10 @@ from bench.workflow.planning import SMALL, timed
 
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment
+from bayes_sgd.core.schema_bench import SLURM
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.packs import packs
 
-COLUMNS = ("way", "config", "packs", "seconds", "low", "high", "throughput", "overhead_s", "repeats")
 CPUS = os.cpu_count() or 1
 PROFILE = ("--workflow-profile", "profiles/slurm")
 # cores and arguments of Snakemake; inside a group, cores say how many packs run at a time
@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     machine = environment()
     facts = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).assign(**facts, torch=machine["versions"]["torch"])
-    write_csv(chosen.out / "slurm.csv", frame, COLUMNS)
+    frame = pd.DataFrame(rows).assign(**facts, torch=machine["versions"]["torch"])
+    write_csv(chosen.out / "slurm.csv", frame, SLURM)
     print(frame.to_string(index=False))
     return 0
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment
+from bayes_sgd.core.schema_bench import FIRST_RUN
 from bayes_sgd.report.first_page import update_readme
 from bayes_sgd.report.publish import README_RUN
 
@@ -48,7 +49,7 @@ def main() -> int:
     machine = environment()
     table = pd.DataFrame(rows, columns=["what", "value", "unit"])
     table = table.assign(processor=machine["processor"], cores=cores, python=machine["python"], date_utc=machine["date_utc"])
-    write_csv(TABLE, table)
+    write_csv(TABLE, table, FIRST_RUN)
     update_readme(ROOT / "README.md", TABLE.parents[1] / README_RUN)
     print(table.to_string(index=False))
     return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 from bench.common.drawing import growth_figure, save
-from bench.common.values import COLUMNS, Value
+from bench.common.values import Value
 from bench.engine.compare import FOLDER
 from bench.engine.growth import engine_values
 from bench.workflow.jobs import job_values
@@ -22,6 +22,7 @@ from bench.workflow.planning import workflow_values
 
 from bayes_sgd.core.io import read_csv, write_csv
 from bayes_sgd.core.provenance import environment
+from bayes_sgd.core.schema_bench import GROWTH
 
 
 def table(values: Sequence[Value]) -> pd.DataFrame:
@@ -54,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values.append(value)
     frame, before = table(values), chosen.out / "growth.csv"
     if before.exists():  # what was measured earlier, with its own date
-        old = read_csv(before)
+        old = read_csv(before, GROWTH)
         frame = pd.concat([old[~old["what"].isin(frame["what"])], frame], ignore_index=True)
     frame["series"] = frame["series"].fillna("")
-    write_csv(chosen.out / "growth.csv", frame, COLUMNS)
+    write_csv(chosen.out / "growth.csv", frame, GROWTH)
     save(growth_figure(frame), chosen.out / "growth")
     print(chosen.out / "growth.csv")
     return 0

@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 from synthetic import experiment
 
-from bayes_sgd.analysis.advice import ADVICE_COLUMNS, advice_table
+from bayes_sgd.analysis.advice import advice_table
 from bayes_sgd.analysis.exponent import Optima, fit_optima
+from bayes_sgd.core.schema import ADVICE
 
 REFERENCE = {"learning_rate": 0.1, "momentum": 0.9, "n_train": 1000}
 VALUES = {
@@ -41,7 +42,7 @@ FOLLOWED: dict[str, dict] = {"learning_rate": {}, "momentum": {"centre": 23.0}, 
 
 def test_advice_follows_the_laws() -> None:
     table = advise({}, {"learning_rate": 0.2}, {"momentum": 0.5}, {"n_train": 4000}, {"momentum": 0.99}, **FOLLOWED)
-    assert list(table.columns) == ADVICE_COLUMNS
+    assert list(table.columns) == list(ADVICE.names)
     b = table["b_opt_predicted"].to_numpy()
     assert b[0] == pytest.approx(23, rel=0.25)
     assert b[1:] / b[0] == pytest.approx([2.0, 0.2, 2.0, 10.0], rel=0.2)

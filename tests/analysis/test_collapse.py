@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from synthetic import GRID, broad, cliff, experiment
 
-from bayes_sgd.analysis.collapse import LAWS_COLUMNS, collapse_exponent, law_table
+from bayes_sgd.analysis.collapse import collapse_exponent, law_table
 from bayes_sgd.analysis.exponent import Optima, fit_optima
 from bayes_sgd.analysis.intervals import seed_counts
 from bayes_sgd.analysis.optimum import SweepRows
+from bayes_sgd.core.schema import LAWS
 
 REPLICATES = 300
 
@@ -61,7 +62,7 @@ def test_units_of_the_axis_do_not_matter() -> None:
 def test_held_out_seeds_prefer_the_law_that_made_them(exponent: float, law: str) -> None:
     of = experiment(exponent=exponent, rng=2)
     o = optima(of)
-    table = pd.DataFrame(law_table(o, of["rows"], counts(o)), columns=LAWS_COLUMNS).set_index("law")
+    table = pd.DataFrame(law_table(o, of["rows"], counts(o)), columns=list(LAWS.names)).set_index("law")
     assert table.loc[law, "excess_low"] <= 0.0, "no law beats the true one"
     for other in {"proportional", "square root", "constant"} - {law}:
         assert table.loc[other, "excess_low"] > 0.0

@@ -7,7 +7,8 @@ import pytest
 from synthetic import experiment
 
 from bayes_sgd.analysis.exponent import Optima, fit_optima
-from bayes_sgd.analysis.prediction import PREDICTION_COLUMNS, PowerLaw, prediction_table
+from bayes_sgd.analysis.prediction import PowerLaw, prediction_table
+from bayes_sgd.core.schema import PREDICTION
 
 REFERENCE = {"learning_rate": 0.1, "momentum": 0.9, "n_train": 1000}
 VALUES = {
@@ -36,7 +37,7 @@ def test_a_line_through_an_exact_law_has_no_residual() -> None:
 def test_a_value_left_out_is_predicted_from_the_others_alone() -> None:
     o = optima("learning_rate")
     table = prediction_table([o])
-    assert list(table.columns) == PREDICTION_COLUMNS
+    assert list(table.columns) == list(PREDICTION.names)
     assert len(table) == 5
     assert table["extrapolated"].tolist() == [True, False, False, False, True]
     others = [0, 1, 3, 4]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from synthetic import make_cells
 
-from bayes_sgd.analysis.exponent import OPTIMUM_COLUMNS, SCALING_COLUMNS, optimum_table, scaling_table
+from bayes_sgd.analysis.exponent import optimum_table, scaling_table
 from bayes_sgd.analysis.tables import estimate, queries
+from bayes_sgd.core.schema import OPTIMUM, SCALING
 from bayes_sgd.experiment.config import load_config
 
 CELL = {"hidden_sizes": [200], "n_train": 1000, "learning_rate": 0.1, "momentum": 0.9, "updates": 2000}
@@ -30,13 +31,13 @@ def test_two_batch_sizes_have_no_optimum_between_them() -> None:
 def test_a_run_without_a_sweep_has_tables_with_columns_and_no_rows() -> None:
     tables = run({"labels": {"axis": "labels", "grid": [{"labels": "real", "batch_size": [10, 20]}]}})
     assert {name: len(table) for name, table in tables.items()} == dict.fromkeys(tables, 0)
-    assert list(tables["optimum"].columns) == list(OPTIMUM_COLUMNS)
-    assert list(tables["scaling"].columns) == [*SCALING_COLUMNS, "p_holm"]
+    assert list(tables["optimum"].columns) == list(OPTIMUM.names)
+    assert list(tables["scaling"].columns) == list(SCALING.names)
 
 
 def test_the_columns_of_the_tables_are_those_of_their_rows() -> None:
     tables = run({"learning_rate": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}})
-    assert tuple(tables["optimum"].columns) == OPTIMUM_COLUMNS == tuple(optimum_table([]).columns)
+    assert tuple(tables["optimum"].columns) == OPTIMUM.names == tuple(optimum_table([]).columns)
     assert list(tables["scaling"].columns) == list(scaling_table([]).columns)
 
 

@@ -14,6 +14,8 @@ from bench.engine import compare as engine
 from bench.workflow import planning
 from project import ROOT
 
+from bayes_sgd.core.schema_bench import ENGINE
+
 BENCH = ROOT / "bench"
 HAS_JAX = importlib.util.find_spec("jax") is not None
 
@@ -65,7 +67,7 @@ def test_the_command_writes_table_and_figure(tmp_path, monkeypatch):
     engine.main(["--quick", "--methods", "ours,dataloader,indexed,vmap", "--out", str(tmp_path)])
     assert torch.get_num_threads() == before
     table = pd.read_csv(tmp_path / "engine.csv")
-    assert tuple(table.columns[: len(engine.COLUMNS)]) == engine.COLUMNS
+    assert tuple(table.columns) == ENGINE.names
     assert set(table["method"]) == {"ours", "dataloader", "indexed", "vmap", "floor"}
     assert (table["ms_low"] <= table["ms_per_update"]).all()
     assert (table["ms_per_update"] <= table["ms_high"]).all()

@@ -29,6 +29,7 @@ from bayes_sgd.core.io import (
     write_tensors,
 )
 from bayes_sgd.core.provenance import digest
+from bayes_sgd.core.schema import GRADIENTS
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.metadata import made_by
 
@@ -37,9 +38,8 @@ from bayes_sgd.experiment.metadata import made_by
 @settings(max_examples=60)
 def test_floats_survive_csv_in_full(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
-    write_csv(path, pd.DataFrame({"x": values, "hidden_sizes": "200"}), ("hidden_sizes",))
-    back = read_csv(path, ("x",))
-    assert list(back.columns) == ["hidden_sizes", "x"]
+    write_csv(path, pd.DataFrame({"x": values, "hidden_sizes": "200"}))
+    back = read_csv(path)
     assert back["hidden_sizes"].tolist() == ["200"] * len(values)
     np.testing.assert_array_equal(back["x"].to_numpy(dtype=float), np.array(values))
 
@@ -104,8 +104,8 @@ def test_missing_and_foreign_files_are_told_in_one_line(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_parquet(tmp_path / "none.parquet")
     write_csv(tmp_path / "a.csv", pd.DataFrame({"x": [1]}))
-    with pytest.raises(UserError, match="column y is missing; wanted: x, y"):
-        read_csv(tmp_path / "a.csv", ("x", "y"))
+    with pytest.raises(UserError, match="column batch_size is missing; wanted: batch_size, gradient"):
+        read_csv(tmp_path / "a.csv", GRADIENTS)
     write_csv(tmp_path / "empty.csv", pd.DataFrame())
     with pytest.raises(UserError, match="not a table"):
         read_csv(tmp_path / "empty.csv")
@@ -154,7 +154,7 @@ def test_a_joined_table_tells_what_made_its_parts(tmp_path):
     frame = pd.DataFrame({"x": [1]})
     for part, device in (("a", "cpu"), ("b", "cuda")):
         write_parquet(tmp_path / f"{part}.parquet", frame, {"code": "c0de", "device": device, "threads": "1"})
-    collect([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "c.csv", {"run": "quick"})
+    collect([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "c.csv", None, {"run": "quick"})
     about = about_csv(tmp_path / "c.csv")
     assert (about["run"], about["code_digest"], about["device"], about["threads"]) == ("quick", "c0de", ["cpu", "cuda"], "1")
 

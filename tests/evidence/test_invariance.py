@@ -8,7 +8,7 @@ import torch
 from networks import CLASSES, dense_ggn, network
 from torch import Tensor
 
-from bayes_sgd.evidence.invariance import INVARIANCE, invariance_table, reparameterizations
+from bayes_sgd.evidence.invariance import COLUMNS, invariance_table, reparameterizations
 from bayes_sgd.training.mlp import forward
 
 
@@ -17,7 +17,7 @@ from bayes_sgd.training.mlp import forward
 def test_the_evidence_does_not_change_when_the_prior_goes_along(hidden: tuple[int, ...], l2: float) -> None:
     layers, inputs, labels = network(hidden)
     table = invariance_table(layers, inputs, labels, CLASSES, l2)
-    assert tuple(table.columns) == INVARIANCE
+    assert tuple(table.columns) == COLUMNS
     assert len(table) == 2 * len(hidden) + bool(hidden) + 2
     assert table["evidence_change_prior_transformed"].abs().max() < 1e-8
     assert table["logits_change"].max() < 1e-11

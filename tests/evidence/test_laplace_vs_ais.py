@@ -14,7 +14,7 @@ from scipy.special import expit
 from bayes_sgd.evidence.ais import AisSettings, annealed_importance_sampling
 from bayes_sgd.evidence.laplace import null_cost
 from bayes_sgd.evidence.laplace_vs_ais import (
-    GAP,
+    COLUMNS,
     linear_gap,
     network_gap,
     network_log_likelihood,
@@ -64,7 +64,7 @@ def test_without_hidden_units_laplace_is_close_and_sampling_two_logits_is_the_li
     settings = AisSettings(chains=100, temperatures=100, leapfrog_steps=12)
     network = network_gap(layers, with_ones(x), labels, 2, [1.0, 8.0], settings=replace(settings, leapfrog_steps=8))
     linear = linear_gap(x.numpy(), labels.numpy(), [0.5, 4.0], settings=settings)
-    assert tuple(network.columns) == tuple(linear.columns) == GAP
+    assert tuple(network.columns) == tuple(linear.columns) == COLUMNS
     assert set(network["point"]) == {"sgd", "linearized", "minimum"}
     at_minimum = network[network["point"] == "minimum"].sort_values("prior_precision")
     np.testing.assert_allclose(at_minimum["log_evidence_ratio"], linear["log_evidence_ratio"], rtol=1e-4)
@@ -112,7 +112,7 @@ def simulated_gap(inputs: np.ndarray, l2: list[float], seeds: int, settings: Ais
 def test_the_two_ends_are_in_order_and_are_laplaces_where_the_prior_is_narrow() -> None:
     x, _ = data(8, 20, 2, seed=2)  # more weights than examples: sampling goes on in the span of the data
     table = simulated_gap(x.numpy(), [0.01, 1.0, 1e4], 6, AisSettings(chains=16, temperatures=40))
-    assert tuple(table.columns) == (*GAP, "seed")
+    assert tuple(table.columns) == (*COLUMNS, "seed")
     means = table.groupby("prior_precision").mean(numeric_only=True)
     assert (means["log_evidence_ratio_ais"] > means["log_evidence_ratio_reverse_ais"])[:2].all()
     assert (

@@ -19,10 +19,11 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 
 from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.schema import LINEAR
 from bayes_sgd.data.datasets import load_prepared
 from bayes_sgd.evidence import logistic
 from bayes_sgd.evidence.laplace import log_evidence_ratio
-from bayes_sgd.evidence.linear_model import COLUMNS, linear_table, randomize, split, sweep_l2
+from bayes_sgd.evidence.linear_model import linear_table, randomize, split, sweep_l2
 from bayes_sgd.evidence.logistic import Fit, active_features, evaluate, fit_map, hessian, newton, row_space, to_signs
 from bayes_sgd.experiment.config import Config, LinearConfig
 from bayes_sgd.experiment.evidence_plan import linear_memory_mb
@@ -236,7 +237,7 @@ def test_evidence_and_test_loss_find_the_prior_of_the_teacher() -> None:
 
 def test_real_and_random_labels_on_real_digits(digits: tuple[np.ndarray, np.ndarray]) -> None:
     table = linear_table(*digits, l2_values=[1e-5, 1e-3, 1e-1, 1e1, 1e3], seeds=[0, 1])
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == list(LINEAR.names)
     assert len(table) == 20
     assert table["converged"].all()
     assert table["gradient_norm"].max() <= 1e-10

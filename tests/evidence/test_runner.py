@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import CELLS, about_csv, collect, forget_partial, partial_file, read_csv, write_csv
-from bayes_sgd.curvature.spectrum import SPECTRA
+from bayes_sgd.core.io import about_csv, collect, forget_partial, partial_file, read_csv, write_csv
+from bayes_sgd.core.schema import CELLS, INVARIANCE, NETWORK_EVIDENCE, SPECTRA
 from bayes_sgd.evidence import runner as evidence_runner
-from bayes_sgd.evidence.invariance import INVARIANCE, check_invariance
-from bayes_sgd.evidence.network import COLUMNS
-from bayes_sgd.evidence.runner import NETWORK, compute_pack_evidence
+from bayes_sgd.evidence.invariance import check_invariance
+from bayes_sgd.evidence.runner import compute_pack_evidence
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig, NetworkEvidenceConfig, load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb, with_main_series
@@ -48,8 +47,8 @@ def test_a_pack_is_computed_once_and_then_only_what_is_new(prepared: Path, weigh
     assert len(compute(prepared, weights, table, PLANS[:1])) == 2
     assert len(compute(prepared, weights, table)) == 2, "the networks of the other cell alone"
     assert compute(prepared, weights, table) == []
-    frame = read_csv(table, NETWORK)
-    assert list(frame.columns) == [*NETWORK, *(c for c in COLUMNS if c not in NETWORK), "weights"]
+    frame = read_csv(table, NETWORK_EVIDENCE)
+    assert tuple(frame.columns) == NETWORK_EVIDENCE.without("main_series")
     assert len(frame) == 2 * 2 * 1 * 2
     assert set(frame["learning_rate"]) == {0.05, 0.1}
     assert frame["hidden_sizes"].unique().tolist() == ["6"]
@@ -58,7 +57,7 @@ def test_a_pack_is_computed_once_and_then_only_what_is_new(prepared: Path, weigh
     compute(prepared, weights, whole)
     assert whole.read_bytes() == table.read_bytes()
     assert about_csv(table)["threads"] == "1"
-    collect([table], tmp_path / "network_evidence.csv", {"run": "tiny"}, with_main_series)
+    collect([table], tmp_path / "network_evidence.csv", NETWORK_EVIDENCE, {"run": "tiny"}, with_main_series)
     forget_partial([table])
     assert not partial_file(table).exists()
     collected = read_csv(tmp_path / "network_evidence.csv")
@@ -69,13 +68,14 @@ def test_a_pack_is_computed_once_and_then_only_what_is_new(prepared: Path, weigh
 
 def test_tables_of_evidence_say_every_field_of_a_cell(prepared: Path, weights: Path, tmp_path: Path) -> None:
     own = {field.name for field in fields(Cell)}
-    assert own <= set(CELLS)
+    assert own <= set(CELLS.names)
     named = set(own) | {"seed"}
-    assert named <= {*NETWORK} & {*SPECTRA}
+    assert named <= {*NETWORK_EVIDENCE.names} & {*SPECTRA.names}
     compute(prepared, weights, tmp_path / "pack.csv", PLANS[:1])
     check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
     for name in ("pack", "invariance"):
-        table = read_csv(tmp_path / f"{name}.csv", tuple(named))
+        table = read_csv(tmp_path / f"{name}.csv")
+        assert named <= {*table.columns}
         assert set(table["seed"]) == {0, 1}
         for column, value in CELL.columns().items():
             if column in named:
@@ -88,7 +88,7 @@ def test_rows_that_lack_a_field_of_the_cell_get_it_and_no_network_is_computed_ag
     table = tmp_path / "pack.csv"
     compute(prepared, weights, table)
     content, about = table.read_bytes(), about_csv(table)
-    write_csv(table, read_csv(table).drop(columns="dampening"), (), {key: about[key] for key in evidence_runner._METADATA})
+    write_csv(table, read_csv(table).drop(columns="dampening"), None, {key: about[key] for key in evidence_runner._METADATA})
     partial_file(table).unlink()
     assert compute(prepared, weights, table) == []
     assert table.read_bytes() == content
@@ -175,7 +175,7 @@ def test_invariance_is_checked_on_the_first_cell_with_real_labels(prepared: Path
     assert invariance_l2(chosen) == 1.0
     assert invariance_case(config()) is None
     check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
-    table = read_csv(tmp_path / "invariance.csv", ("seed", *INVARIANCE))
+    table = read_csv(tmp_path / "invariance.csv", INVARIANCE)
     assert set(table["seed"]) == {0, 1}
     assert table["evidence_change_prior_transformed"].abs().max() < 1e-8
     assert (table["examples"] == 20).all()

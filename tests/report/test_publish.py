@@ -15,16 +15,17 @@ from synthetic import GRID, experiment
 from bayes_sgd.analysis.advice import advice_table
 from bayes_sgd.analysis.exponent import HEADLINE, fit_optima, optimum_table, scaling_table
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import CLAIMS, read_csv, write_csv, write_json
+from bayes_sgd.core.io import read_csv, write_csv, write_json
+from bayes_sgd.core.schema import CLAIMS, COSTS, LAPLACE_VS_AIS
 from bayes_sgd.report.findings import SECTIONS, findings
-from bayes_sgd.report.publish import CALIBRATION, COSTS, FINDINGS, README_RUN, compare, main, publish, show
+from bayes_sgd.report.publish import CALIBRATION, FINDINGS, README_RUN, compare, main, publish, show
 
 CONFIG = {"experiments": {"sweep": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}}}
 
 
 def claims(**changes) -> pd.DataFrame:
     rows = [
-        dict.fromkeys(CLAIMS, "")
+        dict.fromkeys(CLAIMS.names, "")
         | {"claim": name, "statement": "Words. " * 20, "verdict": verdict}
         | {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
         for name, verdict, value in [
@@ -272,6 +273,7 @@ def test_findings_tell_labels_drawn_from_the_model_apart(tmp_path):
         "laplace_error": 2.0,
         "log_permutations": 0.0,
         "effective_chains": 15.0,
+        **{"n_train": 40, "chains": 64, "acceptance": 0.9, "log_evidence_ratio_reverse_ais": float("nan")},
     }
     drawn = row | {
         "labels": "simulated",
@@ -282,7 +284,7 @@ def test_findings_tell_labels_drawn_from_the_model_apart(tmp_path):
     }
     texts = []
     for name, rows in (("before", [row]), ("now", [row, drawn])):
-        write_csv(tmp_path / name / "tables" / "laplace_vs_ais.csv", pd.DataFrame(rows))
+        write_csv(tmp_path / name / "tables" / "laplace_vs_ais.csv", pd.DataFrame(rows), LAPLACE_VS_AIS)
         texts.append(findings(tmp_path / name, tmp_path / "none.csv").split("##")[1])
     assert texts[1].startswith(texts[0])
     assert "from both ends" not in texts[0]

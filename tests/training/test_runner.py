@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import CELLS, forget_partial, read_parquet
+from bayes_sgd.core.io import forget_partial, read_parquet
+from bayes_sgd.core.schema import CELLS
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.training import runner as store
@@ -56,7 +57,7 @@ def trained(folder: Path, prepared: Path, plans: list[Plan], setup: Setup = SETU
 
 
 def rows_of(table: Path) -> pd.DataFrame:
-    return read_parquet(table)[0].sort_values(list(CELLS[:14]), ignore_index=True)
+    return read_parquet(table)[0].sort_values(list(CELLS.names[:14]), ignore_index=True)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def whole(tmp_path_factory, prepared) -> tuple[Path, Path]:
 
 def test_a_row_for_each_cell_seed_and_recorded_update(whole):
     frame, origin = read_parquet(whole[0])
-    assert tuple(frame.columns) == CELLS
+    assert tuple(frame.columns) == CELLS.names
     assert len(frame) == 3 * 3 * 2 + 2
     assert set(origin) == {"code", "data", "pixels", "initialization", "device", "threads", "torch"}
     numbers = frame.select_dtypes("number")
@@ -84,7 +85,7 @@ def test_packed_equals_unpacked_bit_for_bit(whole, prepared, tmp_path):
         table, weights, _ = trained(folder, prepared, [plan])
         parts.append(rows_of(table))
         tensors |= load_file(weights)
-    alone = pd.concat(parts).sort_values(list(CELLS[:14]), ignore_index=True)
+    alone = pd.concat(parts).sort_values(list(CELLS.names[:14]), ignore_index=True)
     pd.testing.assert_frame_equal(alone, rows_of(whole[0]), check_exact=True)
     packed = load_file(whole[1])
     assert set(packed) == set(tensors)

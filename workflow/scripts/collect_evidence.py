@@ -4,10 +4,12 @@ from pathlib import Path
 
 from bayes_sgd.core.errors import one_line
 from bayes_sgd.core.io import collect, forget_partial
+from bayes_sgd.core.schema import NETWORK_EVIDENCE
 from bayes_sgd.experiment.evidence_plan import with_main_series
 from bayes_sgd.experiment.metadata import made_by
 
 with one_line(snakemake.log[0]):
     marks = made_by(snakemake.config, threads=snakemake.threads)
-    collect([Path(pack) for pack in snakemake.input.packs], Path(snakemake.output.table), marks, with_main_series)
+    packs = [Path(pack) for pack in snakemake.input.packs]
+    collect(packs, Path(snakemake.output.table), NETWORK_EVIDENCE, marks, with_main_series)
     forget_partial(Path(file) for file in snakemake.input)

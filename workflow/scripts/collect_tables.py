@@ -4,8 +4,10 @@ from pathlib import Path
 
 from bayes_sgd.core.errors import one_line
 from bayes_sgd.core.io import collect
+from bayes_sgd.core.schema import TABLES
 from bayes_sgd.experiment.metadata import made_by
 
 with one_line(snakemake.log[0]):
     marks = made_by(snakemake.config, threads=snakemake.threads)
-    collect([Path(part) for part in snakemake.input], Path(snakemake.output.table), marks)
+    path = Path(snakemake.output.table)
+    collect([Path(part) for part in snakemake.input], path, TABLES[path.stem], marks)

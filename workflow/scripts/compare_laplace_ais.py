@@ -6,6 +6,7 @@ import torch
 
 from bayes_sgd.core.errors import one_line
 from bayes_sgd.core.io import write_csv
+from bayes_sgd.core.schema import LAPLACE_VS_AIS
 from bayes_sgd.evidence.laplace_vs_ais import laplace_error_table
 from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.experiment.metadata import made_by
@@ -15,4 +16,5 @@ given = snakemake.params
 with one_line(snakemake.log[0]):
     data = DataConfig(**given.config["data"])
     table = laplace_error_table(Path(snakemake.input.data).parent, data, given.config["initialization"])
-    write_csv(Path(snakemake.output.table), table, made_by=made_by(snakemake.config, given.code, snakemake.threads))
+    marks = made_by(snakemake.config, given.code, snakemake.threads)
+    write_csv(Path(snakemake.output.table), table, LAPLACE_VS_AIS, marks)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from bayes_sgd.analysis.tables import estimate
 from bayes_sgd.core.errors import one_line
-from bayes_sgd.core.io import CELLS, read_csv, write_csv
+from bayes_sgd.core.io import read_csv, write_csv
+from bayes_sgd.core.schema import CELLS, TABLES
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.metadata import made_by
 
@@ -13,4 +14,4 @@ with one_line(snakemake.log[0]):
     found = estimate(load_config(snakemake.params.config), cells)
     marks = made_by(snakemake.config, snakemake.params.code, snakemake.threads)
     for name, table in found.items():
-        write_csv(Path(snakemake.output[name]), table, made_by=marks)
+        write_csv(Path(snakemake.output[name]), table, TABLES[name], marks)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from bayes_sgd.core.errors import one_line
-from bayes_sgd.core.io import LINEAR, write_csv
+from bayes_sgd.core.io import write_csv
+from bayes_sgd.core.schema import LINEAR
 from bayes_sgd.data.datasets import load_prepared
 from bayes_sgd.evidence.linear_model import linear_table
 from bayes_sgd.experiment.config import DataConfig, LinearConfig
@@ -21,5 +22,4 @@ with one_line(snakemake.log[0]):
     names, sizes = [snakemake.wildcards.labels], linear.model_dump(include={"n_train", "n_test"})
     values = l2_grid(linear.l2_low, linear.l2_high, linear.l2_per_decade)
     table = linear_table(images, digits, values, range(linear.seeds), names, **sizes)
-    marks = made_by(snakemake.config, snakemake.params.code, snakemake.threads)
-    write_csv(Path(snakemake.output.table), table, LINEAR, marks)
+    write_csv(Path(snakemake.output.table), table, LINEAR, made_by(snakemake.config, snakemake.params.code, snakemake.threads))

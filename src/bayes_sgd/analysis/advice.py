@@ -18,14 +18,11 @@ from scipy import stats
 from bayes_sgd.analysis.exponent import SWEPT, Optima, budget_words, scaling_variable
 from bayes_sgd.analysis.intervals import Floats
 from bayes_sgd.analysis.optimum import ResponseCurve, SweepRows
-from bayes_sgd.analysis.prediction import LEVEL, PREDICTION_COLUMNS, PowerLaw, uncensored
+from bayes_sgd.analysis.prediction import LEVEL, PowerLaw, uncensored
+from bayes_sgd.core.schema import ADVICE
 
 # a batch size holds for one value of each of these
 NETWORK = ("data", "labels", "hidden_sizes", "dampening", "l2", "sampling")
-ADVICE_COLUMNS = [
-    *PREDICTION_COLUMNS[:7],
-    *SWEPT, "updates", "budget", "measured_updates", *NETWORK, "why",
-]  # fmt: skip
 CLOSE = 1e-9  # relative; settings that are equal but for rounding
 NEEDED = 3  # optima inside the grid, for a line along an axis with one degree of freedom
 
@@ -105,7 +102,7 @@ def advice_table(
     """
     tracks = _tracks(optima, experiments)
     rows = [{"axis": "advise", "axis_value": number} | _advise(tracks, query) for number, query in enumerate(queries)]
-    table = pd.DataFrame(rows, columns=ADVICE_COLUMNS)
+    table = pd.DataFrame(rows, columns=list(ADVICE.names))
     return table.astype({"updates": "Int64", "measured_updates": "Int64"})
 
 

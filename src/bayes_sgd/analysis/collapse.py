@@ -28,12 +28,6 @@ EXPONENTS = np.round(np.arange(-1.0, 3.0001, 0.02), 2)
 SCALES = np.exp(np.linspace(-7.0, 7.0, 141))  # of g and N₀, relative to the middle of the axis
 
 
-LAWS_COLUMNS = [
-    *("experiment", "axis", "updates", "phase", "treatment", "law", "parameter", "ci_low", "ci_high"),
-    *("held_out_error", "excess", "excess_low", "excess_high", "favoured", "n_points", "seeds"),
-]
-
-
 @dataclass(frozen=True)
 class Law:
     """How the optimum moves along an axis: shifts s (J,) for each value of the one free parameter, or none free."""

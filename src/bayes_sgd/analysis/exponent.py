@@ -27,7 +27,7 @@ from bayes_sgd.analysis.optimum import (
     response_curves,
 )
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import OPTIMUM, SCALING
+from bayes_sgd.core.schema import OPTIMUM, SCALING
 
 SWEPT = ("learning_rate", "momentum", "n_train")  # the axes along which the paper follows the optimum
 # What verdicts, predictions, advice and metrics rest on: failed runs count, ε constant, the whole budget of updates
@@ -39,15 +39,6 @@ TREATMENTS = (TREATMENT, "excluded")
 ESTIMATORS = (HEADLINE, "argmax", "quadratic", "plateau")
 # Degree and window of the polynomials in ln B; see `polynomial_optimum`.
 POLYNOMIALS = {"quadratic": (2, 3.0), "cubic": (3, 4.0)}
-
-
-OPTIMUM_COLUMNS = (
-    *OPTIMUM, "peak_accuracy_se", "argmax", "grid_low", "grid_high", "censored_side", "censored_fraction", "failure_fraction",
-    "failures", "seeds", "scaling_variable", "budget_fraction", "phase",
-)  # fmt: skip
-SCALING_COLUMNS = (
-    *SCALING, "width", "n_censored", "censored_fraction", "seeds", "budget", "budget_fraction", "phase", "p_proportional",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -208,7 +199,7 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
                     "phase": o.phase,
                 }
             )
-    return pd.DataFrame(rows, columns=list(OPTIMUM_COLUMNS))
+    return pd.DataFrame(rows, columns=list(OPTIMUM.names))
 
 
 def headline(
@@ -303,7 +294,7 @@ def scaling_table(optima: Sequence[Optima], min_points: int = 3) -> pd.DataFrame
         )
         ratio = float(x.max() / x.min()) if used.any() else np.nan
         rows.append(scaling_row(o, o.estimator, interval, int(used.sum()), ratio, p, censored))
-    return with_holm(pd.DataFrame(rows, columns=list(SCALING_COLUMNS)), SWEPT)
+    return with_holm(pd.DataFrame(rows, columns=list(SCALING.without("p_holm"))), SWEPT)
 
 
 def budget_words(o: Optima) -> str:

@@ -17,13 +17,10 @@ from scipy import stats
 
 from bayes_sgd.analysis.exponent import Optima, scaling_variable
 from bayes_sgd.analysis.intervals import Floats
+from bayes_sgd.core.schema import PREDICTION
 
 LEVEL = 0.90
 STEP = np.log(2) / 2  # of the grid of batch sizes, ratio √2
-PREDICTION_COLUMNS = [
-    *("axis", "axis_value", "b_opt_measured", "b_opt_predicted", "ci_low", "ci_high", "extrapolated"),
-    *("experiment", "estimator", "updates", "inside", "steps"),
-]
 
 
 @dataclass(frozen=True)
@@ -94,4 +91,4 @@ def prediction_table(optima: Sequence[Optima]) -> pd.DataFrame:
                     "steps": float(abs(predicted[0] - log_b[j]) / STEP),
                 }
             )
-    return pd.DataFrame(rows, columns=PREDICTION_COLUMNS)
+    return pd.DataFrame(rows, columns=list(PREDICTION.names))

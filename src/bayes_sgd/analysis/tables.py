@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bayes_sgd.analysis.advice import advice_table
-from bayes_sgd.analysis.collapse import LAWS_COLUMNS, collapse_exponent, law_table
+from bayes_sgd.analysis.collapse import collapse_exponent, law_table
 from bayes_sgd.analysis.exponent import (
     HEADLINE,
     PHASE,
@@ -24,6 +24,7 @@ from bayes_sgd.analysis.exponent import (
 from bayes_sgd.analysis.intervals import seed_counts, with_holm
 from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.analysis.prediction import prediction_table
+from bayes_sgd.core.schema import LAWS
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.packs import experiment_rows
 
@@ -86,7 +87,7 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {
         "optimum": optimum_table(optima),
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True), SWEPT),
-        "laws": pd.DataFrame(laws, columns=LAWS_COLUMNS),
+        "laws": pd.DataFrame(laws, columns=list(LAWS.names)),
         "prediction": prediction_table(headlines),
         "advice": advice_table(headlines, queries(config), experiments(config, cells)),
     }

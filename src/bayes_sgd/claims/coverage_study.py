@@ -30,13 +30,10 @@ from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.claims.verdicts import VERDICTS, judge
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import read_csv, write_csv
+from bayes_sgd.core.schema import CALIBRATION, CELLS
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.feeds import feeds
 
-COLUMNS = (
-    "axis", "true_exponent", "estimator", "studies", "coverage", "coverage_low", "coverage_high", "bias", "spread", "width",
-    *(verdict.replace(" ", "_") for verdict in VERDICTS),
-)  # fmt: skip
 EXPONENTS = (1.0, 0.5, 0.0)
 # of what the experiments are simulated (see `FEEDS`), and the claim whose limit judges each
 CLAIM = {"fig5": "14", "fig7": "18a"}
@@ -125,7 +122,7 @@ def exponents(study: SweepRows, n_replicates: int, rng: int) -> dict[str, Interv
 
 
 def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -> pd.DataFrame:
-    """The table of calibration, with `COLUMNS`.
+    """The table of calibration, `schema.CALIBRATION`.
 
     Args:
         config: of the run whose cells give the surface and the number of seeds.
@@ -153,7 +150,7 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -
                     found.setdefault(estimator, []).append(interval)
             axis, limit = experiment["axis"], limits[CLAIM[fed[name]]]
             rows += [_row(axis, exponent, estimator, intervals, limit) for estimator, intervals in found.items()]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(CALIBRATION.names))
 
 
 def _row(axis: str, exponent: float, estimator: str, intervals: Sequence[Interval], limit: Any) -> dict[str, Any]:
@@ -185,8 +182,8 @@ def main(arguments: list[str] | None = None) -> None:
     folder = Path("results/published") / given.run
     with one_line():
         config = load_config(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["config"])
-        table = calibrate(config, read_csv(folder / "tables" / "cells.csv"), Path("config/claims.yaml"), given.studies)
-        write_csv(OUT, table, COLUMNS, {"run": given.run})
+        table = calibrate(config, read_csv(folder / "tables" / "cells.csv", CELLS), Path("config/claims.yaml"), given.studies)
+        write_csv(OUT, table, CALIBRATION, {"run": given.run})
     print(table.round(3).to_string(index=False))
 
 

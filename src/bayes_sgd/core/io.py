@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,32 +21,12 @@ import pandas as pd
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.provenance import digest, environment
+from bayes_sgd.core.table import Table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _AGAIN = "delete it and run again"
-
-OPTIMUM = (
-    "experiment", "axis", "axis_value", "updates", "treatment", "estimator",
-    "b_opt", "ci_low", "ci_high", "censored", "peak_accuracy",
-)  # fmt: skip
-SCALING = (
-    "experiment", "axis", "updates", "treatment", "estimator", "exponent", "ci_low", "ci_high", "n_points", "ratio",
-)  # fmt: skip
-LINEAR = (
-    "labels", "l2", "seed", "train_accuracy", "test_accuracy", "margin", "train_loss", "test_loss", "cost",
-    "occam_penalty", "log_evidence_ratio",
-)  # fmt: skip
-CLAIMS = (
-    "claim", "statement", "source", "paper_value", "value", "ci_low", "ci_high", "limit", "seeds", "verdict", "figure",
-    "table", "why",
-)  # fmt: skip
-CELLS = (
-    "data", "labels", "hidden_sizes", "n_train", "batch_size", "learning_rate", "momentum", "dampening", "l2", "sampling",
-    "updates", "noise_scale", "seed", "update", "phase", "train_loss", "test_loss", "train_accuracy", "test_accuracy",
-    "weight_norm", "dead_units", "diverged",
-)  # fmt: skip
 
 _OF_PARTS = ("code_digest", "data", "initialization", "device", "threads", "torch")  # what a joined table takes from its parts
 
@@ -120,27 +100,37 @@ def read_facts(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
     return facts
 
 
-def write_csv(path: Path, frame: pd.DataFrame, columns: tuple[str, ...] = (), made_by: Mapping[str, Any] | None = None) -> None:
-    """Write a table as CSV: the named columns first, then the others; floats in full, so that they read back equal.
+def write_csv(path: Path, frame: pd.DataFrame, table: Table | None = None, made_by: Mapping[str, Any] | None = None) -> None:
+    """Write a table as CSV, its columns as `table` orders them; floats in full, so that they read back equal.
 
     Beside it goes a JSON file of the same name: SHA-256 of the table, `made_by` (as `provenance.made_by` gives it), versions,
     machine and date. Equal tables are equal bytes; the date is in the JSON alone.
 
+    Args:
+        path: x.csv.
+        frame: the rows.
+        table: of the schema; without one any columns will do, as in the data of figures.
+        made_by: what made it.
+
     Raises:
-        KeyError: a named column is not in the table.
+        UserError: a column is missing, or the schema does not know it; nothing is written.
     """
-    ordered = frame[[*columns, *(name for name in frame.columns if name not in columns)]]
+    ordered = table.ordered(frame, path) if table else frame
     content = ordered.to_csv(index=False, lineterminator="\n").encode()
     about = {"table": path.name, "sha256": hashlib.sha256(content).hexdigest(), "rows": len(ordered)}
     write_atomically(path, lambda file: file.write(content))
     write_facts(_about(path), about | dict(made_by or {}) | environment())
 
 
-def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+def read_csv(path: Path, table: Table | None = None) -> pd.DataFrame:
     """Read a table that `write_csv` wrote.
 
+    Args:
+        path: x.csv.
+        table: of the schema: says which columns are text, and what an older table gets for a column that it lacks.
+
     Raises:
-        UserError: no such file, not what was written, or a named column is not there.
+        UserError: no such file, not what was written, or a column without a default is missing.
     """
     try:
         content = path.read_bytes()
@@ -150,14 +140,12 @@ def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
         raise UserError(f"{path}: not readable ({error.strerror})") from None
     if hashlib.sha256(content).hexdigest() != about_csv(path).get("sha256"):
         raise UserError(f"{path}: not as it was written (its SHA-256 is not the one in {_about(path).name}); {_AGAIN}")
+    text: dict[Hashable, type[str]] = table.text if table else {"hidden_sizes": str}
     try:
-        frame = pd.read_csv(BytesIO(content), dtype={"hidden_sizes": str})
+        frame = pd.read_csv(BytesIO(content), dtype=text)
     except ValueError as error:
         raise UserError(f"{path}: not a table: {error}") from None
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]} is missing; wanted: {', '.join(columns)}")
-    return frame
+    return table.completed(frame, path) if table else frame
 
 
 def about_csv(path: Path) -> dict[str, Any]:
@@ -176,6 +164,7 @@ def _about(path: Path) -> Path:
 def collect(
     parts: Sequence[Path],
     path: Path,
+    table: Table | None = None,
     made_by: Mapping[str, Any] | None = None,
     finish: Callable[[pd.DataFrame], pd.DataFrame] = lambda joined: joined,
 ) -> None:
@@ -184,21 +173,22 @@ def collect(
     Args:
         parts: the tables to join.
         path: the table to write.
+        table: of the schema.
         made_by: what made it; where its parts say more (code, device, threads), what they say goes with it.
         finish: adds columns that no part can know alone.
 
     Raises:
-        UserError: a part is missing or damaged.
+        UserError: a part is missing or damaged, or a column is missing or unknown.
     """
     frames, origins = [], []
     for part in parts:
-        frame, origin = read_parquet(part) if part.suffix == ".parquet" else (read_csv(part), about_csv(part))
+        frame, origin = read_parquet(part) if part.suffix == ".parquet" else (read_csv(part, table), about_csv(part))
         frames.append(frame)
         origins.append({"code_digest": origin["code"]} | origin if "code" in origin else origin)
     said = {key: sorted({str(origin[key]) for origin in origins if key in origin}) for key in _OF_PARTS}
     of_parts = {key: values[0] if len(values) == 1 else values for key, values in said.items() if values}
-    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CELLS))
-    write_csv(path, finish(whole), made_by=dict(made_by or {}) | of_parts)
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(table.names if table else ()))
+    write_csv(path, finish(whole), table, dict(made_by or {}) | of_parts)
 
 
 def partial_file(path: Path) -> Path:

@@ -28,16 +28,16 @@ from torch import Tensor
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.rng import generator
+from bayes_sgd.core.schema import SPECTRA
 from bayes_sgd.curvature.cholesky import eigenvalues
 from bayes_sgd.curvature.ggn import Linearization, hessian_product, softmax_factor
 from bayes_sgd.curvature.lanczos import extreme_eigenvalues
 from bayes_sgd.data.datasets import load_prepared
-from bayes_sgd.experiment.cell import NETWORK_FIELDS, Cell, Plan
+from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
 from bayes_sgd.training.runner import Setup, load_labelled, network_layers, read_weights, weights_key
 
-SPECTRA = (*NETWORK_FIELDS, "seed", "matrix", "index", "eigenvalue", "train_accuracy")
 SEED = 0  # one network a batch size: a spectrum has thousands of rows
 LARGEST = 5  # of the Hessian
 TOLERANCE = 1e-4  # relative, of Lanczos
@@ -146,8 +146,7 @@ def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFr
         failed_below: training accuracy below which a network has failed to train.
 
     Returns:
-        Columns `SPECTRA`; `index` counts from 1 at the largest eigenvalue of its matrix, and is −1 for the smallest of the
-        Hessian. `train_accuracy` is that of the network.
+        The table `schema.SPECTRA`.
 
     Raises:
         UserError: two networks have the same labels, batch size and seed, none trained, or memory would not do.
@@ -167,8 +166,8 @@ def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFr
         if network.seed == SEED and network.cell.batch_size in sizes:
             columns = network.cell.columns() | {"seed": SEED}
             columns["train_accuracy"] = accuracies[network.cell.labels, network.cell.batch_size, SEED]
-            constant = {name: columns[name] for name in SPECTRA if name in columns}
-            tables.append(_eigenvalues(network).assign(**constant).reindex(columns=list(SPECTRA)))
+            constant = {name: columns[name] for name in SPECTRA.names if name in columns}
+            tables.append(_eigenvalues(network).assign(**constant).reindex(columns=list(SPECTRA.names)))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -21,6 +21,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from bayes_sgd.core.rng import generator
+from bayes_sgd.core.schema import LAPLACE_VS_AIS
 from bayes_sgd.evidence.ais import (
     AisEstimate,
     AisSettings,
@@ -40,21 +41,7 @@ from bayes_sgd.training.mlp import with_ones
 from bayes_sgd.training.runner import load_labelled
 from bayes_sgd.training.sgd import train
 
-GAP = (
-    "model",
-    "point",
-    "prior_precision",
-    "n_train",
-    "log_evidence_ratio",
-    "log_evidence_ratio_ais",
-    "log_evidence_ratio_ais_error",
-    "laplace_error",
-    "log_permutations",
-    "effective_chains",
-    "chains",
-    "acceptance",
-    "log_evidence_ratio_reverse_ais",
-)
+COLUMNS = LAPLACE_VS_AIS.without("labels", "seed")
 EXAMPLES, UNITS, UPDATES = 40, 5, 2000
 SIMULATED = 3  # sets of labels drawn from the model at each λ
 LINEAR_PRECISIONS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
@@ -103,7 +90,7 @@ def linear_gap(
     exact: np.ndarray | None = None,
     settings: AisSettings = LINEAR_CHAINS,
 ) -> pd.DataFrame:
-    """Laplace against sampling for logistic regression: a row for each λ, columns `GAP`.
+    """Laplace against sampling for logistic regression: a row for each λ, columns `COLUMNS`.
 
     E = −ln Z − N ln 2, so in expectation it lies between `log_evidence_ratio_reverse_ais`, from a sample of the posterior, and
     `log_evidence_ratio_ais`, of the forward chains. In one draw the two may cross; each is on the wrong side by more than b
@@ -172,7 +159,7 @@ def network_gap(
     seed: int = 0,
     settings: AisSettings = NETWORK_CHAINS,
 ) -> pd.DataFrame:
-    """The three evidences of a small network (`network_evidence`, prior centred at 0) against sampling, columns `GAP`.
+    """The three evidences of a small network (`network_evidence`, prior centred at 0) against sampling, columns `COLUMNS`.
 
     Args:
         layers: trained weights, (fan_in + 1, fan_out) each, bias last.
@@ -204,7 +191,7 @@ def network_gap(
 
 
 def laplace_error_table(prepared: Path, data: DataConfig, initialization: str, seeds: int = 1) -> pd.DataFrame:
-    """Laplace's error for real and for random labels on few images: columns `labels`, `seed`, then `GAP`.
+    """Laplace's error for real and for random labels on few images: columns `labels`, `seed`, then `COLUMNS`.
 
     The linear model has the digits 0 and 1 (the first two classes); the network, 5 hidden units, has all classes and is trained
     by SGD. N = 40 in both. Rows with the labels `simulated` are of labels drawn from the linear model (`simulate_labels`), for
@@ -231,7 +218,7 @@ def laplace_error_table(prepared: Path, data: DataConfig, initialization: str, s
             for seed in range(SIMULATED):
                 drawn, weights = simulate_labels(images, LINEAR_PRECISIONS, seed)
                 tables.append(linear_gap(images, drawn, LINEAR_PRECISIONS, seed, weights).assign(labels="simulated", seed=seed))
-    return pd.concat(tables, ignore_index=True).reindex(columns=["labels", "seed", *GAP])
+    return pd.concat(tables, ignore_index=True).reindex(columns=list(LAPLACE_VS_AIS.names))
 
 
 def _with_ones(inputs: np.ndarray) -> Tensor:
@@ -260,4 +247,4 @@ def _gap(
     )
     table = laplace.merge(by_l2, on="prior_precision", validate="many_to_one").assign(n_train=n)
     table["laplace_error"] = table["log_evidence_ratio"] - table["log_evidence_ratio_ais"]
-    return table.reindex(columns=list(GAP))
+    return table.reindex(columns=list(COLUMNS))

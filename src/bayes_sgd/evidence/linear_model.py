@@ -14,15 +14,11 @@ import pandas as pd
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.rng import generator
+from bayes_sgd.core.schema import LINEAR
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.logistic import Fit, active_features, evaluate, newton, row_space, spread, to_signs
 
 LABELS = ("real", "random")
-COLUMNS = [
-    *("labels", "l2", "seed", "train_accuracy", "test_accuracy", "margin", "train_loss", "test_loss"),
-    *("cost", "occam_penalty", "log_evidence_ratio", "log_evidence_ratio_per_example", "margin_absolute"),
-    *("weight_norm", "test_accuracy_true_labels", "gradient_norm", "iterations", "converged"),
-]
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -53,9 +49,7 @@ def sweep_l2(
         tolerance: see `fit_map`.
 
     Returns:
-        A row per λ, rising, with `COLUMNS`. Accuracies in [0, 1]; losses and `log_evidence_ratio_per_example` in nats
-        per example; `cost`, `occam_penalty` and `log_evidence_ratio` (E) in nats; margins of the training set as in
-        `logistic.Evaluation`, and `weight_norm` the ‖w‖ in them, without the bias; the rest as in `logistic.Fit`.
+        A row per λ, rising, with the columns of `schema.LINEAR`.
     """
     features, active = active_features(train_x)
     features, basis = row_space(features)
@@ -99,7 +93,7 @@ def sweep_l2(
         iterations=table["iterations"].astype("Int64"),
         converged=table["converged"] == 1,
     )
-    return table.reset_index(drop=True).reindex(columns=COLUMNS)
+    return table.reset_index(drop=True).reindex(columns=list(LINEAR.names))
 
 
 @dataclass(frozen=True)

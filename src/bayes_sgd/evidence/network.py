@@ -24,37 +24,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from bayes_sgd.core.schema import NETWORK_EVIDENCE
 from bayes_sgd.curvature.cholesky import Factor, effective_parameters, eigenvalues, log_determinant
 from bayes_sgd.curvature.ggn import Linearization, check_memory, softmax_factor
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.modes import ExpansionPoint, LaplaceProblem, LinearizedModel, ModeSearch, minimum_point, sgd_point
+from bayes_sgd.experiment.cell import NETWORK_FIELDS
 from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
 
 POINTS = ("sgd", "linearized", "minimum")
 PRIOR_CENTRES = ("zero", "initial")
-COLUMNS = (
-    "point",
-    "prior_centre",
-    "prior_precision",
-    "cost",
-    "occam_penalty",
-    "log_evidence_ratio",
-    "test_accuracy",
-    "test_loss",
-    "log_evidence_ratio_per_example",
-    "best_prior_precision",
-    "train_loss",
-    "train_accuracy",
-    "weight_norm",
-    "top_eigenvalue",
-    "trace",
-    "effective_parameters",
-    "effective_parameters_error",
-    "gradient_norm",
-    "converged",
-    "log_permutations",
-)
+COLUMNS = NETWORK_EVIDENCE.without(*NETWORK_FIELDS, "noise_scale", "seed", "weights", "main_series")
 _SPECTRUM_FROM = 7  # number of λ from which the eigenvalues cost less than a factorization for each λ
 
 

@@ -20,20 +20,16 @@ from torch import Tensor
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import about_csv, partial_file, read_csv, read_parquet, write_csv, write_parquet
 from bayes_sgd.core.provenance import code_digest, digest
+from bayes_sgd.core.schema import NETWORK_EVIDENCE
 from bayes_sgd.data.datasets import load_prepared
-from bayes_sgd.evidence.network import COLUMNS, network_evidence
-from bayes_sgd.experiment.cell import NETWORK_FIELDS, Cell, Plan
+from bayes_sgd.evidence.network import network_evidence
+from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import NetworkEvidenceConfig
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import initial_weights
 from bayes_sgd.training.progress import summary
 from bayes_sgd.training.runner import Setup, load_labelled, network_layers, read_weights, weights_key
 
-_FIRST = (
-    "labels", "batch_size", "learning_rate", "seed", "point", "prior_centre", "prior_precision", "cost", "occam_penalty",
-    "log_evidence_ratio", "test_accuracy", "test_loss",
-)  # fmt: skip
-NETWORK = (*_FIRST, *(name for name in (*NETWORK_FIELDS, "noise_scale") if name not in _FIRST))
 _METADATA = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
 
 
@@ -95,7 +91,7 @@ def compute_pack_evidence(
             rows.append(_named(done[checksum], plan.cell, seed))
     if len(done) == present:
         log(f"{summary(plans)}: all there already; delete {table} to compute again")
-    write_csv(table, pd.concat(rows, ignore_index=True), NETWORK, metadata)
+    write_csv(table, pd.concat(rows, ignore_index=True), NETWORK_EVIDENCE, metadata)
 
 
 def _done(table: Path, partial: Path, metadata: Mapping[str, str]) -> dict[str, pd.DataFrame]:
@@ -106,7 +102,7 @@ def _done(table: Path, partial: Path, metadata: Mapping[str, str]) -> dict[str, 
             continue
         try:
             if path == table:
-                frame, about = read_csv(path), about_csv(path)
+                frame, about = read_csv(path, NETWORK_EVIDENCE), about_csv(path)
                 written = {key: about.get(key) for key in _METADATA}
             else:
                 frame, written = read_parquet(path)
@@ -149,5 +145,4 @@ def _compute(
 
 def _named(rows: pd.DataFrame, cell: Cell, seed: int) -> pd.DataFrame:
     """The rows of a network with the fields of its cell and its seed; an older table may lack some of them."""
-    ordered = [*NETWORK, *(name for name in COLUMNS if name not in NETWORK), *(["weights"] if "weights" in rows else [])]
-    return rows.assign(**cell.columns(), seed=seed).reindex(columns=ordered)
+    return rows.assign(**cell.columns(), seed=seed)

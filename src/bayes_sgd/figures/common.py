@@ -100,4 +100,4 @@ def save(figure: Figure, data: pd.DataFrame, stem: Path, made_by: Mapping[str, A
                 stem.with_name(f"{stem.name}.{kind}"),
                 lambda file, kind=kind, metadata=metadata: figure.savefig(file, format=kind, metadata=metadata),
             )
-    write_csv(stem.with_name(f"{stem.name}.csv"), data, ("panel",), made_by)
+    write_csv(stem.with_name(f"{stem.name}.csv"), data.loc[:, ["panel", *data.columns.drop("panel")]], made_by=made_by)

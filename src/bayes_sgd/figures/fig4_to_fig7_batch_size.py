@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, TREATMENTS, headline
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import OPTIMUM, SCALING
+from bayes_sgd.core.schema import OPTIMUM, SCALING
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import (
     BOOTSTRAP_95,
@@ -167,8 +167,7 @@ def fig7(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, fail
 
 def _optima(rows: pd.DataFrame, optimum: pd.DataFrame, sweep: Sweep, phase: str = PHASE) -> pd.DataFrame:
     """The optima of the cells on show in a phase; a censored one stands at the best batch size sampled, `edge`: its side."""
-    extra = ["censored_side", "argmax", "grid_low", "grid_high", "scaling_variable", "phase", "budget_fraction"]
-    need(optimum, [*OPTIMUM, *extra], f"figure {sweep.number}: optimum")
+    need(optimum, OPTIMUM.names, f"figure {sweep.number}: optimum")
     shown = rows.loc[:, [sweep.axis, "update"]].drop_duplicates().astype(float)
     table = (
         _estimators(optimum, sweep, phase)
@@ -198,7 +197,7 @@ def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
 
 
 def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: Sweep, phase: str = PHASE) -> pd.DataFrame:
-    need(scaling, [*SCALING, "phase", "budget_fraction"], f"figure {sweep.number}: scaling")
+    need(scaling, SCALING.names, f"figure {sweep.number}: scaling")
     table = _estimators(scaling, sweep, phase)
     names = ["treatment", "estimator", "exponent", "ci_low", "ci_high", "phase"]
     table = table.loc[table["updates"] == rows["update"].max(), names].rename(columns={"exponent": "value"})

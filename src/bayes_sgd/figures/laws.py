@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import OPTIMUM, SCALING
+from bayes_sgd.core.schema import OPTIMUM, SCALING
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import BOOTSTRAP_95, EDGES, SEEDS_95, Drawn, edges, legend, need, over_seeds, span, two_parts
 from bayes_sgd.figures.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look, number, points
@@ -31,9 +31,8 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
     Rows of the experiment `training_set_size` in the phases `constant` and `after_cooldown`; failed runs count.
     """
     what = "How the optimal batch size grows with the training set, and what the number of updates does to that"
-    extra = ["censored_side", "argmax", "grid_low", "grid_high", "phase", "budget_fraction"]
-    need(optimum, [*OPTIMUM, *extra], f"{what}: optimum")
-    need(scaling, [*SCALING, "phase", "budget_fraction"], f"{what}: scaling")
+    need(optimum, OPTIMUM.names, f"{what}: optimum")
+    need(scaling, SCALING.names, f"{what}: scaling")
     need(laws, ["experiment", "updates", "phase", "treatment", "law", "favoured"], f"{what}: laws")
     optima, exponents = (headline(_in_n(table), phase=None, budget=None, estimator=None) for table in (optimum, scaling))
     favoured = _in_n(laws)

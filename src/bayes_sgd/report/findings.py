@@ -16,6 +16,7 @@ import pandas as pd
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.analysis.intervals import proportion_interval
 from bayes_sgd.core.io import read_csv
+from bayes_sgd.core.schema import CALIBRATION, TABLES
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.feeds import feeds
@@ -288,7 +289,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
 def findings(folder: Path, calibration: Path) -> str:
     """The text of docs/findings.md, from a folder of published tables and the table of the calibration."""
     paths = {name: folder / "tables" / f"{name}.csv" for name in NAMES}
-    tables: Tables = {name: read_csv(path) for name, path in paths.items() if path.exists()}
+    tables: Tables = {name: read_csv(path, TABLES[name]) for name, path in paths.items() if path.exists()}
     provenance = folder / "provenance.json"
     config = json.loads(provenance.read_text(encoding="utf-8"))["config"] if provenance.exists() else {"run": "unknown"}
     tables["feeds"] = feeds(load_config(config, f"{provenance}: config"))
@@ -301,5 +302,5 @@ def findings(folder: Path, calibration: Path) -> str:
             parts.append(f"## {title}\n\n{words}{'' if not words else chr(10) * 2}{section(tables)}")
     if calibration.exists():
         words = f"Simulated studies of known truth on the surface of a published run ({calibration})."
-        parts.append(f"## Calibration\n\n{words}\n\n{_calibration(read_csv(calibration))}")
+        parts.append(f"## Calibration\n\n{words}\n\n{_calibration(read_csv(calibration, CALIBRATION))}")
     return "\n".join(parts)

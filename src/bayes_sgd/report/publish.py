@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 
 from bayes_sgd.core.errors import UserError, one_line
-from bayes_sgd.core.io import CLAIMS, read_csv, write_csv, write_text
+from bayes_sgd.core.io import read_csv, write_csv, write_text
+from bayes_sgd.core.schema import ADVICE, CLAIMS, COSTS, OPTIMUM, SCALING
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs
 from bayes_sgd.experiment.packs import packs
@@ -24,13 +25,12 @@ from bayes_sgd.figures.registry import figure_facts
 from bayes_sgd.report.comparison import compare_claims, comparison_lines, difference_lines
 from bayes_sgd.report.findings import findings
 from bayes_sgd.report.first_page import PAGE, claims_page, update_readme
-from bayes_sgd.report.summary import SHOWN, WIDTH, advice_lines, optimum_lines, verdict_lines
+from bayes_sgd.report.summary import WIDTH, advice_lines, optimum_lines, verdict_lines
 
 RESULTS = Path("results")
 README_RUN = "extended"  # the run that README.md, docs/claims.md and docs/findings.md describe
 CALIBRATION = Path("published") / "calibration.csv"
 FINDINGS = Path("docs/findings.md")
-COSTS = ("rule", "jobs", "hours", "cpu_hours", "max_rss_mb")
 LABELS = ("real", "random")  # of the linear model, a job for each
 
 
@@ -61,8 +61,8 @@ def show(run: str, results: Path = RESULTS) -> str:
     parts = [verdict_lines(claims)]
     paths = {name: folder / "tables" / f"{name}.csv" for name in ("optimum", "scaling", "advice")}
     if all(path.exists() for path in paths.values()):
-        optimum, scaling = read_csv(paths["optimum"]), read_csv(paths["scaling"])
-        parts += [optimum_lines(optimum, scaling), advice_lines(read_csv(paths["advice"], SHOWN))]
+        optimum, scaling = read_csv(paths["optimum"], OPTIMUM), read_csv(paths["scaling"], SCALING)
+        parts += [optimum_lines(optimum, scaling), advice_lines(read_csv(paths["advice"], ADVICE))]
     counts = claims["verdict"].value_counts()
     figures = folder / "figures"
     last = [
@@ -126,7 +126,7 @@ def costs(folder: Path, jobs: Collection[str]) -> pd.DataFrame:
             raise UserError(f"{path}: not a benchmark of a job: {error}; delete it") from None
         tables.append(table.assign(rule=path.relative_to(folder).parts[0].removesuffix(".tsv")))
     if not tables:
-        return pd.DataFrame(columns=list(COSTS))
+        return pd.DataFrame(columns=list(COSTS.names))
     rules = pd.concat(tables).groupby("rule")
     found = rules.agg(jobs=("s", "size"), hours=("s", "sum"), cpu_hours=("cpu_time", "sum"), max_rss_mb=("max_rss", "max"))
     return found.assign(hours=found["hours"] / 3600, cpu_hours=found["cpu_hours"] / 3600).reset_index()

@@ -14,10 +14,6 @@ from bayes_sgd.analysis.exponent import headline
 from bayes_sgd.report.text import interval, number
 
 WIDTH = 118
-SHOWN = (
-    "b_opt_measured", "b_opt_predicted", "ci_low", "ci_high", "learning_rate", "momentum", "n_train", "why",
-)  # fmt: skip
-"""The columns of the table of advice that `advice_lines` wants; `updates` is shown if it is there."""
 
 
 def verdict_lines(claims: pd.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """The store of trained cells: reads what a pack's files hold, trains what is missing, writes the whole.
 
 Takes the plans of a pack and the prepared data; gives a Parquet file with a row for each (cell, seed, recorded update), columns
-`tables.CELLS`, and a safetensors file with the weights that an experiment asks for. Rows count as done only if code, data,
+`schema.CELLS`, and a safetensors file with the weights that an experiment asks for. Rows count as done only if code, data,
 initialisation, device and torch are those of today. Each stack that ends is saved in a partial file, from which a killed job
 goes on; a job's result is the same whether it was interrupted or not.
 """
@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.core.errors import UserError, is_out_of_memory
-from bayes_sgd.core.io import CELLS, partial_file, read_parquet, read_tensors, write_parquet, write_tensors
+from bayes_sgd.core.io import partial_file, read_parquet, read_tensors, write_parquet, write_tensors
 from bayes_sgd.core.provenance import code_digest
+from bayes_sgd.core.schema import CELLS
 from bayes_sgd.data.datasets import load_prepared, subset_indices
 from bayes_sgd.data.labels import load_labels
 from bayes_sgd.experiment.cell import Cell, Plan
@@ -143,7 +144,7 @@ def train_pack(
         )
     planned = _planned_rows(plans, setup)
     rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
-    write_parquet(table, rows.reindex(columns=list(CELLS)), origin)
+    write_parquet(table, CELLS.ordered(rows, table), origin)
     wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
     write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
 
@@ -213,7 +214,7 @@ def _train_stack(
             rows.append({"data": setup.data.name} | cell.columns() | where | asdict(measured))
             if plans[0].keep_weights and point == (records[-1], "constant"):
                 kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
-    return pd.DataFrame(rows, columns=list(CELLS)), kept
+    return pd.DataFrame(rows, columns=list(CELLS.names)), kept
 
 
 def _planned_rows(plans: Sequence[Plan], setup: Setup) -> pd.DataFrame:
@@ -242,7 +243,7 @@ def _missing(plan: Plan, done: pd.DataFrame, kept: dict[str, Tensor]) -> list[in
 
 
 def _valid_rows(paths: Iterable[Path], origin: dict[str, str]) -> pd.DataFrame:
-    frames = [pd.DataFrame(columns=list(CELLS))]
+    frames = [pd.DataFrame(columns=list(CELLS.names))]
     for path in paths:
         if path.exists():
             frame, made_by = read_parquet(path)
@@ -254,7 +255,7 @@ def _valid_rows(paths: Iterable[Path], origin: dict[str, str]) -> pd.DataFrame:
 def _latest(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all frames, of two with the same cell, seed and update the later one."""
     found = [frame for frame in frames if len(frame)] or [frames[0]]
-    identity = list(CELLS[: CELLS.index("phase") + 1])
+    identity = list(CELLS.names[: CELLS.names.index("phase") + 1])
     return pd.concat(found, ignore_index=True).drop_duplicates(identity, keep="last", ignore_index=True)
 
 
