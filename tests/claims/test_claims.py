@@ -21,7 +21,7 @@ from bayes_sgd.claims.claims import Claim, claims_table, load_claims
 from bayes_sgd.claims.measures.optimum import QUANTITIES
 from bayes_sgd.claims.verdicts import VERDICTS, Limit, Predicate, judge
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import CLAIMS
+from bayes_sgd.core.schema import CLAIMS
 
 FILE = ROOT / "config" / "claims.yaml"
 ALL = load_claims(FILE)
@@ -233,7 +233,7 @@ def table(linear: pd.DataFrame, experiments: dict[str, SweepRows]) -> pd.DataFra
         assert row["limit"] == BY_ID[row["claim"]].limit.text()
         assert row["why"].endswith(".")
         assert "\n" not in row["why"]
-    assert list(found.columns) == list(CLAIMS)
+    assert list(found.columns) == list(CLAIMS.names)
     return found.set_index("claim")
 
 

@@ -9,8 +9,9 @@ from project import ROOT
 from synthetic import experiment
 
 from bayes_sgd.analysis.optimum import response_curves
-from bayes_sgd.claims.coverage_study import CLAIM, COLUMNS, Surface, calibrate, exponents
+from bayes_sgd.claims.coverage_study import CLAIM, Surface, calibrate, exponents
 from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.schema import CALIBRATION
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.packs import plans
 
@@ -58,7 +59,7 @@ def test_a_row_for_each_axis_exponent_and_estimator() -> None:
             columns = plan.cell.columns() | {"seed": seed, "update": plan.cell.updates, "phase": "constant"}
             rows.append(measured | columns)
     table = calibrate(config, pd.DataFrame(rows), CLAIMS, studies=3)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == CALIBRATION.names
     assert len(table) == 3 * 5
     assert set(table["axis"]) == {"learning_rate"} <= set(CLAIM)
     assert (table["studies"] == 3).all()

@@ -58,7 +58,8 @@ def test_a_writer_refuses_what_the_schema_does_not_have(tmp_path: Path) -> None:
     rows = pd.DataFrame({"gradient": [0.5], "batch_size": [1]})
     write_csv(tmp_path / "a.csv", rows, GRADIENTS)
     assert (tmp_path / "a.csv").read_text() == "batch_size,gradient\n1,0.5\n"
-    for frame, fault in ((rows.assign(x=1), "x is not in the schema"), (rows.drop(columns="batch_size"), "batch_size is missing")):
+    faults = {"x is not in the schema": rows.assign(x=1), "batch_size is missing": rows.drop(columns="batch_size")}
+    for fault, frame in faults.items():
         with pytest.raises(UserError, match=rf"b\.csv: column {fault}; the columns of gradients: batch_size, gradient"):
             write_csv(tmp_path / "b.csv", frame, GRADIENTS)
     assert not (tmp_path / "b.csv").exists()

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from project import ROOT
 
 from bayes_sgd.analysis.exponent import fit_optima, optimum_table, scaling_table
-from bayes_sgd.core.io import CELLS
+from bayes_sgd.core.schema import CELLS
 
 REPORT = ROOT / "workflow" / "report"
 GRID = (1, 2, 4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 256)
@@ -55,7 +55,7 @@ def cells_table(experiment: str, seeds: int = 6, records: int = 1, values: tuple
                             "diverged": not train,
                         } | {axis: value}
                     )  # fmt: skip
-    return pd.DataFrame(rows, columns=list(CELLS))
+    return pd.DataFrame(rows, columns=list(CELLS.names))
 
 
 def with_phases(cells: pd.DataFrame) -> pd.DataFrame:

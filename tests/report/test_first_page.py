@@ -10,7 +10,8 @@ import pytest
 from project import ROOT
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import CLAIMS, read_csv, write_csv
+from bayes_sgd.core.io import read_csv, write_csv
+from bayes_sgd.core.schema import CLAIMS
 from bayes_sgd.report.first_page import FIRST_RUN, PAGE, QUESTIONS, claims_page, question_of, question_table, update_readme
 from bayes_sgd.report.publish import README_RUN
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bayes_sgd.claims.verdicts import VERDICTS
-from bayes_sgd.core.io import CLAIMS, read_csv
+from bayes_sgd.core.io import read_csv
+from bayes_sgd.core.schema import CLAIMS
 from bayes_sgd.report.text import interval, markdown, number, replace_between
 
 FIRST_RUN = Path("bench") / "first_run.csv"  # under results/published
