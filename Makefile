@@ -84,8 +84,9 @@ bench-faults: .venv/run ## Break runs in many ways, write what was seen and lost
 coverage-study: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.claims.coverage_study "$$run"
 
-schema: .venv/run ## Write config/schema.json from the models of the configuration, docs/tables.md from the schema of tables
+schema: .venv/run ## Write config/schema.json, the tables of config/README.md and docs/tables.md from their models
 	PYTHONIOENCODING=utf-8 $(BIN)/python -m bayes_sgd.experiment.config > config/schema.json
+	$(BIN)/python -m bayes_sgd.experiment.keys config/README.md
 	PYTHONIOENCODING=utf-8 $(BIN)/python -m bayes_sgd.core.schema > docs/tables.md
 
 bench-install: .venv/run ## Time install and quick run from a fresh clone, write the README's table

@@ -11,7 +11,7 @@ import yaml
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.config import Config, load_config
-from bayes_sgd.experiment.feeds import FEEDS, feed_notes, feeds
+from bayes_sgd.experiment.feeds import feed_notes, feeds
 
 ROOT = Path(__file__).parents[2]
 RATES = {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2], "batch_size": [4, 8]}]}
@@ -83,9 +83,3 @@ def test_published_runs_feed_the_same_as_their_configurations(run: str) -> None:
     published = json.loads((ROOT / "results/published" / run / "provenance.json").read_text(encoding="utf-8"))["config"]
     file = ROOT / "config" / {"quick": "config.yaml", "extended": "extended.yaml"}[run]
     assert feeds(load_config(published)) == feeds(load_config(file))
-
-
-def test_each_key_is_described() -> None:
-    table = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
-    for key, (axis, words) in FEEDS.items():
-        assert f"| `{key}` | {f'`{axis}`' if axis else 'any'} | {words} |" in table, key

@@ -1,7 +1,7 @@
 """From cells to optima, exponents and verdicts, with intervals from the whole chain.
 
-REQUIRED INPUTS  results/<run>/tables/cells.csv, and of linear.csv, gradient_noise.csv, network_evidence.csv, invariance.csv what
-                 the configuration asks for; config/claims.yaml
+REQUIRED INPUTS  results/<run>/tables/cells.csv, and of the tables of evidence and noise what the configuration asks for;
+                 config/claims.yaml
 OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, laws.csv, prediction.csv, advice.csv, claims.csv;
                  results/<run>/verdicts.json, metrics.json, provenance.json
 """
@@ -11,7 +11,7 @@ rule estimate_optima:
     input:
         cells="results/{run}/tables/cells.csv",
     output:
-        **{name: f"results/{{run}}/tables/{name}.csv" for name in ("optimum", "scaling", "laws", "prediction", "advice")},
+        **{name: f"results/{{run}}/tables/{name}.csv" for name in ESTIMATED},
     log:
         "logs/{run}/estimate_optima.log",
     benchmark:

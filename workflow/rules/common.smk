@@ -64,6 +64,8 @@ NUMBERS = (
     *("compute_evidence", "check_invariance", "compute_spectra", "compare_laplace_ais", "estimate_optima", "judge_claims"),
 )
 PROGRESS = Progress({Path(f"results/{RUN}/cells/{pack}.parquet"): plans for pack, plans in PACKS.items()})
+# the tables that are estimated from that of cells
+ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice")
 # what the table of cells depends on
 CELLS_PART = ("experiments", "cell", "seeds", "record", "cooldown", "data")
 
@@ -154,4 +156,4 @@ def evidence_tables():
 
 def claims_tables(wildcards):
     """The tables that claims are judged from, where the configuration asks for them."""
-    return [f"results/{RUN}/tables/{name}.csv" for name in ("cells", "scaling")] + evidence_tables()
+    return [f"results/{RUN}/tables/{name}.csv" for name in ("cells", *ESTIMATED)] + evidence_tables()

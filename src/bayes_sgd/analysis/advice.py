@@ -20,9 +20,10 @@ from bayes_sgd.analysis.intervals import Floats
 from bayes_sgd.analysis.optimum import ResponseCurve, SweepRows
 from bayes_sgd.analysis.prediction import LEVEL, PowerLaw, uncensored
 from bayes_sgd.core.schema import ADVICE
+from bayes_sgd.experiment.cell import NETWORK_FIELDS
 
 # a batch size holds for one value of each of these
-NETWORK = ("data", "labels", "hidden_sizes", "dampening", "l2", "sampling")
+NETWORK = ("data", *(name for name in NETWORK_FIELDS if name not in (*SWEPT, "batch_size", "updates")))
 CLOSE = 1e-9  # relative; settings that are equal but for rounding
 NEEDED = 3  # optima inside the grid, for a line along an axis with one degree of freedom
 

@@ -133,6 +133,7 @@ def claims_table(
     noise: pd.DataFrame | None = None,
     evidence: pd.DataFrame | None = None,
     invariance: pd.DataFrame | None = None,
+    frames: Mapping[str, pd.DataFrame] | None = None,
     failed_below: float = 0.5,
     n_replicates: int = 2000,
     rng: int = 0,
@@ -140,12 +141,23 @@ def claims_table(
     """One row per claim, in the order of the file.
 
     `linear`, `scaling`, `noise` (gradient_noise), `evidence` (network_evidence), `invariance`: the tables of the run;
+    `frames`: all tables of the run by name, for quantities of others than these;
     `experiments`: the cells of each experiment by its name, `phases`: the same by phase (cooled, averaged). What is absent
     leaves its claims `not tested`. `failed_below`, `n_replicates`, `rng`: as in `statistics.fit_optima`. `seeds`: the number
     of seeds behind the interval; `why`: one sentence with the numbers.
     """
     tables = Tables(
-        linear, scaling, experiments or {}, failed_below, n_replicates, rng, phases or {}, noise, evidence, invariance
+        linear,
+        scaling,
+        experiments or {},
+        failed_below,
+        n_replicates,
+        rng,
+        phases or {},
+        noise,
+        evidence,
+        invariance,
+        frames or {},
     )
     rows = []
     for claim in claims:

@@ -21,7 +21,7 @@ def judge(config: Config, claims: Path, tables: Mapping[str, pd.DataFrame]) -> p
     Args:
         config: of the run.
         claims: the file of the claims and their limits.
-        tables: `cells` and `scaling`, and where there are such: `linear`, `gradient_noise`, `network_evidence`, `invariance`.
+        tables: by name, all that the run has; `cells` and `scaling` must be there.
     """
     return claims_table(
         [_of_run(claim, config, claims) for claim in load_claims(claims)],
@@ -32,6 +32,7 @@ def judge(config: Config, claims: Path, tables: Mapping[str, pd.DataFrame]) -> p
         noise=tables.get("gradient_noise"),
         evidence=tables.get("network_evidence"),
         invariance=tables.get("invariance"),
+        frames=tables,
         failed_below=config.statistics.failed_below,
         n_replicates=config.statistics.replicates,
         rng=config.statistics.seed,

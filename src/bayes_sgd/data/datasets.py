@@ -24,7 +24,7 @@ from bayes_sgd.core.io import read_facts, write_atomically, write_facts
 from bayes_sgd.core.provenance import digest, file_digest
 from bayes_sgd.core.rng import permutation
 from bayes_sgd.data.content_checks import check_content
-from bayes_sgd.data.sources import DIGITS, SIZES, Raw, read_idx_set, read_mnist5k
+from bayes_sgd.data.sources import DIGITS, SIZES, Raw, read_set
 from bayes_sgd.data.user_npz import read_headers, read_labels, read_user_file
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def prepare(data: DataConfig, folder: Path, say: Callable[[str], None] = print) 
 def _read_raw(data: DataConfig) -> Raw:
     if data.path is not None:
         return read_user_file(expanded(data.path))
-    return read_mnist5k() if data.name == "mnist5k" else read_idx_set(data.name, expanded(data.raw))
+    return read_set(data.name, expanded(data.raw))
 
 
 def load_prepared(folder: Path, data: DataConfig | None = None) -> Dataset:

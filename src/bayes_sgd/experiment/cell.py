@@ -47,7 +47,8 @@ class CellDefaults(Model):
     sampling: Sampling = "independent"
     """independent: each batch drawn afresh without replacement (the paper's); replacement; shuffle: epochs."""
     updates: Updates | ConstantProduct = 2000
-    """Updates of a cell: a number, or a constant product."""
+    """Updates of a cell: a number, or `{constant: learning_rate * updates, value: 100}` for 100/ε of them, or
+    `{constant: effective_learning_rate * updates, ...}`."""
 
 
 @dataclass(frozen=True, order=True)

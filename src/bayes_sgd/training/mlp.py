@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.core.rng import generator
+from bayes_sgd.experiment.cell import Cell
 
 
 def layer_shapes(inputs: int, hidden_sizes: Sequence[int], classes: int) -> list[tuple[int, int]]:
@@ -48,6 +49,11 @@ def initial_weights(inputs: int, hidden_sizes: Sequence[int], classes: int, init
             layer[:-1] = torch.from_numpy(random.normal(0.0, math.sqrt(gain / fan_in), (fan_in, columns)))
         layers.append(layer)
     return layers
+
+
+def weights_of_cell(cell: Cell, seed: int, inputs: int, classes: int, initialization: str) -> list[Tensor]:
+    """The layers from which a network of this cell and seed starts; as `initial_weights`."""
+    return initial_weights(inputs, cell.hidden_sizes, classes, initialization, seed)
 
 
 def with_ones(inputs: Tensor) -> Tensor:

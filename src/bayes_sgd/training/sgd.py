@@ -21,7 +21,7 @@ from bayes_sgd.training.execution import choose_execution
 from bayes_sgd.training.hardware import stack_bytes, stack_size
 from bayes_sgd.training.labelled_data import LabelledBatches, LabelledData
 from bayes_sgd.training.measurement import IterateAverage, Measurement, measure
-from bayes_sgd.training.mlp import initial_weights
+from bayes_sgd.training.mlp import weights_of_cell
 from bayes_sgd.training.momentum import MomentumRule, cooldown_stages
 from bayes_sgd.training.passes import StackedPasses, aligned_columns
 
@@ -61,7 +61,7 @@ class NetworkStack:
         data.check(cell)
         self.networks, self.update = networks, 0
         self._data, self._active, device = data, data.active_inputs, data.train_inputs.device
-        initial = [initial_weights(data.pixels, cell.hidden_sizes, data.classes, initialization, seed) for seed in seeds]
+        initial = [weights_of_cell(c, seed, data.pixels, data.classes, initialization) for c, seed in networks]
         first, *above = [torch.stack(layers).to(device, dtype) for layers in zip(*initial, strict=True)]
         self._initial_first = first
         self._rule = MomentumRule([c for c, _ in networks], dtype, device)

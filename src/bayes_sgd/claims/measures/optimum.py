@@ -57,6 +57,13 @@ class Tables:
     noise: pd.DataFrame | None = None
     evidence: pd.DataFrame | None = None
     invariance: pd.DataFrame | None = None
+    frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def named(self, name: str) -> pd.DataFrame:
+        """Any table of the run by its name; NotMeasuredError if it is not there or empty."""
+        if name not in self.frames or self.frames[name].empty:
+            raise NotMeasuredError(f"the run has no table {name}")
+        return self.frames[name]
 
 
 def where(frame: pd.DataFrame, mask: Bools) -> pd.DataFrame:
