@@ -168,9 +168,9 @@ DRAWN: dict[str, Callable[[], figures.Drawn]] = {
     "fig3": lambda: figures_learning.fig3(l2_table()),
     "fig8": lambda: figures_learning.fig8(l2_table()),
     "fig9": lambda: figures_noise.fig9(gradients_table(), noise_table()),
-    "noise": lambda: figures_noise.noise(noise_table()),
-    "n_law": lambda: figures_laws.n_law(*law_tables()),
-    "noise_scale": lambda: figures_laws.noise_scale(sweep_cells()),
+    "gradient_noise": lambda: figures_noise.gradient_noise(noise_table()),
+    "optimum_vs_n": lambda: figures_laws.optimum_vs_n(*law_tables()),
+    "accuracy_vs_noise_scale": lambda: figures_laws.accuracy_vs_noise_scale(sweep_cells()),
     "prediction": lambda: figures_laws.prediction(prediction_rows()),
 }
 
@@ -190,7 +190,7 @@ def test_nothing_lies_outside_and_axes_are_labelled(name: str, drawn: dict[str, 
     assert len(data)
 
 
-@pytest.mark.parametrize("name", ["fig3", "n_law"])
+@pytest.mark.parametrize("name", ["fig3", "optimum_vs_n"])
 def test_drawn_again_it_has_equal_bytes(name: str, drawn: dict[str, figures.Drawn], tmp_path: Path) -> None:
     figure_parts.save(*DRAWN[name](), tmp_path / "once" / name)
     figure_parts.save(*DRAWN[name](), tmp_path / "again" / name)
@@ -266,7 +266,7 @@ def test_fig9_histograms_are_densities_with_the_gaussian_of_equal_moments(drawn:
 
 
 def test_noise_ratio_is_the_tables_and_lag_is_in_units_of_the_prediction(drawn: dict[str, figures.Drawn]) -> None:
-    figure, data = drawn["noise"]
+    figure, data = drawn["gradient_noise"]
     noise = noise_table()
     ratio = data[data["quantity"] == "ratio"]
     expected = noise.groupby(["sampling", "update", "batch_size"])["ratio"].mean().dropna()
@@ -282,7 +282,7 @@ def test_noise_ratio_is_the_tables_and_lag_is_in_units_of_the_prediction(drawn: 
 def test_noise_at_one_update_and_with_one_seed(tmp_path: Path) -> None:
     noise = noise_table(seeds=1)
     noise = noise[noise["update"] == 0]
-    figure_parts.save(*figures_noise.noise(noise), tmp_path / "noise")
+    figure_parts.save(*figures_noise.gradient_noise(noise), tmp_path / "noise")
     figure, data = figures_noise.fig9(gradients_table().assign(gradient=0.0), noise.assign(skewness=np.nan))
     assert "skewness" not in set(data["quantity"])
     figure_parts.save(figure, data, tmp_path / "fig9")
@@ -291,18 +291,18 @@ def test_noise_at_one_update_and_with_one_seed(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ the law in N
 
 
-def test_n_law_has_a_line_for_each_budget_and_hollow_ones_for_cooled(drawn: dict[str, figures.Drawn]) -> None:
-    figure, data = drawn["n_law"]
+def test_optimum_vs_n_has_a_line_for_each_budget_and_hollow_ones_for_cooled(drawn: dict[str, figures.Drawn]) -> None:
+    figure, data = drawn["optimum_vs_n"]
     optimum, scaling, _ = law_tables()
     panels = axes(figure)
     series = {str(bar.get_label()): bar for bar in bars(panels["a"]) if "updates" in str(bar.get_label())}
     budgets = ["1000", "2000", "5000", "10\u2009000"]
-    assert list(series) == [*(f"{n} updates" for n in budgets), "10\u2009500 updates, cooled"]
+    assert list(series) == [*(f"{n} updates" for n in budgets), "10\u2009500 updates, after cooldown"]
     table = optimum[(optimum["treatment"] == "included") & (optimum["estimator"] == "cubic")]
     for (label, bar), updates in zip(series.items(), (1000, 2000, 5000, 10000, 10500), strict=True):
         own = table[(table["updates"] == updates) & ~table["censored"]]
         np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"])
-        assert (bar.lines[0].get_markerfacecolor() == "none") == ("after_cooldown" in label)
+        assert (bar.lines[0].get_markerfacecolor() == "none") == ("after cooldown" in label)
     triangles = [line for line in panels["a"].lines if line.get_label() == "_above" and len(line.get_xdata())]
     assert len(triangles) == 1
     shown = data[(data["quantity"] == "exponent") & (data["phase"] == "constant") & (data["estimator"] == "collapse")]
@@ -312,25 +312,25 @@ def test_n_law_has_a_line_for_each_budget_and_hollow_ones_for_cooled(drawn: dict
     assert guides == {0.0, 1.0}
     text = words(figure)
     assert text.count("edge,\nthen\nproportional") == 4
-    assert "cooled:\nedge," in text
+    assert "cooldown:\nedge," in text
     assert data.loc[data["quantity"] == "favoured law", "law"].tolist().count("proportional") == 1
 
 
-def test_n_law_without_exponents_or_laws_says_so(tmp_path: Path) -> None:
+def test_optimum_vs_n_without_exponents_or_laws_says_so(tmp_path: Path) -> None:
     optimum, scaling, laws = law_tables()
     for few in (scaling.assign(exponent=np.nan, ci_low=np.nan, ci_high=np.nan), scaling.iloc[:0].astype(object)):
-        figure, data = figures_laws.n_law(optimum, few, laws.iloc[:0].astype(object))
+        figure, data = figures_laws.optimum_vs_n(optimum, few, laws.iloc[:0].astype(object))
         assert "no estimate of the exponent" in words(figure)
-        figure_parts.save(figure, data, tmp_path / "n_law")
+        figure_parts.save(figure, data, tmp_path / "optimum_vs_n")
     censored = optimum.assign(b_opt=np.nan, ci_low=np.nan, ci_high=np.nan, censored=True, censored_side="below")
-    figure_parts.save(*figures_laws.n_law(censored, scaling, laws), tmp_path / "censored")
+    figure_parts.save(*figures_laws.optimum_vs_n(censored, scaling, laws), tmp_path / "censored")
 
 
 # ------------------------------------------------------------------------------------------------ noise scale, prediction
 
 
 def test_noise_scale_draws_what_trains_at_the_end_against_g(drawn: dict[str, figures.Drawn]) -> None:
-    figure, data = drawn["noise_scale"]
+    figure, data = drawn["accuracy_vs_noise_scale"]
     cells = sweep_cells()
     panels = axes(figure)
     assert set(panels) == set(figures_laws.EXPERIMENTS)
@@ -347,7 +347,7 @@ def test_noise_scale_draws_what_trains_at_the_end_against_g(drawn: dict[str, fig
 
 
 def test_noise_scale_where_nothing_trains_says_so() -> None:
-    figure, data = figures_laws.noise_scale(sweep_cells(1).assign(diverged=True))
+    figure, data = figures_laws.accuracy_vs_noise_scale(sweep_cells(1).assign(diverged=True))
     assert "no batch size at which every network trains" in words(figure)
     assert data.empty
 
@@ -394,19 +394,19 @@ def test_prediction_stands_beside_the_identity(drawn: dict[str, figures.Drawn]) 
             lambda: figures_noise.fig9(gradients_table(), noise_table(1).drop(columns="skewness")),
             r"Figure 9\..*: gradient_noise: the table has no column skewness",
         ),
-        (lambda: figures_noise.noise(noise_table(1).iloc[:0]), "Noise of .*: the table has no rows"),
-        (lambda: figures_noise.noise(noise_table(1).drop(columns="ratio")), "Noise of .* has no column ratio"),
-        (lambda: figures_laws.n_law(law_tables()[0].iloc[:0], *law_tables()[1:]), "How the .*: the table of optima"),
+        (lambda: figures_noise.gradient_noise(noise_table(1).iloc[:0]), "Noise of .*: the table has no rows"),
+        (lambda: figures_noise.gradient_noise(noise_table(1).drop(columns="ratio")), "Noise of .* has no column ratio"),
+        (lambda: figures_laws.optimum_vs_n(law_tables()[0].iloc[:0], *law_tables()[1:]), "How the .*: the table of optima"),
         (
-            lambda: figures_laws.n_law(*law_tables()[:2], law_tables()[2].drop(columns="favoured")),
+            lambda: figures_laws.optimum_vs_n(*law_tables()[:2], law_tables()[2].drop(columns="favoured")),
             "How the .*: laws: the table has no column favoured",
         ),
         (
-            lambda: figures_laws.noise_scale(sweep_cells(1).assign(experiment="other")),
+            lambda: figures_laws.accuracy_vs_noise_scale(sweep_cells(1).assign(experiment="other")),
             "Test accuracy .*: the table has no rows for it",
         ),
         (lambda: figures_learning.fig3(pd.concat([l2_table(1), l2_table(1)])), r"Figure 3\..*: two runs with the same l2"),
-        (lambda: figures_laws.noise_scale(cells_table("momentum", 1)), "Test accuracy .* has no column experiment"),
+        (lambda: figures_laws.accuracy_vs_noise_scale(cells_table("momentum", 1)), "Test accuracy .* has no column experiment"),
         (lambda: figures_laws.prediction(prediction_rows().drop(columns="inside")), "Optimal .* has no column inside"),
     ],
 )

@@ -17,6 +17,7 @@ from bayes_sgd.claims.measures.optimum import Tables, exponent
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import read_csv
 from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.feeds import feeds
 from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
 from bayes_sgd.figures import laws as figures_laws
 from bayes_sgd.report import findings
@@ -81,10 +82,11 @@ def test_two_rows_for_one_number_and_tables_without_a_phase_are_refused():
 def test_exponents_of_a_published_run_are_those_of_its_claims(run: str):
     folder = ROOT / "results" / "published" / run / "tables"
     found = metrics(*(read_csv(folder / f"{name}.csv") for name in ("claims", "optimum", "scaling")))
+    fed = feeds(load_config(json.loads((folder.parent / "provenance.json").read_text(encoding="utf-8"))["config"]))
     compared = 0
     for claim in load_claims(ROOT / "config" / "claims.yaml"):
         if claim.quantity == "exponent" and set(claim.arguments) == {"experiment"} and claim.id in found["claims"]:
-            assert found["exponents"][claim.arguments["experiment"]] == found["claims"][claim.id]
+            assert found["exponents"][fed[claim.arguments["experiment"]]] == found["claims"][claim.id]
             compared += 1
     assert compared >= 2
 
@@ -98,7 +100,7 @@ READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "claims": lambda t: [exponent(Tables(None, t["scaling"], t["experiments"]), x) for x in ("learning_rate", "momentum")],
     "figure 5": lambda t: figures.fig5(rows(t, "learning_rate"), t["optimum"], t["scaling"]),
     "figure 6": lambda t: figures.fig6(rows(t, "training_set_size"), t["optimum"], t["scaling"]),
-    "the N law": lambda t: figures_laws.n_law(t["optimum"], t["scaling"], t["laws"]),
+    "the N law": lambda t: figures_laws.optimum_vs_n(t["optimum"], t["scaling"], t["laws"]),
     "findings, exponents": lambda t: findings.SECTIONS["Exponents"][2](t),
     "findings, budgets": lambda t: findings.SECTIONS["The N law and the budget of updates"][2](t),
 }
@@ -110,7 +112,7 @@ def published() -> dict[str, Any]:
     config = load_config(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["config"])
     names = ("claims", "optimum", "scaling", "laws", "cells")
     found: dict[str, Any] = {name: read_csv(folder / "tables" / f"{name}.csv") for name in names}
-    return found | {"experiments": experiments(config, found["cells"])}
+    return found | {"experiments": experiments(config, found["cells"]), "feeds": feeds(config)}
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -1,10 +1,9 @@
 """Figures 4-7 of the paper: takes the tables cells, optimum and scaling, gives a figure and the data in it.
 
-Nothing is estimated here: a figure shows means over seeds with 95 % t-intervals, and optima and exponents as the tables
-give them. Figures 4-7 are of networks trained at a constant ε; hollow markers beside them show the same networks after ε has
-gone to 0 (phase `after_cooldown`) and the means of their iterates (`iterate_average`), where the run has them. The data has
-a row for each point: `panel`, the columns that name the point, `quantity`, `value`, `ci_low`, `ci_high`, `interval`, which
-says what the bar is, and in figures 4-7 `phase`. Accuracies are in [0, 1] in the data and in % on paper.
+Nothing is estimated here: figures show means over seeds with 95 % t-intervals, and optima and exponents from the tables.
+Networks are trained at a constant ε; hollow markers show the phases `after_cooldown` and `iterate_average`, where the run has
+them. The data has a row for each point: `panel`, the columns that name the point, `quantity`, `value`, `ci_low`, `ci_high`,
+`interval` (what the bar is), `phase`. Accuracies are in [0, 1] in the data and in % on paper.
 """
 
 from __future__ import annotations
@@ -41,9 +40,8 @@ from bayes_sgd.figures.style import BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION
 BARS = {"argmax": "next batch sizes sampled", HEADLINE: BOOTSTRAP_95}
 NAMES = {"argmax": "grid argmax", HEADLINE: "cubic fit"}
 LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
-# estimators and phases stand side by side, so that none hides another
+# factors that put estimators and phases side by side
 BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "iterate_average": 0.91, "after_cooldown": 1.09}
-# the phases beside the constant ε
 PHASES = {"iterate_average": Look(PURPLE, "s", ":"), "after_cooldown": Look(GREEN, "o", ":")}
 PHASE_NAMES = {"iterate_average": "iterate average", "after_cooldown": "after cooldown"}
 
@@ -283,7 +281,7 @@ def optimum_panel(ax: Axes, sweep: Sweep, data: SweepData) -> pd.DataFrame:
         ax.plot(data.line["x"], data.line["value"], color=GREY, ls="--", lw=1, zorder=1, label="proportional: slope 1")
     else:
         ax.text(0.5, 0.5, "no optimum inside the grid", transform=ax.transAxes, ha="center", color=GREY)
-    low, high = ax.get_ylim()  # an end of 0 or inf, where the data sets no bound, is drawn to the edge
+    low, high = ax.get_ylim()  # an end of 0 or inf is drawn to the edge
     return data.optima.assign(ci_low=data.optima["ci_low"].clip(lower=low), ci_high=data.optima["ci_high"].clip(upper=high))
 
 
@@ -330,9 +328,8 @@ def _draw_left(part: SubFigure, sweep: Sweep, data: SweepData) -> None:
         for ax in (top, full):
             ax.plot(successful["batch_size"], 100 * successful["value"], color=look.color, ls=":", lw=0.8)
             if cooled is not None:
-                after = cooled.loc[cooled[axis] == value]
-                size, height = after["batch_size"], 100 * after["value"]
-                ax.plot(size, height, look.marker, color=look.color, mfc="none", ms=4, mew=0.7, ls="-", lw=0.5)
+                size, height = cooled.loc[cooled[axis] == value, ["batch_size", "value"]].to_numpy(float).T
+                ax.plot(size, 100 * height, look.marker, color=look.color, mfc="none", ms=4, mew=0.7, ls="-", lw=0.5)
             points(ax, rows["batch_size"], rows, look, f"{sweep.symbol} = {number(value)}", 100)
         below_scale(top, rows["batch_size"], rows)
     dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
@@ -342,8 +339,9 @@ def _draw_left(part: SubFigure, sweep: Sweep, data: SweepData) -> None:
 
 def _draw(sweep: Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float) -> Drawn:
     data = sweep_data(sweep, cells, optimum, scaling, failed_below)
-    name = sweep.experiment.replace("_", " ")
-    title = f"Figure {sweep.number}. Optimal batch size and {name}, {span(data.updates, 'update')}"
+    title = (
+        f"Figure {sweep.number}. Optimal batch size and {sweep.experiment.replace('_', ' ')}, {span(data.updates, 'update')}"
+    )
     means = f"points in (a): means over {span(data.all_runs['seeds'], 'seed')}; bars: {SEEDS_95}"
     with rc_context(style.RC):
         figure, left, right = two_parts(title, means, (1.15, 1), 6.4 if data.phases else 5.6)

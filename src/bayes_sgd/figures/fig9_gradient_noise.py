@@ -116,12 +116,12 @@ def _draw_shapes(ax: Axes, shapes: pd.DataFrame) -> None:
     ax.legend(loc="lower left", fontsize=7)
 
 
-def noise(gradient_noise: pd.DataFrame) -> Drawn:
+def gradient_noise(table: pd.DataFrame) -> Drawn:
     """(a) Measured over predicted trace of the noise's covariance; (b) covariance of a batch with the next, in −tr S₁/N."""
     what = "Noise of minibatch gradients on frozen networks"
     columns = ["n_train", "update", "seed", "sampling", "batch_size", "trace_predicted", "ratio", "next_batch", "next_batch_se"]
-    need(gradient_noise, columns, f"{what}: gradient_noise")
-    rows = gradient_noise.loc[gradient_noise["sampling"].isin(list(SAMPLERS))]
+    need(table, columns, f"{what}: gradient_noise")
+    rows = table.loc[table["sampling"].isin(list(SAMPLERS))]
     if rows.empty:
         raise UserError(f"{what}: the table has no rows for it")
     keys = ["sampling", "update", "batch_size"]

@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.schema import OPTIMUM, SCALING
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import BOOTSTRAP_95, EDGES, SEEDS_95, Drawn, edges, legend, need, over_seeds, span, two_parts
 from bayes_sgd.figures.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look, number, points
@@ -25,14 +24,16 @@ SYMBOLS = {"learning_rate": "ε", "momentum": "m", "n_train": "N"}
 PREDICTED_90 = "90 % prediction interval"
 
 
-def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> Drawn:
+def optimum_vs_n(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> Drawn:
     """(a) Optimal batch size against N, a line for each budget of updates; (b) the exponent in N against the budget.
 
     Rows of the experiment `training_set_size` in the phases `constant` and `after_cooldown`; failed runs count.
     """
     what = "How the optimal batch size grows with the training set, and what the number of updates does to that"
-    need(optimum, OPTIMUM.names, f"{what}: optimum")
-    need(scaling, SCALING.names, f"{what}: scaling")
+    columns = ["experiment", "updates", "phase", "budget_fraction", "treatment", "estimator", "ci_low", "ci_high"]
+    extra = ["axis_value", "b_opt", "censored_side", "argmax", "grid_low", "grid_high"]
+    need(optimum, [*columns, *extra], f"{what}: optimum")
+    need(scaling, [*columns, "exponent"], f"{what}: scaling")
     need(laws, ["experiment", "updates", "phase", "treatment", "law", "favoured"], f"{what}: laws")
     optima, exponents = (headline(_in_n(table), phase=None, budget=None, estimator=None) for table in (optimum, scaling))
     favoured = _in_n(laws)
@@ -66,7 +67,7 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
     ]
     data = pd.concat([optima, exponents, favoured]).reindex(columns=[*names, "edge", "law", "interval"])
     with rc_context(style.RC):
-        means = f"optima: estimator B, bars: {BOOTSTRAP_95}; faint: estimator A, bars to the next batch sizes sampled"
+        means = f"optima: cubic fit, bars: {BOOTSTRAP_95}; faint: grid argmax, bars to the next batch sizes sampled"
         figure, left, right = two_parts(what, means, (1.1, 1), 5.4)
         ax = left.subplots()
         ax.set(xscale="log", yscale="log", xlabel=LABELS["n_train"], ylabel=LABELS["b_opt"], label="a")
@@ -77,7 +78,7 @@ def n_law(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> D
         ax.set(xscale="log", xlabel="updates (with those of the cooldown)", ylabel="exponent of B in N", label="b")
         ax.set_title("(b) the exponent against the budget")
         _draw_exponents(ax, exponents, favoured)
-        legend(right, ax, 2)
+        legend(right, ax, 1)
     return figure, data
 
 
@@ -95,7 +96,8 @@ def _draw_n(ax: Axes, optima: pd.DataFrame) -> None:
     low, high = float(np.nanmin(sampled)) / 1.3, float(np.nanmax(sampled)) * 1.3
     ax.set_ylim(low, high)
     optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
-    budgets = optima.loc[:, ["phase", "budget_fraction"]].drop_duplicates().sort_values(["phase", "budget_fraction"])
+    budgets = optima.loc[:, ["phase", "budget_fraction"]].drop_duplicates()
+    budgets = budgets.sort_values(["phase", "budget_fraction"], ascending=[False, True])  # `constant` first
     constant = budgets.loc[budgets["phase"] == PHASE, "budget_fraction"].tolist()
     looks = dict(zip(constant, style.ordered(len(constant)), strict=True))
     for place, (phase, share) in enumerate(budgets.itertuples(index=False)):
@@ -105,7 +107,7 @@ def _draw_n(ax: Axes, optima: pd.DataFrame) -> None:
         beside = 1.045 ** (place - (len(budgets) - 1) / 2)
         main, grid = (rows.loc[rows["estimator"] == name] for name in (HEADLINE, "argmax"))
         inside = main.loc[(main["edge"] == "") & np.isfinite(main["value"])]
-        words = f"{span(rows['updates'], 'update')}{', cooled' if phase == 'after_cooldown' else ''}"
+        words = f"{span(rows['updates'], 'update')}{', after cooldown' if phase == 'after_cooldown' else ''}"
         points(ax, inside["x"] * beside, inside, look, words, hollow=phase == "after_cooldown")
         edges(ax, main, beside, look.color)
         bars = np.nan_to_num(np.abs(grid.loc[:, ["ci_low", "ci_high"]].to_numpy(float).T - grid["value"].to_numpy(float)))
@@ -132,19 +134,19 @@ def _draw_exponents(ax: Axes, exponents: pd.DataFrame, favoured: pd.DataFrame) -
         ax.text(0.5, 0.4, "no estimate of the exponent", transform=ax.transAxes, ha="center", color=GREY)
     ax.set_ylim(low, high + 0.6 * (high - low))  # room for the names of the laws
     words = {
-        HEADLINE: ("through the optima", Look(VERMILION, "D", "-")),
-        "collapse": ("through whole curves", Look(BLUE, "o", "-")),
+        HEADLINE: ("from the optima", Look(VERMILION, "D", "-")),
+        "collapse": ("from whole curves", Look(BLUE, "o", "-")),
     }
     for phase in ("constant", "after_cooldown"):
         for place, (estimator, (name, look)) in enumerate(words.items()):
             rows = known.loc[(known["phase"] == phase) & (known["estimator"] == estimator)].sort_values("updates")
             cooled = phase == "after_cooldown"
             beside = 1.02 ** (2 * place - 1) * (1.09 if cooled else 1)
-            label = f"{name}{', cooled' if cooled else ''}" if len(rows) else ""
+            label = f"{name}{', after cooldown' if cooled else ''}" if len(rows) else ""
             points(ax, rows["updates"] * beside, rows, look, label, hollow=cooled)
     for phase, place in (("constant", 0.95), ("after_cooldown", 0.8)):
         for row in favoured.loc[favoured["phase"] == phase].to_dict("records"):
-            text = f"{'cooled: ' if phase == 'after_cooldown' else ''}{row['law']}"
+            text = f"{'cooldown: ' if phase == 'after_cooldown' else ''}{row['law']}"
             ax.text(
                 row["updates"], place, text.replace(" ", "\n"),
                 transform=ax.get_xaxis_transform(), fontsize=7, ha="center", va="top",
@@ -157,7 +159,7 @@ def _draw_exponents(ax: Axes, exponents: pd.DataFrame, favoured: pd.DataFrame) -
     style.plain_log(ax.xaxis)
 
 
-def noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
+def accuracy_vs_noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     """Test accuracy at the end against the noise scale g, a panel for each experiment, a line for each value of its axis.
 
     Args:

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 Facts = dict[str, str]
 
 
+_NETWORKS = """\
+- data: {data}, labels: {labels}, N = {n_train}; hidden layers: {hidden_sizes}
+- learning rate ε = {learning_rate}, momentum m = {momentum}, {more}
+- batch sizes: {batch_size}"""
+"""What captions say of the networks, as items of a list; `networks` in the facts."""
+_EVALUATION = """\
+- values of λ: {l2}; prior centred at: {prior_centre}; points of evaluation: {points}
+- "sgd": the weights as SGD left them, which are no minimum of the cost
+- "linearized": the minimum of the model that is linear in its weights there
+- "minimum": the minimum of the network's own cost reached from there"""
+"""What captions of the evidence say besides; `evaluation` in the facts."""
+
+
 def _linear_facts(config: Config) -> Facts | None:
     if not config.linear.seeds:
         return None
@@ -34,12 +47,14 @@ def _linear_facts(config: Config) -> Facts | None:
 def _cell_facts(config: Config, experiments: Iterable[str]) -> Facts:
     plans = [plan for name in experiments for plan in experiment_plans(config, name)]
     columns = [plan.cell.columns() for plan in plans]
-    return {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
+    facts = {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
         "data": config.data.name,
         "seeds": _listed(plan.seeds for plan in plans),
         "cooldown": _listed(plan.cooldown for plan in plans),
         "recorded": _listed(update for plan in plans for update in plan.record),
     }
+    more = "λ = {l2}, batches: {sampling}; updates: {updates}".format(**facts)
+    return facts | {"networks": _NETWORKS.format(**facts, more=more)}
 
 
 def _fed(*keys: str) -> Callable[[Config], Facts | None]:
@@ -71,13 +86,15 @@ def _noise_facts(config: Config) -> Facts | None:
     cell = make_cell(config.cell)
     columns = cell.columns()
     shown = ("n_train", "hidden_sizes", "learning_rate", "momentum", "labels")
-    return {key: _listed([columns[key]]) for key in shown} | {
+    facts = {key: _listed([columns[key]]) for key in shown} | {
         "data": config.data.name,
         "seeds": str(config.noise.seeds),
         "updates": _listed(config.noise.updates),
         "batch_size": _listed(size for size in config.noise.batch_sizes if size <= cell.n_train),
         "draws": str(config.noise.draws),
     }
+    more = "frozen after so many updates: {updates}; batches for each mean: {draws}".format(**facts)
+    return facts | {"networks": _NETWORKS.format(**facts, more=more)}
 
 
 def _evidence_facts(config: Config) -> Facts | None:
@@ -88,13 +105,15 @@ def _evidence_facts(config: Config) -> Facts | None:
     columns = [plan.cell.columns() for plan in own]
     chosen = config.network_evidence
     keys = ("n_train", "hidden_sizes", "learning_rate", "momentum", "updates", "batch_size", "labels")
-    return {key: _listed(row[key] for row in columns) for key in keys} | {
+    facts = {key: _listed(row[key] for row in columns) for key in keys} | {
         "data": config.data.name,
         "seeds": _listed(plan.seeds for plan in own),
         "l2": _listed(chosen.prior_precision),
         "points": ", ".join(chosen.points),
         "prior_centre": "zero" if "zero" in chosen.prior_centres else chosen.prior_centres[0],
     }
+    networks = _NETWORKS.format(**facts, more="updates: {updates}".format(**facts))
+    return facts | {"networks": networks, "evaluation": _EVALUATION.format(**facts)}
 
 
 def _minimum_facts(config: Config) -> Facts | None:
@@ -113,11 +132,17 @@ def _spectra_facts(config: Config) -> Facts | None:
 
 @dataclass(frozen=True)
 class _Figure:
-    """A figure: the tables it is drawn from, in the order of the function's arguments, and when, with which facts.
+    """A figure: where its function is, what that is drawn from, and when, with which facts.
 
-    `fed`: keys of `FEEDS`, of whose experiments it gets the rows; `failures`: whether it is given what a failed run is.
+    Attributes:
+        module: of this package; the function in it has the figure's name.
+        tables: the function's arguments, in order.
+        facts: what its caption prints; none where a configuration does not ask for the figure.
+        fed: keys of `FEEDS`, of whose experiments it gets the rows.
+        failures: whether the function gets the training accuracy below which a run has failed.
     """
 
+    module: str
     tables: tuple[str, ...]
     facts: Callable[[Config], Facts | None]
     fed: tuple[str, ...] = ()
@@ -128,42 +153,43 @@ class _Figure:
 _SWEEPS = {"fig5": "learning_rate", "fig7": "momentum", "fig6": "training_set_size"}
 
 
-def _sweep(key: str) -> _Figure:
-    return _Figure(("cells", "optimum", "scaling"), _fed(key), (key,), failures=True)
+def _sweep(module: str, key: str) -> _Figure:
+    return _Figure(module, ("cells", "optimum", "scaling"), _fed(key), (key,), failures=True)
 
 
-_FIGURES = {
-    "fig1": _Figure(("linear",), _linear_facts),
-    "fig2": _Figure(("linear",), _linear_facts),
-    "fig3": _Figure(("cells",), _l2_fed("fig3"), ("fig3",)),
-    "fig4": _Figure(("cells",), _fed("fig4"), ("fig4",)),
-    "fig5": _sweep("fig5"),
-    "headline": _sweep("fig5"),
-    "fig6": _sweep("fig6"),
-    "fig7": _sweep("fig7"),
-    "fig8": _Figure(("cells",), _l2_fed("fig8"), ("fig8",)),
-    "fig9": _Figure(("gradients", "gradient_noise"), _noise_facts),
-    "noise": _Figure(("gradient_noise",), _noise_facts),
-    "noise_scale": _Figure(("cells",), _fed(*_SWEEPS), tuple(_SWEEPS), failures=True),
-    "n_law": _Figure(("optimum", "scaling", "laws"), _fed("fig6"), ("fig6",)),
-    "prediction": _Figure(("prediction",), _fed(*_SWEEPS)),
-    "evidence": _Figure(("network_evidence",), _evidence_facts),
-    "evidence_l2": _Figure(("network_evidence",), _minimum_facts),
-    "sharpness": _Figure(("network_evidence",), _evidence_facts),
-    "spectra": _Figure(("spectra",), _spectra_facts),
-    "laplace": _Figure(("laplace_vs_ais",), _laplace_facts),
+FIGURES = {
+    "fig1": _Figure("fig1_fig2_linear", ("linear",), _linear_facts),
+    "fig2": _Figure("fig1_fig2_linear", ("linear",), _linear_facts),
+    "fig3": _Figure("fig3_fig8_training", ("cells",), _l2_fed("fig3"), ("fig3",)),
+    "fig4": _Figure("fig4_to_fig7_batch_size", ("cells",), _fed("fig4"), ("fig4",)),
+    "fig5": _sweep("fig4_to_fig7_batch_size", "fig5"),
+    "fig6": _sweep("fig4_to_fig7_batch_size", "fig6"),
+    "fig7": _sweep("fig4_to_fig7_batch_size", "fig7"),
+    "headline": _sweep("headline", "fig5"),
+    "fig8": _Figure("fig3_fig8_training", ("cells",), _l2_fed("fig8"), ("fig8",)),
+    "fig9": _Figure("fig9_gradient_noise", ("gradients", "gradient_noise"), _noise_facts),
+    "gradient_noise": _Figure("fig9_gradient_noise", ("gradient_noise",), _noise_facts),
+    "accuracy_vs_noise_scale": _Figure("laws", ("cells",), _fed(*_SWEEPS), tuple(_SWEEPS), failures=True),
+    "optimum_vs_n": _Figure("laws", ("optimum", "scaling", "laws"), _fed("fig6"), ("fig6",)),
+    "prediction": _Figure("laws", ("prediction",), _fed(*_SWEEPS)),
+    "evidence": _Figure("evidence", ("network_evidence",), _evidence_facts),
+    "evidence_l2": _Figure("evidence", ("network_evidence",), _minimum_facts),
+    "sharpness": _Figure("evidence", ("network_evidence",), _evidence_facts),
+    "spectra": _Figure("evidence", ("spectra",), _spectra_facts),
+    "laplace": _Figure("evidence", ("laplace_vs_ais",), _laplace_facts),
 }
+"""Every figure. A new one needs a function of its name in a module of this package, a line here, and a caption."""
 
 
 def figure_facts(config: Config) -> dict[str, Facts]:
     """The figures of a run by name, each with the values that its caption prints, as text."""
-    found = {name: figure.facts(config) for name, figure in _FIGURES.items()}
+    found = {name: figure.facts(config) for name, figure in FIGURES.items()}
     return {name: facts for name, facts in found.items() if facts is not None}
 
 
 def figure_tables(name: str) -> list[str]:
     """The tables that a figure is drawn from, by their names under tables/."""
-    return list(_FIGURES[name].tables)
+    return list(FIGURES[name].tables)
 
 
 def _renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
@@ -179,20 +205,23 @@ def _listed(values: Iterable[Any]) -> str:
 
 def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """Draw one figure of `figure_facts`, from the tables that `figure_tables` names."""
-    # here, for the workflow asks for facts whenever it plans, and matplotlib takes a second
-    from bayes_sgd.figures.evidence import evidence, evidence_l2, laplace, sharpness, spectra
-    from bayes_sgd.figures.fig1_fig2_linear import fig1, fig2
-    from bayes_sgd.figures.fig3_fig8_training import fig3, fig8
-    from bayes_sgd.figures.fig4_to_fig7_batch_size import PHASES, fig4, fig5, fig6, fig7
-    from bayes_sgd.figures.fig9_gradient_noise import fig9, noise
-    from bayes_sgd.figures.headline import headline
-    from bayes_sgd.figures.laws import n_law, noise_scale, prediction
+    # here, because the workflow asks for facts whenever it plans, and matplotlib takes a second to import
+    from bayes_sgd.figures import (
+        evidence,
+        fig1_fig2_linear,
+        fig3_fig8_training,
+        fig4_to_fig7_batch_size,
+        fig9_gradient_noise,
+        headline,
+        laws,
+    )
 
-    functions: list[Callable[..., tuple[Figure, pd.DataFrame]]] = [
-        *(fig1, fig2, fig3, fig4, fig5, fig6, fig7, fig8, fig9, noise, noise_scale, n_law, prediction),
-        *(headline, evidence, evidence_l2, sharpness, spectra, laplace),
-    ]
-    figure = _FIGURES[name]
+    modules = (
+        *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_to_fig7_batch_size, fig9_gradient_noise),
+        *(headline, laws),
+    )
+    by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
+    figure = FIGURES[name]
     arguments = []
     fed = feeds(config)
     names = {fed[key]: _SWEEPS.get(key, key) for key in figure.fed if key in fed}
@@ -203,8 +232,9 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         rows = [
             experiment_rows(config, experiment, tables["cells"], phase).assign(experiment=name)
             for experiment, name in names.items()
-            for phase in ("constant", *PHASES)
+            for phase in ("constant", *fig4_to_fig7_batch_size.PHASES)
         ]
         arguments.append(pd.concat([part for part in rows if len(part)]))
     more = {"failed_below": config.statistics.failed_below} if figure.failures else {}
-    return {function.__name__: function for function in functions}[name](*arguments, **more)
+    function: Callable[..., tuple[Figure, pd.DataFrame]] = getattr(by_name[figure.module], name)
+    return function(*arguments, **more)
