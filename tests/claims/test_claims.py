@@ -16,9 +16,9 @@ from synthetic import GRID, experiment, make_cells
 
 from bayes_sgd.analysis.exponent import fit_optima, scaling_table
 from bayes_sgd.analysis.optimum import SweepRows
-from bayes_sgd.claims.claims import QUANTITIES as ALL_QUANTITIES
 from bayes_sgd.claims.claims import Claim, claims_table, load_claims
-from bayes_sgd.claims.measures.optimum import QUANTITIES
+from bayes_sgd.claims.measures import MEASURES
+from bayes_sgd.claims.measures.base import Measured, Tables, measure
 from bayes_sgd.claims.verdicts import VERDICTS, Limit, Predicate, judge
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.schema import CLAIMS
@@ -26,7 +26,9 @@ from bayes_sgd.core.schema import CLAIMS
 FILE = ROOT / "config" / "claims.yaml"
 ALL = load_claims(FILE)
 BY_ID = {claim.id: claim for claim in ALL}
-ELSEWHERE = [claim.id for claim in ALL if claim.quantity not in QUANTITIES]  # tested in test_network_quantities.py
+# the worlds of test_measures_training.py confirm and refute the others
+HERE = ("linear_", "interior_gain", "failure_share", "exponent", "label_fit")
+ELSEWHERE = [claim.id for claim in ALL if not claim.quantity.startswith(HERE)]
 NAN = float("nan")
 
 
@@ -138,9 +140,10 @@ def test_a_larger_interval_end_never_lowers_a_one_sided_verdict(ends: list[float
 
 
 def test_the_file_is_sound() -> None:
-    assert {claim.quantity for claim in ALL} == set(ALL_QUANTITIES)
-    numbers = {claim.id.rstrip("abcdefghijk") for claim in ALL}
-    assert numbers == {*map(str, range(1, 25)), "Z1", "Z2"}
+    assert {claim.quantity for claim in ALL} == set(MEASURES)
+    numbers = [claim.id.rstrip("abcdefghijk") for claim in ALL]
+    counted = dict.fromkeys(int(number) for number in numbers if number.isdigit())
+    assert list(counted) == list(range(1, len(counted) + 1)), "claims are numbered in order, without a gap"
     for claim in ALL:
         assert "recalled" in claim.paper_value or claim.source.startswith(("§", "our", "Keskar", "Fig. 2"))
         assert claim.statement.endswith(".")
@@ -226,7 +229,7 @@ def label_rows(train: float, test: float) -> SweepRows:
 
 def table(linear: pd.DataFrame, experiments: dict[str, SweepRows]) -> pd.DataFrame:
     scaling = scaling_table(fit_optima(experiments, n_replicates=500))
-    found = claims_table(ALL, linear=linear, scaling=scaling, experiments=experiments, n_replicates=500)
+    found = claims_table(ALL, Tables({"linear": linear, "scaling": scaling}, experiments, n_replicates=500))
     for row in found.to_dict("records"):
         assert row["verdict"] in VERDICTS
         assert row["verdict"] == judge(BY_ID[row["claim"]].limit, row["value"], row["ci_low"], row["ci_high"])
@@ -238,17 +241,17 @@ def table(linear: pd.DataFrame, experiments: dict[str, SweepRows]) -> pd.DataFra
 
 
 SIZES = (500, 1000, 2000, 4000)
-MOMENTA = ("momentum", "momentum_updates")
+MOMENTA = ("fig7", "momentum_updates")
 
 
 def test_a_world_that_confirms_the_paper() -> None:
     found = table(
         linear_table(),
         {
-            "batch_size": experiment(rng=1, values=(0.1,)),
-            "learning_rate": experiment(rng=1),
+            "fig4": experiment(rng=1, values=(0.1,)),
+            "fig5": experiment(rng=1),
             **dict.fromkeys(MOMENTA, experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), rng=2)),
-            "training_set_size": experiment("n_train", values=SIZES, exponent=0.3, rng=3),
+            "fig6": experiment("n_train", values=SIZES, exponent=0.3, rng=3),
             "random_labels": label_rows(1.0, 0.1),
         },
     )
@@ -268,54 +271,71 @@ def test_a_world_that_refutes_the_paper() -> None:
     found = table(
         linear_table(confirm=False),
         {
-            "learning_rate": experiment(exponent=0.5, rng=1),
+            "fig5": experiment(exponent=0.5, rng=1),
             **dict.fromkeys(MOMENTA, experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), exponent=0.0, rng=2)),
-            "training_set_size": experiment("n_train", values=(16000, 32000, 60000), exponent=0.0, rng=3),
+            "fig6": experiment("n_train", values=(16000, 32000, 60000), exponent=0.0, rng=3),
             "random_labels": label_rows(0.5, 0.3),
         },
     )
     judged = found.drop(["12a", "12b", "13a", "13b", "16b", *ELSEWHERE])
     assert (judged["verdict"] == "not reproduced").all(), judged[judged["verdict"] != "not reproduced"]["why"].to_list()
     assert found.loc["16b", "verdict"] == "not tested"
-    monotone = table(linear_table(), {"batch_size": {"axis": "learning_rate", "rows": slice_}})
+    monotone = table(linear_table(), {"fig4": {"axis": "learning_rate", "rows": slice_}})
     assert monotone.loc["12a", "verdict"] == "not reproduced"
     assert monotone.loc["13a", "verdict"] == "not reproduced"
     assert monotone.loc["14", "verdict"] == "not tested"
     failing = slice_.assign(train_accuracy=0.1, test_accuracy=0.1)
-    nothing = table(linear_table(), {"batch_size": {"axis": "learning_rate", "rows": failing}})
+    nothing = table(linear_table(), {"fig4": {"axis": "learning_rate", "rows": failing}})
     assert nothing.loc["13b", "verdict"] == "not reproduced"
 
 
 def test_training_sets_that_are_large_enough() -> None:
     sizes = (4000, 8000, 16000, 32000, 60000)
-    found = table(linear_table(), {"training_set_size": experiment("n_train", values=sizes, rng=4, grid=(*GRID, 724.0))})
+    found = table(linear_table(), {"fig6": experiment("n_train", values=sizes, rng=4, grid=(*GRID, 724.0))})
     assert found.loc["16a", "verdict"] == "reproduced"
     assert "16000 to 60000" in found.loc["16a", "why"]
     assert "an exponent needs 3" in found.loc["16b", "why"]
 
 
 def test_an_empty_run_tests_nothing() -> None:
-    found = claims_table(ALL)
+    found = claims_table(ALL, Tables())
     assert set(found["verdict"]) == {"not tested"}
     assert found["why"].str.startswith("Not tested: ").all()
     assert (found["seeds"] == 0).all()
 
 
 def test_one_seed_is_inconclusive_or_not_tested() -> None:
-    found = claims_table(ALL, linear=linear_table(seeds=1), experiments={"batch_size": experiment(seeds=1)})
+    found = claims_table(ALL, Tables({"linear": linear_table(seeds=1)}, {"fig4": experiment(seeds=1)}))
     assert set(found["verdict"]) <= {"inconclusive", "not tested"}
 
 
 def test_fits_that_failed_are_left_out() -> None:
     linear = linear_table()
     linear.loc[(linear["seed"] == 0) & (linear["l2"] < 1), "log_evidence_ratio"] = NAN
-    found = claims_table(ALL, linear=linear).set_index("claim")
+    found = claims_table(ALL, Tables({"linear": linear})).set_index("claim")
     assert found.loc["7", "seeds"] == 4
     assert found.loc["1a", "seeds"] == 5
 
 
 def test_the_table_survives_csv(tmp_path: Path) -> None:
-    claims_table(ALL, linear=linear_table()).to_csv(tmp_path / "claims.csv", index=False)
+    claims_table(ALL, Tables({"linear": linear_table()})).to_csv(tmp_path / "claims.csv", index=False)
     for row in pd.read_csv(tmp_path / "claims.csv").to_dict("records"):
         claim: Claim = BY_ID[str(row["claim"])]
         assert judge(claim.limit, row["value"], row["ci_low"], row["ci_high"]) == row["verdict"]
+
+
+def test_the_unit_of_the_sample_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def share_inside(tables: Tables) -> Measured:
+        rows = tables.frame("prediction")
+        return Measured(0.5, 0.4, 0.6, len(rows), "share of predictions inside their interval", "optima")
+
+    monkeypatch.setitem(MEASURES, "share_inside", share_inside)
+    claim = BY_ID["1a"].model_copy(update={"quantity": "share_inside", "arguments": {}})
+    row = claims_table([claim], Tables({"prediction": pd.DataFrame({"inside": [True, False, True]})})).iloc[0]
+    assert row["why"].startswith("share of predictions inside their interval: 0.5 [0.4, 0.6] over 3 optima; ")
+    assert claims_table([claim], Tables()).iloc[0]["why"] == "Not tested: the run has no rows in prediction.csv."
+
+
+def test_two_measures_cannot_share_a_name() -> None:
+    with pytest.raises(ValueError, match="two measures are called exponent"):
+        measure(MEASURES["exponent"])

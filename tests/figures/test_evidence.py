@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from figure_checks import axes, inside, words
 
+from bayes_sgd.claims.measures.base import Measured, Tables
 from bayes_sgd.claims.measures.evidence import evidence_optimum_distance, evidence_rank, evidence_sign
-from bayes_sgd.claims.measures.optimum import Measured, Tables
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.evidence_plan import KIND
@@ -161,7 +161,7 @@ def test_paired_intervals_leave_out_what_a_seed_shares() -> None:
 def shown_and_judged(table: pd.DataFrame) -> tuple[str, pd.DataFrame, list[Measured]]:
     """The title of the figure, its data, and what claims measure at the same networks."""
     figure, data = figures_evidence.evidence(table)
-    tables = Tables(None, None, {}, evidence=table, n_replicates=100)
+    tables = Tables({"network_evidence": table}, n_replicates=100)
     judged = [evidence_rank(tables, "sgd"), evidence_optimum_distance(tables, "sgd"), evidence_sign(tables, "sgd", "real")]
     return words(figure), data, judged
 
@@ -189,7 +189,7 @@ def test_figure_and_claims_choose_the_same_networks() -> None:
     marked = mixed.assign(main_series=(mixed["n_train"] == 1000) & (mixed["hidden_sizes"] == "400"))
     title, data, judged = shown_and_judged(marked)
     assert "N = 1000, hidden layers 400" in title
-    assert set(data["seeds"]) == {measured.seeds for measured in judged} == {3}
+    assert set(data["seeds"]) == {measured.n for measured in judged} == {3}
     assert all("N = 1000" in measured.detail for measured in judged)
 
 

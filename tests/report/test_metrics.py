@@ -13,7 +13,8 @@ from project import ROOT
 
 from bayes_sgd.analysis.tables import experiments
 from bayes_sgd.claims.claims import load_claims
-from bayes_sgd.claims.measures.optimum import Tables, exponent
+from bayes_sgd.claims.measures.base import Tables
+from bayes_sgd.claims.measures.optimum import exponent
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import read_csv
 from bayes_sgd.experiment.config import load_config
@@ -97,7 +98,9 @@ def rows(tables: dict[str, Any], name: str) -> pd.DataFrame:
 
 READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "metrics": lambda t: metrics(t["claims"], t["optimum"], t["scaling"]),
-    "claims": lambda t: [exponent(Tables(None, t["scaling"], t["experiments"]), x) for x in ("learning_rate", "momentum")],
+    "claims": lambda t: [
+        exponent(Tables({"scaling": t["scaling"]}, t["experiments"]), x) for x in ("learning_rate", "momentum")
+    ],
     "figure 5": lambda t: figures.fig5(rows(t, "learning_rate"), t["optimum"], t["scaling"]),
     "figure 6": lambda t: figures.fig6(rows(t, "training_set_size"), t["optimum"], t["scaling"]),
     "the N law": lambda t: figures_laws.optimum_vs_n(t["optimum"], t["scaling"], t["laws"]),

@@ -1,13 +1,14 @@
-"""Takes config/claims.yaml and the tables of a run; gives one row per claim of the paper: its value, ours, the verdict.
+"""The claims of the paper and their verdicts.
 
-The limits are fixed in the file before the run that they judge. Each claim names a measured quantity of
-`quantities`, `network_quantities` or `evidence_quantities`; how an interval and a limit make a verdict is in `verdicts`.
+Takes config/claims.yaml and the tables of a run; gives a row for each claim: the paper's value, ours, and the verdict. The
+limits are fixed in the file before the run that they judge. Each claim names one of the `measures`; `verdicts` has the rule by
+which an interval and a limit make a verdict.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -15,16 +16,12 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from bayes_sgd.analysis.optimum import SweepRows
-from bayes_sgd.claims.measures.evidence import EVIDENCE_QUANTITIES
-from bayes_sgd.claims.measures.optimum import QUANTITIES as OPTIMUM_QUANTITIES
-from bayes_sgd.claims.measures.optimum import Measured, NotMeasuredError, Quantity, Tables
-from bayes_sgd.claims.measures.training import NETWORK_QUANTITIES
+from bayes_sgd.claims.measures import MEASURES
+from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables
 from bayes_sgd.claims.verdicts import Limit, Predicate, Verdict, judge
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.strict_yaml import read_yaml
 
-QUANTITIES: dict[str, Quantity] = OPTIMUM_QUANTITIES | NETWORK_QUANTITIES | EVIDENCE_QUANTITIES
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -42,7 +39,7 @@ class Claim(BaseModel):
     paper_value: Text
     """The paper's value in words."""
     quantity: Text
-    """What is measured: a name in `QUANTITIES`."""
+    """What is measured: the name of a measure."""
     arguments: dict[str, Any] = {}
     """Arguments of the quantity."""
     reproduced: Predicate | None = None
@@ -57,13 +54,13 @@ class Claim(BaseModel):
     @field_validator("quantity")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in QUANTITIES:
-            raise ValueError(f"unknown quantity; allowed: {', '.join(sorted(QUANTITIES))}")
+        if name not in MEASURES:
+            raise ValueError(f"unknown quantity; allowed: {', '.join(sorted(MEASURES))}")
         return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Claim:
-        function = QUANTITIES[self.quantity]
+        function = MEASURES[self.quantity]
         try:
             inspect.signature(function).bind(None, **self.arguments)
         except TypeError as error:
@@ -110,59 +107,29 @@ def load_claims(path: str | Path) -> list[Claim]:
 
 
 def _first_line(error: ValidationError) -> str:
-    # A mistyped key is also a missing one: the typing error is the one to tell.
+    # A mistyped key is also a missing one; the message names the mistyped one.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     *parents, key = first["loc"] or ("file",)
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         model = Predicate if {"reproduced", "not_reproduced"} & set(parents) else Claim if parents else _File
-        return f"{where}: unknown key {key!r}; allowed: {', '.join(model.model_fields)}"
-    given = first["input"]
-    shown = "" if isinstance(given, dict | BaseModel) else f" {given!r}:"
-    return f"{where}:{shown} {message}" if where else f"{shown} {message}".strip()
+        return f"{location}: unknown key {key!r}; allowed: {', '.join(model.model_fields)}"
+    value = first["input"]
+    shown = "" if isinstance(value, dict | BaseModel) else f" {value!r}:"
+    return f"{location}:{shown} {message}" if location else f"{shown} {message}".strip()
 
 
-def claims_table(
-    claims: Sequence[Claim],
-    *,
-    linear: pd.DataFrame | None = None,
-    scaling: pd.DataFrame | None = None,
-    experiments: Mapping[str, SweepRows] | None = None,
-    phases: Mapping[str, Mapping[str, SweepRows]] | None = None,
-    noise: pd.DataFrame | None = None,
-    evidence: pd.DataFrame | None = None,
-    invariance: pd.DataFrame | None = None,
-    frames: Mapping[str, pd.DataFrame] | None = None,
-    failed_below: float = 0.5,
-    n_replicates: int = 2000,
-    rng: int = 0,
-) -> pd.DataFrame:
+def claims_table(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
     """One row per claim, in the order of the file.
 
-    `linear`, `scaling`, `noise` (gradient_noise), `evidence` (network_evidence), `invariance`: the tables of the run;
-    `frames`: all tables of the run by name, for quantities of others than these;
-    `experiments`: the cells of each experiment by its name, `phases`: the same by phase (cooled, averaged). What is absent
-    leaves its claims `not tested`. `failed_below`, `n_replicates`, `rng`: as in `statistics.fit_optima`. `seeds`: the number
-    of seeds behind the interval; `why`: one sentence with the numbers.
+    A claim whose tables or experiments the run does not have is `not tested`. `seeds`: the number of seeds (or other units)
+    behind the interval; `why`: one sentence with the numbers.
     """
-    tables = Tables(
-        linear,
-        scaling,
-        experiments or {},
-        failed_below,
-        n_replicates,
-        rng,
-        phases or {},
-        noise,
-        evidence,
-        invariance,
-        frames or {},
-    )
     rows = []
     for claim in claims:
         try:
-            measured = QUANTITIES[claim.quantity](tables, **claim.arguments)
+            measured = MEASURES[claim.quantity](tables, **claim.arguments)
         except NotMeasuredError as reason:
             measured = Measured(np.nan, np.nan, np.nan, 0, str(reason))
         verdict = judge(claim.limit, measured.value, measured.low, measured.high)
@@ -176,7 +143,7 @@ def claims_table(
                 "ci_low": measured.low,
                 "ci_high": measured.high,
                 "limit": claim.limit.text(),
-                "seeds": measured.seeds,
+                "seeds": measured.n,
                 "verdict": verdict,
                 "figure": claim.figure,
                 "table": claim.table,
@@ -189,7 +156,7 @@ def claims_table(
 def _why(limit: Limit, measured: Measured, verdict: Verdict) -> str:
     if np.isnan(measured.value):
         return f"Not tested: {measured.detail}."
-    numbers = f"{measured.value:.4g} [{measured.low:.4g}, {measured.high:.4g}] over {measured.seeds} seeds"
+    numbers = f"{measured.value:.4g} [{measured.low:.4g}, {measured.high:.4g}] over {measured.n} {measured.unit}"
     consequence = {
         "reproduced": f"the interval {limit.reproduced.text()}" if limit.reproduced else "",
         "not reproduced": f"the interval {limit.not_reproduced.text()}" if limit.not_reproduced else "",

@@ -1,4 +1,7 @@
-"""From the tables of a run to the verdicts on its claims."""
+"""The verdicts on the claims of a run.
+
+Takes its configuration, the file of claims and its tables; gives the table `claims`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pandas as pd
 
 from bayes_sgd.analysis.tables import PHASES, experiments
 from bayes_sgd.claims.claims import Claim, claims_table, load_claims
+from bayes_sgd.claims.measures.base import Tables
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.feeds import FEEDS, feeds
@@ -21,22 +25,17 @@ def judge(config: Config, claims: Path, tables: Mapping[str, pd.DataFrame]) -> p
     Args:
         config: of the run.
         claims: the file of the claims and their limits.
-        tables: by name, all that the run has; `cells` and `scaling` must be there.
+        tables: by name; `cells`, and whatever else the claims read and the run has.
     """
-    return claims_table(
-        [_of_run(claim, config, claims) for claim in load_claims(claims)],
-        linear=tables.get("linear"),
-        scaling=tables["scaling"],
+    run = Tables(
+        frames=tables,
         experiments=experiments(config, tables["cells"]),
         phases={phase: experiments(config, tables["cells"], phase) for phase in PHASES[1:]},
-        noise=tables.get("gradient_noise"),
-        evidence=tables.get("network_evidence"),
-        invariance=tables.get("invariance"),
-        frames=tables,
         failed_below=config.statistics.failed_below,
         n_replicates=config.statistics.replicates,
         rng=config.statistics.seed,
     )
+    return claims_table([_of_run(claim, config, claims) for claim in load_claims(claims)], run)
 
 
 def _of_run(claim: Claim, config: Config, file: Path) -> Claim:
@@ -53,9 +52,9 @@ def _of_run(claim: Claim, config: Config, file: Path) -> Claim:
             raise UserError(f"{file}: claim {claim.id}: experiment {value!r} is none of this run; allowed: {allowed}")
         return fed.get(value, value)
 
-    found = {key: named(value) for key, value in claim.arguments.items() if key == "experiment"}
-    found |= {key: list(map(named, value)) for key, value in claim.arguments.items() if key == "experiments"}
-    return claim.model_copy(update={"arguments": claim.arguments | found})
+    arguments = {key: named(value) for key, value in claim.arguments.items() if key == "experiment"}
+    arguments |= {key: list(map(named, value)) for key, value in claim.arguments.items() if key == "experiments"}
+    return claim.model_copy(update={"arguments": claim.arguments | arguments})
 
 
 def verdict_counts(claims: pd.DataFrame) -> dict[str, int]:

@@ -1,8 +1,9 @@
-"""Takes the tables of a run; gives the measured quantity behind each claim about the evidence of trained networks.
+"""Measures of the evidence of trained networks, and of competing predictors of their test accuracy.
 
-The paper argues that small batches find minima of larger evidence (§4), and computes none. Beside the evidence stand its
-rivals: the norm of the weights, sharpness alone, the evidence of new data given old, and the speed of training. E and
-cross-entropies in nats, accuracies in [0, 1], each quantity with its 95 % interval.
+Takes the tables `network_evidence` and `invariance`, or cells; gives the value behind each claim on them. The paper argues that
+small batches find minima of larger evidence (section 4), and computes none. The competing predictors are the norm of the
+weights, sharpness alone, the evidence of new data given old, and the speed of training. E and cross-entropies in nats,
+accuracies in [0, 1].
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from bayes_sgd.analysis.intervals import Floats, Interval, bootstrap_mean, mean_interval, percentile_interval, seed_counts
-from bayes_sgd.claims.measures.optimum import Labels, Measured, NotMeasuredError, Tables, experiment_of, measured_as, where
+from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, measure, select
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
 from bayes_sgd.experiment.evidence_plan import KIND, commonest_kind, of_kind, with_main_series
@@ -31,14 +32,12 @@ def _evidence(
 
     `n_train`: which N, and of it the commonest kind; that of the figures if not given.
     """
-    if tables.evidence is None or tables.evidence.empty:
-        raise NotMeasuredError("the run has no evidence of networks")
-    rows = with_main_series(tables.evidence)
+    rows = with_main_series(tables.frame("network_evidence"))
     if n_train is not None:
-        own = where(rows, np.asarray(rows["n_train"] == n_train))
-        rows = rows.assign(main_series=of_kind(rows, commonest_kind(own)))
+        of_size = select(rows, np.asarray(rows["n_train"] == n_train))
+        rows = rows.assign(main_series=of_kind(rows, commonest_kind(of_size)))
     rows = _at_point(rows, point, labels)
-    rows = where(rows, np.asarray(rows["best_prior_precision"].astype(bool) & rows["main_series"]))
+    rows = select(rows, np.asarray(rows["best_prior_precision"].astype(bool) & rows["main_series"]))
     if rows.empty:
         n = "" if n_train is None else f" with N = {n_train}"
         raise NotMeasuredError(f"no evidence of networks on {labels} labels at the {point} point{n}")
@@ -52,7 +51,7 @@ def _evidence(
 def _where_all_train(rows: pd.DataFrame, size: str, accuracies: list[str], failed_below: float) -> pd.DataFrame:
     """The rows of those values of `size` at which no seed has a training accuracy below the threshold, or none at all."""
     trains = rows[accuracies].min(axis=1, skipna=False) >= failed_below
-    return where(rows, np.asarray(trains.groupby(rows[size]).transform("min"), dtype=bool))
+    return select(rows, np.asarray(trains.groupby(rows[size]).transform("min"), dtype=bool))
 
 
 def _complete(rows: pd.DataFrame, columns: list[str], at_least: int) -> tuple[Floats, list[Floats]]:
@@ -62,14 +61,14 @@ def _complete(rows: pd.DataFrame, columns: list[str], at_least: int) -> tuple[Fl
         NotMeasuredError: there are fewer batch sizes than `at_least`, or no such seed.
         UserError: two networks have the same batch size and seed.
     """
-    rows = where(rows, np.asarray(np.isfinite(rows[columns].to_numpy(np.float64)).all(axis=1)))
+    rows = select(rows, np.asarray(np.isfinite(rows[columns].to_numpy(np.float64)).all(axis=1)))
     if rows.duplicated(["batch_size", "seed"]).any():
         raise UserError("claims: two networks of one kind have the same batch_size and seed; keep one of them")
     sizes = len(set(rows["batch_size"]))
-    rows = where(rows, np.asarray(rows.groupby("seed")["batch_size"].transform("size")) == sizes)
+    rows = select(rows, np.asarray(rows.groupby("seed")["batch_size"].transform("size")) == sizes)
     if sizes < at_least or rows.empty:
         raise NotMeasuredError(
-            f"{at_least} batch sizes that train, with every seed, are wanted, {sizes if len(rows) else 0} are there"
+            f"needs {at_least} batch sizes at which every seed trains; the run has {sizes if len(rows) else 0}"
         )
     grids = [rows.pivot(index="batch_size", columns="seed", values=name) for name in columns]
     return np.asarray(grids[0].index, dtype=np.float64), [grid.to_numpy(np.float64) for grid in grids]
@@ -83,8 +82,8 @@ def _at_point(table: pd.DataFrame, point: Point, labels: Labels) -> pd.DataFrame
     if of_sgd.empty:
         raise NotMeasuredError("the table has no rows at the sgd point, where the networks' accuracies are")
     rows = table.merge(of_sgd.rename(columns=names), on=network, validate="many_to_one")
-    chosen = (rows["point"] == point) & (rows["prior_centre"] == "zero") & (rows["labels"] == labels)
-    return where(rows, np.asarray(chosen))
+    mask = (rows["point"] == point) & (rows["prior_centre"] == "zero") & (rows["labels"] == labels)
+    return select(rows, np.asarray(mask))
 
 
 def _residual(values: Floats, given: Floats) -> Floats:
@@ -100,6 +99,7 @@ def _correlation(a: Floats, b: Floats) -> Floats:
     return np.divide((a * b).sum(0), norms, out=np.zeros(a.shape[1]), where=norms > 1e-12)
 
 
+@measure
 def evidence_rank(
     tables: Tables,
     point: Point,
@@ -111,8 +111,8 @@ def evidence_rank(
     """Rank correlation over batch sizes of a predictor with the SGD network's test accuracy, within seeds, mean over seeds.
 
     `evidence` is −E at the empirical-Bayes λ, `sharpness` minus the largest eigenvalue: each predicts better where it is
-    larger. `given`: partial rank correlation, so that the norm of the weights does not pass for the evidence. `trained`: only
-    batch sizes at which every seed trains, for that networks which do not train are bad needs no evidence.
+    larger. `given`: partial rank correlation, so that the evidence gets no credit for the norm of the weights. `trained`: only
+    batch sizes at which every seed trains, since networks that do not train are bad without any evidence.
     """
     columns = [predictor, "sgd_test_accuracy", "weight_norm"]
     sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train, RANKED)
@@ -123,9 +123,10 @@ def evidence_rank(
         f"rank correlation with test accuracy of {predictor} at the {point} point over {len(sizes)} batch sizes, "
         f"{sizes[0]:g} to {sizes[-1]:g}, N = {n}{', given the norm of the weights' if given == 'weight_norm' else ''}"
     )
-    return measured_as(bootstrap_mean(_correlation(a, b), rng=tables.rng), detail)
+    return Measured.of(bootstrap_mean(_correlation(a, b), rng=tables.rng), detail)
 
 
+@measure
 def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None = None) -> Measured:
     """log2 of the batch size with the lowest mean E over the one with the best mean test accuracy; bootstrap over seeds."""
     columns = ["evidence", "sgd_test_accuracy"]
@@ -133,22 +134,23 @@ def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None 
     n = evidence.shape[1]
     draws = np.hstack([np.ones((n, 1)), seed_counts(n, tables.n_replicates, tables.rng)])
     best, right = (np.log2(sizes)[(values @ draws).argmax(axis=0)] for values in (evidence, accuracy))
-    apart = best - right
+    distance = best - right
     detail = (
         f"log2 of B with the lowest E ({2 ** best[0]:g}) over B with the best test accuracy ({2 ** right[0]:g}), "
         f"{point} point, N = {size}"
     )
-    return measured_as(Interval(float(apart[0]), *percentile_interval(apart[1:], n), n), detail)
+    return Measured.of(Interval(float(distance[0]), *percentile_interval(distance[1:], n), n), detail)
 
 
+@measure
 def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int | None = None) -> Measured:
     """E per example at the batch size that most contradicts the paper: highest for real, lowest for random labels."""
     sizes, (evidence,), n = _evidence(tables, point, labels, ["evidence"], trained=True, n_train=n_train, at_least=1)
     ratio = -evidence / n
     mean = ratio.mean(axis=1)
-    at = int(mean.argmax() if labels == "real" else mean.argmin())
-    detail = f"E / N in nats at the {point} point on {labels} labels, B = {sizes[at]:g}, the worst of {len(sizes)}, N = {n}"
-    return measured_as(mean_interval(ratio[at]), detail)
+    worst = int(mean.argmax() if labels == "real" else mean.argmin())
+    detail = f"E / N in nats at the {point} point on {labels} labels, B = {sizes[worst]:g}, the worst of {len(sizes)}, N = {n}"
+    return Measured.of(mean_interval(ratio[worst]), detail)
 
 
 def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, Floats, Floats, int, int]:
@@ -162,19 +164,17 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
     Returns:
         Batch sizes (K,), at N; (E_N − E_N₁)/(N − N₁) (K, S); the test accuracy of the network trained on N (K, S); N₁; N.
     """
-    if tables.evidence is None or tables.evidence.empty:
-        raise NotMeasuredError("the run has no evidence of networks")
-    rows = _at_point(tables.evidence, point, "real")
+    rows = _at_point(tables.frame("network_evidence"), point, "real")
     rows = rows.assign(size=np.where(rows["batch_size"] == rows["n_train"], np.inf, rows["batch_size"]))
     kind = [name for name in KIND if name in rows and name != "n_train"]
-    first = where(rows, np.asarray(rows["best_prior_precision"].astype(bool)))
+    first = select(rows, np.asarray(rows["best_prior_precision"].astype(bool)))
     pairs = rows.merge(first, on=[*kind, "size", "seed", "prior_precision"], suffixes=("", "_first"))
-    pairs = where(pairs, np.asarray(pairs["n_train_first"] < pairs["n_train"]))
+    pairs = select(pairs, np.asarray(pairs["n_train_first"] < pairs["n_train"]))
     if pairs.empty:
         raise NotMeasuredError("no networks were trained alike on two sizes of training set")
     for name in ("n_train", "n_train_first"):
-        pairs = where(pairs, np.asarray(pairs[name] == pairs[name].max()))
-    pairs = where(pairs, of_kind(pairs, commonest_kind(pairs, kind)))
+        pairs = select(pairs, np.asarray(pairs[name] == pairs[name].max()))
+    pairs = select(pairs, of_kind(pairs, commonest_kind(pairs, kind)))
     before, n = int(pairs["n_train_first"].iloc[0]), int(pairs["n_train"].iloc[0])
     change = pairs["log_evidence_ratio"] - pairs["log_evidence_ratio_first"]
     pairs = pairs.assign(conditional=change / (n - before))
@@ -184,17 +184,19 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
     return sizes, conditional, accuracy, before, n
 
 
+@measure
 def conditional_evidence(tables: Tables, point: Point) -> Measured:
     """E per example of new data given old, at the batch size where it is highest; below 0 the network beats the null model."""
     sizes, values, _, first, n = _conditional(tables, point, at_least=1)
-    at = int(values.mean(axis=1).argmax())
+    worst = int(values.mean(axis=1).argmax())
     detail = (
-        f"E per example in nats of examples {first} to {n} given those before, at the {point} point, B = {sizes[at]:g}, the "
+        f"E per example in nats of examples {first} to {n} given those before, at the {point} point, B = {sizes[worst]:g}, the "
         f"worst of {len(sizes)} batch sizes"
     )
-    return measured_as(mean_interval(values[at]), detail)
+    return Measured.of(mean_interval(values[worst]), detail)
 
 
+@measure
 def conditional_evidence_rank(tables: Tables, point: Point) -> Measured:
     """Rank correlation over batch sizes of minus the conditional E with test accuracy, within seeds, mean over seeds."""
     sizes, values, accuracy, first, n = _conditional(tables, point, at_least=RANKED)
@@ -203,9 +205,10 @@ def conditional_evidence_rank(tables: Tables, point: Point) -> Measured:
         f"rank correlation with test accuracy of the evidence of examples {first} to {n} given those before, at the {point} "
         f"point over {len(sizes)} batch sizes, {sizes[0]:g} to {sizes[-1]:g}"
     )
-    return measured_as(bootstrap_mean(rho, rng=tables.rng), detail)
+    return Measured.of(bootstrap_mean(rho, rng=tables.rng), detail)
 
 
+@measure
 def training_speed_rank(tables: Tables, experiment: str) -> Measured:
     """Rank correlation over batch sizes of training speed with the final test accuracy, within seeds, mean over seeds.
 
@@ -213,7 +216,7 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
     the recorded ones, the first of which must come before `EARLY` of them: most of the sum is there. After Lyle et al. 2020,
     whose sum is over examples, each scored before it is learned. Only batch sizes at which every seed trains.
     """
-    source = experiment_of(tables, experiment)
+    source = tables.experiment(experiment)
     rows = source["rows"]
     if len(set(rows[source["axis"]])) > 1:
         raise NotMeasuredError(f"the experiment {experiment} has more than one {source['axis']}")
@@ -223,10 +226,10 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
     updates = losses.index.to_numpy(np.float64)
     if len(updates) < RANKED or updates[0] > EARLY * updates[-1]:
         raise NotMeasuredError(
-            f"the sum of the training loss wants {RANKED} recorded updates, the first within {EARLY:.0%} of the budget; there "
-            f"are {len(updates)}, from {updates[0]:g} to {updates[-1]:g}"
+            f"the sum of the training loss needs {RANKED} recorded updates, the first within {EARLY:.0%} of the budget; "
+            f"the run has {len(updates)}, from {updates[0]:g} to {updates[-1]:g}"
         )
-    last = where(rows, np.asarray(rows["update"] == updates[-1])).set_index(["batch_size", "seed"])
+    last = select(rows, np.asarray(rows["update"] == updates[-1])).set_index(["batch_size", "seed"])
     last["speed"] = -pd.Series(np.trapezoid(losses.to_numpy(np.float64), updates, axis=0), index=losses.columns)
     last["train_accuracy"] = last["train_accuracy"].where(~last["diverged"].astype(bool))
     trained = _where_all_train(last.reset_index(), "batch_size", ["train_accuracy"], tables.failed_below)
@@ -235,34 +238,20 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
         f"rank correlation with test accuracy of minus the sum of the training loss from update {updates[0]:g} to "
         f"{updates[-1]:g}, over {len(sizes)} batch sizes, {sizes[0]:g} to {sizes[-1]:g}"
     )
-    return measured_as(
+    return Measured.of(
         bootstrap_mean(_correlation(rankdata(speed, axis=0), rankdata(accuracy, axis=0)), rng=tables.rng), detail
     )
 
 
+@measure
 def invariance(tables: Tables, column: Literal["prior_transformed", "prior_fixed"]) -> Measured:
-    """Largest change of E in nats under rescalings of the layers and the inputs, the prior mapped along or held."""
-    if tables.invariance is None or tables.invariance.empty:
-        raise NotMeasuredError("the run has not checked invariance")
-    rows = tables.invariance
+    """Largest change of E in nats under rescalings of the layers and the inputs, for a transformed or a fixed prior."""
+    rows = tables.frame("invariance")
+    prior = {"prior_transformed": "transformed accordingly", "prior_fixed": "kept fixed"}[column]
     worst = float(np.abs(rows[f"evidence_change_{column}"].to_numpy(np.float64)).max())
     curvature = float(np.exp(np.abs(np.log(rows["eigenvalue_ratio"])).max()))
     detail = (
-        f"largest |ΔE| in nats over {len(rows)} reparameterizations, the prior {column}; the top eigenvalue changes by a "
+        f"largest |ΔE| in nats over {len(rows)} reparameterizations, the prior {prior}; the top eigenvalue changes by a "
         f"factor of up to {curvature:.3g}"
     )
     return Measured(worst, worst, worst, len(set(rows["seed"])), detail)
-
-
-EVIDENCE_QUANTITIES = {
-    function.__name__: function
-    for function in (
-        evidence_rank,
-        evidence_optimum_distance,
-        evidence_sign,
-        conditional_evidence,
-        conditional_evidence_rank,
-        training_speed_rank,
-        invariance,
-    )
-}

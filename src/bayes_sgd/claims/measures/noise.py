@@ -1,0 +1,122 @@
+"""Measures of the noise in the gradient: its covariance, its shape, and whether the noise scale alone fixes the accuracy.
+
+Takes the table `gradient_noise`, or the cells of several experiments; gives the value behind each claim on them (section 5,
+figure 9). The collapse is in units of test accuracy, [0, 1].
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bayes_sgd.analysis.intervals import Floats, Interval, mean_interval, percentile_interval, seed_counts
+from bayes_sgd.analysis.optimum import aligned_accuracy, response_curves
+from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, measure, select
+from bayes_sgd.experiment.noise_scale import effective_learning_rate
+
+POINTS = 9  # values of g at which curves are compared
+
+
+@measure
+def noise_scale_collapse(tables: Tables, experiments: list[str], within: float = 4.0, rate_below: float = np.inf) -> Measured:
+    """How far accuracies at equal noise scale g differ between cells of several experiments, beyond the noise of the seeds.
+
+    Each series (experiment, axis value) is a curve over ln g. At `POINTS` values of g within a factor `within` of the one with
+    the best mean accuracy, each curve is read by linear interpolation where its networks train. The value is the standard
+    deviation between curves, less what the seeds alone give; bootstrap over seeds.
+
+    Args:
+        tables: of the run.
+        experiments: names of those that are compared.
+        within: see above.
+        rate_below: only curves whose effective learning rate is smaller count.
+    """
+    curves = [curve for name in experiments for curve in _curves_over_noise(tables, name, rate_below)]
+    if len(curves) < 3:
+        raise NotMeasuredError("a collapse needs three curves that train")
+    accuracy = _at_equal_noise(curves, within)
+    seeds = accuracy.shape[2]
+    read = np.isfinite(accuracy[..., 0])
+    error = float((accuracy.var(axis=2, ddof=1) / seeds)[read].mean())
+    draws = seed_counts(seeds, min(tables.n_replicates, 500), tables.rng).T
+    value, *replicates = (_spread(accuracy, counts, error) for counts in (np.ones(seeds), *draws))
+    detail = (
+        f"standard deviation of test accuracy at equal noise scale between {len(curves)} curves of {', '.join(experiments)}"
+    )
+    return Measured.of(Interval(value, *percentile_interval(np.array(replicates), seeds), seeds), detail)
+
+
+def _curves_over_noise(tables: Tables, experiment: str, rate_below: float) -> list[tuple[Floats, Floats]]:
+    """For each axis value with three batch sizes at which every seed trains: ln g (K,), ascending, and accuracy (K, S)."""
+    source = tables.experiment(experiment)
+    curves = []
+    for curve in response_curves(source["rows"], source["axis"], failed_below=tables.failed_below):
+        values = np.asarray(source["rows"][source["axis"]], float)
+        rows = select(source["rows"], np.isclose(values, curve.axis_value))
+        first = rows.iloc[0]
+        if effective_learning_rate(first.learning_rate, first.momentum, first.dampening) >= rate_below:
+            continue
+        noise = rows.groupby("batch_size")["noise_scale"].first().to_numpy(np.float64)
+        trains = (curve.failed.mean(axis=1) == 0) & (noise > 0)
+        if trains.sum() >= 3:
+            curves.append((np.log(noise[trains])[::-1], aligned_accuracy(curve)[trains][::-1]))
+    return curves
+
+
+def _at_equal_noise(curves: list[tuple[Floats, Floats]], within: float) -> Floats:
+    """Accuracy (curves, values of g, seeds) by interpolation, at those g that three curves reach; NaN beyond a curve's ends."""
+    seeds = min(accuracy.shape[1] for _, accuracy in curves)
+    if seeds < 2:
+        raise NotMeasuredError("one seed cannot tell noise from a difference")
+    best = np.median([g[accuracy.mean(axis=1).argmax()] for g, accuracy in curves])
+    grid = np.linspace(best - np.log(within), best + np.log(within), POINTS)
+    read = np.full((len(curves), len(grid), seeds), np.nan)
+    for number, (g, accuracy) in enumerate(curves):
+        for s in range(seeds):
+            read[number, :, s] = np.interp(grid, g, accuracy[:, s], left=np.nan, right=np.nan)
+    shared = np.isfinite(read[..., 0]).sum(axis=0) >= 3
+    if not shared.any():
+        raise NotMeasuredError("the curves share no range of the noise scale")
+    return read[:, shared]
+
+
+def _spread(accuracy: Floats, counts: Floats, error: float) -> float:
+    """Standard deviation between curves of their means over seeds, weighted by `counts` (S,), less the variance `error`."""
+    between = np.nanvar(accuracy @ counts / counts.sum(), axis=0, ddof=1)
+    return float(np.sqrt(max(0.0, between.mean() - error)))
+
+
+def _noise(tables: Tables, sampling: str = "independent") -> pd.DataFrame:
+    table = tables.frame("gradient_noise")
+    first = table["update"] == table["update"].min()
+    return select(table, np.asarray(first & (table["sampling"] == sampling)))
+
+
+@measure
+def covariance_ratio(tables: Tables, sampling: Literal["independent", "replacement", "shuffle"] = "independent") -> Measured:
+    """Measured over predicted trace of the noise covariance at initialization, at the batch size farthest from 1."""
+    rows = _noise(tables, sampling)
+    rows = select(rows, np.isfinite(np.asarray(rows["ratio"], float)))
+    ratios = {size: mean_interval(group["ratio"].to_numpy(float)) for size, group in rows.groupby("batch_size")}
+    worst = max(ratios, key=lambda size: max(abs(ratios[size].low - 1), abs(ratios[size].high - 1)))
+    detail = (
+        f"measured over predicted trace, batches {sampling}, at B = {worst}, the farthest from 1 of {len(ratios)} batch sizes"
+    )
+    return Measured.of(ratios[worst], detail)
+
+
+@measure
+def noise_shape_slope(tables: Tables, column: Literal["skewness", "excess_kurtosis"]) -> Measured:
+    """Slope of ln(column) over ln B at initialization for B up to N/10, seed by seed."""
+    rows = _noise(tables)
+    rows = select(rows, np.asarray(rows["batch_size"] <= rows["n_train"] / 10))
+    values = rows.pivot(index="batch_size", columns="seed", values=column)
+    if len(values) < 3:
+        raise NotMeasuredError("a slope needs three batch sizes")
+    x = np.log(values.index.to_numpy(np.float64))
+    slopes = (x - x.mean()) @ np.log(values.to_numpy(np.float64)) / ((x - x.mean()) ** 2).sum()
+    at_30 = rows.loc[rows["batch_size"] == 30, column]
+    detail = f"slope of ln {column} over ln B at initialization ({at_30.mean():.3g} at B = 30)"
+    return Measured.of(mean_interval(slopes), detail)
