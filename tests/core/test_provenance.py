@@ -231,19 +231,19 @@ def test_an_edit_of_a_number_changes_the_digest_of_its_rule(tmp_path, monkeypatc
     shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(SCRIPTS, tmp_path / "scripts")
     monkeypatch.setattr(provenance, "_PACKAGE", library)
-    before = {name: code_digest(tmp_path / "scripts" / f"{name}.py") for name in (script, "collect_packs")}
+    before = {name: code_digest(tmp_path / "scripts" / f"{name}.py") for name in (script, "collect_tables")}
     text = (library / file).read_text(encoding="utf-8")
     assert old in text
     (library / file).write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
     assert code_digest(tmp_path / "scripts" / f"{script}.py") != before[script]
-    assert code_digest(tmp_path / "scripts" / "collect_packs.py") == before["collect_packs"]
+    assert code_digest(tmp_path / "scripts" / "collect_tables.py") == before["collect_tables"]
 
 
 def test_provenance_is_of_all_scripts_that_make_numbers():
     common = (ROOT / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8")
     numbers = re.search(r"(?s)NUMBERS = \((.+?)\n\)", common)
     assert numbers is not None
-    others = {"collect_packs", "collect_evidence", "collect_tables", "collect_metrics", "record_provenance", "plot_figure"}
+    others = {"collect_evidence", "collect_tables", "collect_metrics", "record_provenance", "plot_figure"}
     assert sorted(re.findall(r"\w+", numbers[1])) == sorted(set(ALL_SCRIPTS) - others)
 
 
@@ -304,7 +304,6 @@ def test_every_script_that_writes_a_table_says_what_made_it():
     assert {name: calls for name, source in sources.items() if (calls := unmarked(source))} == {}
     writing = {name for name, source in sources.items() if any(f"{writer}(" in source for writer in WRITERS)}
     wanted = {
-        "collect_packs.py",
         "collect_tables.py",
         "estimate_optima.py",
         "fit_linear.py",

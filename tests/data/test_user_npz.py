@@ -291,7 +291,7 @@ def test_home_and_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.Mon
     for written in ("~/mine.npz", "$HOME/mine.npz", "${SETS}/mine.npz"):
         data = DataConfig(name="file", path=written)
         check_source(data)
-        assert prepared_name(data).startswith("file-")
+        assert prepared_name(data).startswith("file/")
         prepare(data, tmp_path / "out")
         assert json.loads((tmp_path / "out" / "manifest.json").read_text())["source"] == str(tmp_path / "mine.npz")
     for written, told in (("$NO_SUCH/mine.npz", "$NO_SUCH is not set"), ("~no-such-user/mine.npz", "home directory")):

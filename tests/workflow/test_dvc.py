@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from browser import needs_browser, opened
@@ -105,6 +106,29 @@ def test_every_output_persists(origin):
     stages = yaml.safe_load((origin / "dvc.yaml").read_text())["stages"]
     outputs = [out for stage in stages.values() for out in stage["outs"] + stage.get("metrics", [])]
     assert all(next(iter(out.values()))["persist"] for out in outputs)
+
+
+def test_every_file_of_a_run_is_an_output_of_a_stage(origin):
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    outputs = {next(iter(out)) for stage in stages.values() for out in stage["outs"] + stage.get("metrics", [])}
+    outputs = {out.replace("${run}", "tiny") for out in outputs if out.startswith("results/")}
+    files = {path.relative_to(origin).as_posix() for path in (origin / "results" / "tiny").rglob("*") if path.is_file()}
+    kept = {file for file in files if not any(file == out or file.startswith(f"{out}/") for out in outputs)}
+    assert kept == {"results/tiny/configuration.txt"}, "which says whose the folder is"
+
+
+def test_the_stages_hold_with_a_users_file_and_without_linear_model_and_evidence(origin, tmp_path):
+    folder = tmp_path / "mine"
+    ran(tmp_path, "git", "clone", "--quiet", str(origin), str(folder))
+    x, y = np.eye(12, dtype=np.uint8).reshape(12, 3, 4) * 255, np.arange(12) % 3
+    np.savez(folder / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    one = {"axis": "learning_rate", "grid": [{"batch_size": 4}]}
+    parts = {"data": {"name": "file", "path": "mine.npz"}, "experiments": {"one": one}, "linear": {"seeds": 0}}
+    config = {"run": "mine", "seeds": 1, "cell": {"hidden_sizes": [5], "n_train": 8, "updates": 5}} | parts
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    ran(folder, "dvc", "repro", "evidence")
+    assert list((folder / "results/mine/evidence").iterdir()) == list((folder / "results/mine/linear").iterdir()) == []
+    assert len(list((folder / "results/mine/cells").glob("*.parquet"))) == 1
 
 
 def test_a_clone_is_restored_and_then_neither_tool_has_anything_to_do(origin, clone):

@@ -149,7 +149,7 @@ def test_a_users_file_lies_anywhere_and_what_is_made_of_it_in_the_project(path, 
     """`data.path` is the one declared way out: it is read, never written, and its name becomes no path."""
     monkeypatch.setattr("bayes_sgd.data.datasets.file_digest", lambda path: "0" * 64)
     name = prepared_name(DataConfig(name="file", path=path))
-    assert re.fullmatch(r"file-[0-9a-f]{12}", name)
+    assert re.fullmatch(r"file/[0-9a-f]{12}", name)
 
 
 def test_data_raw_is_a_declared_folder_and_holds_known_names_only(tmp_path):

@@ -122,7 +122,10 @@ def test_a_job_is_one_line(finished):
     assert all("learning rate 0.05 to 0.1: 2 cells x 2 seeds (" in line for line in trained)
     assert "(0 of 6 cells done)" in trained[0]
     assert not re.search("^ +(input|output|resources|reason): ", said, re.MULTILINE)
-    assert jobs.index("write real labels of mnist5k") < min(n for n, line in enumerate(jobs) if "linear model" in line)
+    first = jobs.index("prepare mnist5k")
+    assert "write real labels of mnist5k" in jobs[first + 1 : first + 3], (
+        "of what starts next, on two cores, training comes first"
+    )
 
 
 def test_what_is_forced_is_trained_again_and_what_is_touched_stays(clone):
@@ -273,7 +276,7 @@ def test_a_replaced_data_file_makes_everything_again_whatever_its_date(tmp_path)
         patch.setenv("SETS", str(tmp_path))
         said = ran(folder, "trained")
         assert f"warning: {file}: 15 test images are training images too" in said
-        manifest = next((folder / "data" / "prepared").glob("file-*/manifest.json"))
+        manifest = next((folder / "data" / "prepared").glob("file/*/manifest.json"))
         assert json.loads(manifest.read_text())["counts"]["test_images_in_train"] == 15
         digits(file, shift=1)
         assert file.stat().st_size == before.st_size

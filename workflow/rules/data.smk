@@ -17,7 +17,6 @@ rule prepare_data:
     localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -43,7 +42,6 @@ rule randomize_labels:
     localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,

@@ -1,10 +1,57 @@
-"""The evidence of the trained networks that `network_evidence` names, a pack a job.
+"""The evidence: of the linear model (section 3), and of the trained networks that `network_evidence` names, a pack a job.
 
 REQUIRED INPUTS  data/prepared/<data>/data.safetensors, labels_<labels>.safetensors; results/<run>/weights/<pack>.safetensors
-OUTPUTS          results/<run>/evidence/<pack>.csv (a row for each network, prior centre, point and λ),
-                 then results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv, laplace_vs_ais.csv,
-                 spectra.csv
+OUTPUTS          results/<run>/linear/<labels>.csv, then results/<run>/tables/linear.csv;
+                 results/<run>/evidence/<pack>.csv (a row for each network, prior centre, point and λ), then
+                 results/<run>/tables/network_evidence.csv; results/<run>/tables/invariance.csv, laplace_vs_ais.csv
 """
+
+
+rule fit_linear:
+    input:
+        data=f"data/prepared/{DATA}/data.safetensors",
+        manifest=f"data/prepared/{DATA}/manifest.json",
+    output:
+        table="results/{run}/linear/{labels}.csv",
+    log:
+        "logs/{run}/fit_linear/{labels}.log",
+    benchmark:
+        "benchmarks/{run}/fit_linear/{labels}.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
+    resources:
+        mem_mb=grows(linear_memory_mb(CONFIG.linear, SIZES.pool + SIZES.test, SIZES.pixels)),
+        runtime=grows(60),
+    params:
+        linear=part("linear", "data"),
+        code=code("fit_linear"),
+    message:
+        f"fit the linear model to {{wildcards.labels}} labels: {counted(CONFIG.linear.seeds, 'seed')}"
+    script:
+        "../scripts/fit_linear.py"
+
+
+rule collect_linear:
+    input:
+        parts=expand("results/{{run}}/linear/{labels}.csv", labels=LINEAR_LABELS),
+    output:
+        table="results/{run}/tables/linear.csv",
+    log:
+        "logs/{run}/collect_linear.log",
+    benchmark:
+        "benchmarks/{run}/collect_linear.tsv"
+    localrule: True
+    conda:
+        "../envs/bayes-sgd.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        code=code("collect_tables"),
+    message:
+        "join the fits of the linear model"
+    script:
+        "../scripts/collect_tables.py"
 
 
 rule compute_evidence:
@@ -50,7 +97,6 @@ rule collect_evidence:
     localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -92,40 +138,6 @@ rule check_invariance:
         "../scripts/check_invariance.py"
 
 
-rule compute_spectra:
-    input:
-        data=f"data/prepared/{DATA}/data.safetensors",
-        manifest=f"data/prepared/{DATA}/manifest.json",
-        labels=[
-            f"data/prepared/{DATA}/labels_{labels}.safetensors"
-            for labels in sorted({plans[0].cell.labels for plans in SPECTRA_PACKS.values()})
-        ],
-        weights=expand("results/{{run}}/weights/{pack}.safetensors", pack=SPECTRA_PACKS),
-    output:
-        table="results/{run}/tables/spectra.csv",
-    log:
-        "logs/{run}/compute_spectra.log",
-    benchmark:
-        "benchmarks/{run}/compute_spectra.tsv"
-    conda:
-        "../envs/bayes-sgd.yaml"
-    threads: CONFIG.threads
-    resources:
-        # twice: eigenvalues are taken of a copy of the kernel
-        mem_mb=grows(2 * max((memory_mb(plans, SIZES.classes) for plans in SPECTRA_PACKS.values()), default=0)),
-        runtime=grows(60),
-        gpu=1 if CONFIG.device == "cuda" else 0,
-    params:
-        packs=[plain_plans(plans) for plans in SPECTRA_PACKS.values()],
-        failed_below=CONFIG.statistics.failed_below,
-        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
-        code=code("compute_spectra"),
-    message:
-        f"measure the spectra of {counted(len(SPECTRA_PACKS), 'pack')}"
-    script:
-        "../scripts/compute_spectra.py"
-
-
 rule compare_laplace_ais:
     input:
         data=f"data/prepared/{DATA}/data.safetensors",
@@ -139,7 +151,6 @@ rule compare_laplace_ais:
         "benchmarks/{run}/compare_laplace_ais.tsv"
     conda:
         "../envs/bayes-sgd.yaml"
-    threads: 1
     resources:
         mem_mb=grows(2000),
         runtime=grows(30),

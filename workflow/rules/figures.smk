@@ -27,7 +27,6 @@ for figure, facts in figure_facts(CONFIG).items():
         localrule: True
         conda:
             "../envs/bayes-sgd.yaml"
-        threads: 1
         resources:
             mem_mb=1000,
             runtime=5,

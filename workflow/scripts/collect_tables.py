@@ -1,13 +1,14 @@
-"""Join the parts of a table."""
+"""Join the parts of a table; what was kept for an interrupted job is then not needed any more."""
 
 from pathlib import Path
 
 from bayes_sgd.core.errors import one_line
-from bayes_sgd.core.io import collect
+from bayes_sgd.core.io import collect, forget_partial
 from bayes_sgd.core.schema import TABLES
 from bayes_sgd.experiment.metadata import made_by
 
 with one_line(snakemake.log[0]):
     marks = made_by(snakemake.config, threads=snakemake.threads)
     path = Path(snakemake.output.table)
-    collect([Path(part) for part in snakemake.input], path, TABLES[path.stem], marks)
+    collect([Path(part) for part in snakemake.input.parts], path, TABLES[path.stem], marks)
+    forget_partial(Path(file) for file in snakemake.input)

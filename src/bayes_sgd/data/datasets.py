@@ -132,7 +132,7 @@ def prepared_name(data: DataConfig) -> str:
         return data.name
     path = expanded(data.path)
     try:
-        return f"file-{digest([data.path, file_digest(path)])[:12]}"
+        return f"file/{digest([data.path, file_digest(path)])[:12]}"
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
 

@@ -52,7 +52,7 @@ rule train:
 
 rule collect_cells:
     input:
-        packs=expand("results/{{run}}/cells/{pack}.parquet", pack=PACKS),
+        parts=expand("results/{{run}}/cells/{pack}.parquet", pack=PACKS),
         weights=expand("results/{{run}}/weights/{pack}.safetensors", pack=PACKS),
     output:
         table="results/{run}/tables/cells.csv",
@@ -63,13 +63,12 @@ rule collect_cells:
     localrule: True
     conda:
         "../envs/bayes-sgd.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code("collect_packs"),
+        code=code("collect_tables"),
     message:
         f"join the cells of {counted(len(PACKS), 'pack')}"
     script:
-        "../scripts/collect_packs.py"
+        "../scripts/collect_tables.py"
