@@ -30,7 +30,23 @@ ALL_SCRIPTS = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 WRITERS = {"write_csv": write_csv, "collect": collect, "save": save}
 
 # reached through modules that make no number, and so not in every digest
-BY_THE_WAY = {"experiment/grid.py": "config.py checks the grid with it; what makes cells and λ imports it itself"}
+BY_THE_WAY = {
+    "experiment/grid.py": "config.py checks the grid with it; what makes cells and λ imports it itself",
+    "experiment/feeds.py": "config.py checks what experiments feed with it; figures and claims import it themselves",
+    "experiment/parts.py": "parts of the configuration; its values are parameters of the rules",
+    "experiment/fields.py": "the types of its values",
+    "experiment/cell.py": "config.py checks cells with it; what trains networks or reads them imports it itself",
+    "experiment/noise_scale.py": "likewise, through cell.py",
+}
+OF_CELLS = (
+    "train",
+    "compute_evidence",
+    "check_invariance",
+    "compute_spectra",
+    "measure_noise",
+    "estimate_optima",
+    "plot_figure",
+)
 
 A = """
 from __future__ import annotations
@@ -211,6 +227,8 @@ def test_every_module_that_a_script_reaches_is_in_the_digest_of_its_rule():
         left_out = {path.relative_to(LIBRARY).as_posix() for path in seen - reached(SCRIPTS / f"{script}.py")}
         assert left_out <= {*NO_NUMBERS, *BY_THE_WAY}, script
     assert all((LIBRARY / name).exists() for name in (*NO_NUMBERS, *BY_THE_WAY))
+    for script in OF_CELLS:
+        assert LIBRARY / "experiment/cell.py" in reached(SCRIPTS / f"{script}.py"), script
 
 
 @pytest.mark.parametrize(
