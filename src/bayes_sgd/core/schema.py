@@ -160,7 +160,7 @@ LAWS = Table(
         Column(
             "law",
             "text",
-            "How the optimum moves, in words; see method.md.",
+            "How the optimum moves, in words; see statistics.md.",
         ),
         Column("parameter", "of the law", "Exponent, g in units of ε′, or N₀ in examples; empty at the end of its range."),
         LOW,

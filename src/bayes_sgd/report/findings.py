@@ -1,4 +1,4 @@
-"""The facts of a published run as text: takes results/published/<run>/, gives docs/findings.md, every number from a table.
+"""The results of a published run as text: takes results/published/<run>/, gives docs/findings.md, every number from a table.
 
 No number is estimated here and no verdict is made: rows are chosen, rounded and set side by side. What a run has not
 measured is left out. `publish` writes the file, and a test holds it against the tables.
@@ -172,7 +172,7 @@ def _laplace(tables: Tables) -> str:
         ]
         for row in tables["laplace_vs_ais"].query("labels != 'simulated'").to_dict("records")
     ]
-    header = ["labels", "model", "point", "λ", "E, Laplace", "E, sampled", "gap, nats", "ln H!", "chains that count"]
+    header = ["labels", "model", "point", "λ", "E, Laplace", "E, sampled", "Laplace error, nats", "ln H!", "effective chains"]
     return markdown(rows, header) + _brackets(tables["laplace_vs_ais"].query("labels == 'simulated'"))
 
 
@@ -279,7 +279,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
         _laplace,
     ),
     "Cost": (
-        "Of each job its last run; one that went on from an earlier try counts the rest only (costs.csv). The dearest rules.",
+        "Time of each job's last attempt; a resumed job counts only the remainder (costs.csv). The six most expensive rules.",
         ("costs",),
         _costs,
     ),
