@@ -206,7 +206,11 @@ def imported(file: Path) -> set[Path]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bayes_sgd"):
             place = LIBRARY.parent.joinpath(*str(node.module).split("."))
-            found |= {place / f"{alias.name}.py" for alias in node.names} if place.is_dir() else {place.with_suffix(".py")}
+            if place.is_dir():
+                modules = {place / f"{alias.name}.py" for alias in node.names}
+                found |= {module if module.exists() else place / "__init__.py" for module in modules}
+            else:
+                found.add(place.with_suffix(".py"))
     return found
 
 
