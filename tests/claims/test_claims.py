@@ -21,7 +21,8 @@ from bayes_sgd.claims.measures import MEASURES
 from bayes_sgd.claims.measures.base import Measured, Tables, measure
 from bayes_sgd.claims.verdicts import VERDICTS, Limit, Predicate, judge
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.schema import CLAIMS
+from bayes_sgd.core.schema import CLAIMS, TABLES
+from bayes_sgd.figures.registry import FIGURES
 
 FILE = ROOT / "config" / "claims.yaml"
 ALL = load_claims(FILE)
@@ -149,6 +150,17 @@ def test_the_file_is_sound() -> None:
         assert claim.statement.endswith(".")
     texts = [claim.limit.text() for claim in ALL]
     assert all(a == b for a, b in zip(texts, (claim.limit.text() for claim in load_claims(FILE)), strict=True))
+
+
+@pytest.mark.parametrize("claim", ALL, ids=lambda claim: claim.id)
+def test_a_statement_is_read_alone(claim: Claim) -> None:
+    words = claim.statement.casefold().split()
+    assert "the same" not in claim.statement.casefold()
+    assert "it also" not in claim.statement.casefold()
+    assert words[0] not in ("it", "its", "and", "also", "they", "this", "that"), "the subject is named"
+    assert len(words) <= 35
+    assert claim.figure == "none" or claim.figure in FIGURES or claim.figure.replace("figure ", "fig") in FIGURES
+    assert claim.table.removesuffix(".csv") in TABLES
 
 
 GOOD = """claims:
