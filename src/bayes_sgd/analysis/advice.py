@@ -20,7 +20,7 @@ from bayes_sgd.analysis.intervals import Floats
 from bayes_sgd.analysis.optimum import ResponseCurve, SweepRows
 from bayes_sgd.analysis.prediction import LEVEL, PowerLaw, uncensored
 from bayes_sgd.core.schema import ADVICE
-from bayes_sgd.experiment.cell import NETWORK_FIELDS
+from bayes_sgd.experiment.cell import NETWORK_FIELDS, with_defaults
 
 # a batch size holds for one value of each of these
 NETWORK = ("data", *(name for name in NETWORK_FIELDS if name not in (*SWEPT, "batch_size", "updates")))
@@ -72,7 +72,7 @@ def _tracks(optima: Sequence[Optima], experiments: Mapping[str, SweepRows]) -> l
     for o in optima:
         if o.axis not in SWEPT:
             continue
-        rows = experiments[o.experiment]["rows"]
+        rows = with_defaults(experiments[o.experiment]["rows"])
         damped = rows.loc[rows["momentum"] > 0, "dampening"] > 0
         fields = rows.assign(dampening="m" if len(damped) and damped.all() else "mixed" if damped.any() else "0")
         setting = {name: fields[name].unique().tolist() for name in (*SWEPT, *NETWORK) if name != o.axis}

@@ -8,6 +8,7 @@ precision of the Gaussian prior of the sum cost C = H + λ‖ω‖²/2, ω weigh
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from bayes_sgd.core.columns import (
     AXIS,
@@ -35,7 +36,7 @@ from bayes_sgd.core.columns import (
     TREATMENT,
     UPDATES,
     cell,
-    older,
+    rest,
 )
 from bayes_sgd.core.schema_bench import BENCH
 from bayes_sgd.core.schema_evidence import INVARIANCE, LAPLACE_VS_AIS, NETWORK_EVIDENCE, SPECTRA
@@ -210,8 +211,7 @@ ADVICE = Table(
         Column("budget", "text", "How the updates depend on the learning rate, in words.", None),
         Column("measured_updates", "updates", "Updates at which `b_opt_measured` was found.", None),
         Column("data", "text", "Data set that the batch size is for.", None),
-        *older(cell("labels", "hidden_sizes", "dampening", "l2", "sampling"),
-                labels=None, hidden_sizes=None, dampening=None, l2=None, sampling=None),
+        *(replace(column, default=None) for column in rest("n_train", "batch_size", "learning_rate", "momentum", "updates")),
         Column("why", "text", "What the number rests on, or what is missing."),
     ),
 )  # fmt: skip
