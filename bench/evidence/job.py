@@ -19,7 +19,7 @@ from bench.common.modules import as_module
 from bench.common.problem import Problem, digits
 from torch import nn
 
-from bayes_sgd.curvature.cholesky import Factor
+from bayes_sgd.curvature.cholesky import CholeskyFactor
 from bayes_sgd.evidence.network import network_evidence
 from bayes_sgd.training.sgd import train
 
@@ -58,7 +58,7 @@ if method == "cholesky":
     rows = n_train * (data.classes - 1)
     matrix = torch.full((rows, rows), 1e-4, dtype=torch.float64)
     started, cpu = time.perf_counter(), time.process_time()
-    Factor(matrix, 1.0)
+    CholeskyFactor(matrix, 1.0)
 elif method == "ours":
     table = network_evidence(layers, layers, x, y, x_test, y_test, data.classes, [1.0], ["sgd"])
     log_determinant = 2 * float(table["occam_penalty"].iloc[0])
@@ -74,7 +74,7 @@ else:
     parameters = list(model.parameters())
     operator = GGNLinearOperator(model, nn.CrossEntropyLoss(reduction="sum"), parameters, [(x[:, :-1], y)])
     dense = (operator @ torch.eye(operator.shape[1], dtype=torch.float64)).detach()
-    log_determinant = Factor(dense.contiguous(), 1.0).log_determinant
+    log_determinant = CholeskyFactor(dense.contiguous(), 1.0).log_determinant
 seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
 print(
     json.dumps(

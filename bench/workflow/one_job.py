@@ -22,16 +22,16 @@ def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
 
     from bayes_sgd.experiment.cell import Cell, Plan
     from bayes_sgd.experiment.config import DataConfig
-    from bayes_sgd.training.runner import Setup, load_labelled, train_pack
+    from bayes_sgd.training.runner import RunSettings, load_labelled, train_pack
     from bayes_sgd.training.sgd import NetworkStack
 
     said = {"imported": time.perf_counter() - begun}
     cell = Cell("real", (200,), 1000, 32, 0.01, 0.9, 0.0, 0.0, "independent", updates)
     plans = [Plan(replace(cell, learning_rate=0.01 * (i + 1)), seeds, (updates,)) for i in range(cells)]
-    setup = Setup(DataConfig(), device="cpu")
+    run = RunSettings(DataConfig(), device="cpu")
     if how == "start":
         torch.set_num_threads(1)
-        data = load_labelled(folder, setup.data, "real", seeds, setup.torch_device)
+        data = load_labelled(folder, run.data, "real", seeds, run.torch_device)
         said["loaded"] = time.perf_counter() - begun
         NetworkStack([(plan.cell, seed) for plan in plans for seed in range(seeds)], data).run(1)
         said["first_update"] = time.perf_counter() - begun
@@ -39,7 +39,7 @@ def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
         files = [folder / f"job.{kind}" for kind in ("parquet", "safetensors")]
         for file in files:
             file.unlink(missing_ok=True)
-        train_pack(plans, folder, setup, *files, say=lambda line: None)
+        train_pack(plans, folder, run, *files, say=lambda line: None)
     print(json.dumps(said | {"ended": time.perf_counter() - begun, "peak_mb": memory_mb("VmHWM")}))
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import CLASSES, N, dense_ggn, network
+from networks import CLASSES, N, dense_ggn, dense_hessian, network
 from scipy.sparse.linalg import ArpackNoConvergence
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import about_csv, read_csv, read_tensors, write_tensors
@@ -29,28 +27,10 @@ from bayes_sgd.curvature.spectrum import (
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig, load_config
 from bayes_sgd.experiment.evidence_plan import commonest_packs, spectra_packs
-from bayes_sgd.training.mlp import with_ones
-from bayes_sgd.training.runner import Setup, train_pack
+from bayes_sgd.training.runner import RunSettings, train_pack
 
 CELL = Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 30)
-SETUP = Setup(DataConfig(), device="cpu")
-
-
-def dense_hessian(layers: list[Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
-    """∇∇H by autograd, (P, P)."""
-    shapes = [layer.shape for layer in layers]
-
-    def loss(flat: Tensor) -> Tensor:
-        parts = flat.split([shape.numel() for shape in shapes])
-        weights = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-        activations = inputs
-        for layer in weights[:-1]:
-            activations = with_ones((activations @ layer).relu())
-        return cross_entropy(activations @ weights[-1], labels, reduction="sum")
-
-    whole = torch.autograd.functional.hessian(loss, torch.cat([layer.reshape(-1) for layer in layers]))
-    assert isinstance(whole, Tensor)
-    return whole
+RUN = RunSettings(DataConfig(), device="cpu")
 
 
 @pytest.mark.parametrize("hidden", [(6,), (6, 5)])
@@ -114,7 +94,7 @@ def trained(seed: int = 0, batch_size: int = 5) -> Trained:
 def test_the_table_has_a_row_for_each_eigenvalue_of_the_first_seed() -> None:
     networks = [trained(seed, size) for size in (2, 5, 7, 14) for seed in (0, 1)]
     table = spectra_table(networks, 0.0)
-    assert tuple(table.columns) == SPECTRA
+    assert tuple(table.columns) == SPECTRA.names
     assert set(table["batch_size"]) == {2, 7, 14}
     assert set(table["seed"]) == {0}
     for _, rows in table.groupby("batch_size"):
@@ -143,21 +123,21 @@ def test_it_is_measured_from_kept_weights(prepared: Path, tmp_path: Path) -> Non
     for labels in ("real", "random"):
         plans = [Plan(replace(CELL, labels=labels, batch_size=size), 2, (30,), keep_weights=True) for size in (5, 10, 20)]
         weights = tmp_path / f"{labels}.safetensors"
-        train_pack(plans, prepared, SETUP, tmp_path / f"{labels}.parquet", weights, say=lambda line: None)
+        train_pack(plans, prepared, RUN, tmp_path / f"{labels}.parquet", weights, say=lambda line: None)
         packs.append((plans, weights))
     for name in ("once.csv", "again.csv"):
-        compute_spectra(packs, prepared, SETUP, 0.0, tmp_path / name, {"run": "tiny"})
+        compute_spectra(packs, prepared, RUN, 0.0, tmp_path / name, {"run": "tiny"})
     table = read_csv(tmp_path / "once.csv", SPECTRA)
     assert (tmp_path / "once.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
     assert about_csv(tmp_path / "once.csv")["run"] == "tiny"
     assert table.groupby(["labels", "batch_size"]).size().tolist() == 6 * [20 * 9 + LARGEST + 1]
     assert table["hidden_sizes"].unique().tolist() == ["6"]
     with pytest.raises(UserError, match="seed=2 are missing"):
-        compute_spectra([([replace(packs[0][0][0], seeds=3)], packs[0][1])], prepared, SETUP, 0.0, tmp_path / "x.csv", {})
+        compute_spectra([([replace(packs[0][0][0], seeds=3)], packs[0][1])], prepared, RUN, 0.0, tmp_path / "x.csv", {})
     kept, origin = read_tensors(packs[0][1])
     write_tensors(packs[0][1], kept, origin | {"data": "other"})
     with pytest.raises(UserError, match="trained on other data than"):
-        compute_spectra(packs, prepared, SETUP, 0.0, tmp_path / "x.csv", {})
+        compute_spectra(packs, prepared, RUN, 0.0, tmp_path / "x.csv", {})
     assert not (tmp_path / "x.csv").exists()
 
 

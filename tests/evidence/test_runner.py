@@ -17,11 +17,11 @@ from bayes_sgd.evidence.runner import compute_pack_evidence
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig, NetworkEvidenceConfig, load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs, invariance_case, invariance_l2, memory_mb, with_main_series
-from bayes_sgd.training.runner import Setup, train_pack
+from bayes_sgd.training.runner import RunSettings, train_pack
 
 CELL = Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 30)
 PLANS = [Plan(replace(CELL, learning_rate=rate), 2, (30,), keep_weights=True) for rate in (0.05, 0.1)]
-SETUP = Setup(DataConfig(), device="cpu")
+RUN = RunSettings(DataConfig(), device="cpu")
 # at the point that costs least: which points there are is no concern of the runner
 SETTINGS = NetworkEvidenceConfig(prior_precision=[0.1, 1.0], points=["sgd"])
 
@@ -29,14 +29,14 @@ SETTINGS = NetworkEvidenceConfig(prior_precision=[0.1, 1.0], points=["sgd"])
 @pytest.fixture(scope="module")
 def weights(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
-    train_pack(PLANS, prepared, SETUP, folder / "pack.parquet", folder / "pack.safetensors", say=lambda line: None)
+    train_pack(PLANS, prepared, RUN, folder / "pack.parquet", folder / "pack.safetensors", say=lambda line: None)
     return folder / "pack.safetensors"
 
 
 def compute(prepared: Path, weights: Path, table: Path, plans: list[Plan] = PLANS, settings=SETTINGS) -> list[str]:
     """The lines of the networks that were computed."""
     lines: list[str] = []
-    compute_pack_evidence(plans, prepared, SETUP, settings, weights, table, log=lines.append)
+    compute_pack_evidence(plans, prepared, RUN, settings, weights, table, log=lines.append)
     nothing = [line for line in lines if line.endswith(f"all there already; delete {table} to compute again")]
     assert len(lines) == 1 or not nothing
     return [] if nothing else lines
@@ -72,7 +72,7 @@ def test_tables_of_evidence_say_every_field_of_a_cell(prepared: Path, weights: P
     named = set(own) | {"seed"}
     assert named <= {*NETWORK_EVIDENCE.names} & {*SPECTRA.names}
     compute(prepared, weights, tmp_path / "pack.csv", PLANS[:1])
-    check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
+    check_invariance(PLANS[0], prepared, RUN, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
     for name in ("pack", "invariance"):
         table = read_csv(tmp_path / f"{name}.csv")
         assert named <= {*table.columns}
@@ -174,7 +174,7 @@ def test_invariance_is_checked_on_the_first_cell_with_real_labels(prepared: Path
     assert case[0] in evidence_packs(chosen)
     assert invariance_l2(chosen) == 1.0
     assert invariance_case(config()) is None
-    check_invariance(PLANS[0], prepared, SETUP, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
+    check_invariance(PLANS[0], prepared, RUN, 1.0, weights, tmp_path / "invariance.csv", {"run": "tiny"})
     table = read_csv(tmp_path / "invariance.csv", INVARIANCE)
     assert set(table["seed"]) == {0, 1}
     assert table["evidence_change_prior_transformed"].abs().max() < 1e-8

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from bayes_sgd.training.mlp import forward, layer_shapes, with_ones
 
 N, CLASSES = 14, 4
+DEPTHS = [(), (6,), (6, 5), (6, 5, 7)]
 Network = tuple[list[Tensor], Tensor, Tensor]
 
 
@@ -32,3 +34,25 @@ def dense_ggn(layers: list[Tensor], inputs: Tensor) -> Tensor:
     """Σ Jᵀ H J, (P, P)."""
     j, p = jacobian(layers, inputs), torch.softmax(forward(layers, inputs)[0], 1)
     return torch.einsum("icp,icd,idq->pq", j, torch.diag_embed(p) - p[:, :, None] * p[:, None, :], j)
+
+
+def dense_hessian(layers: list[Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
+    """∇∇H by autograd, (P, P)."""
+    shapes = [layer.shape for layer in layers]
+
+    def loss(flat: Tensor) -> Tensor:
+        parts = flat.split([shape.numel() for shape in shapes])
+        weights = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+        activations = inputs
+        for layer in weights[:-1]:
+            activations = with_ones((activations @ layer).relu())
+        return cross_entropy(activations @ weights[-1], labels, reduction="sum")
+
+    dense = torch.autograd.functional.hessian(loss, torch.cat([layer.reshape(-1) for layer in layers]))
+    assert isinstance(dense, Tensor)
+    return dense
+
+
+def from_lower(lower: Tensor) -> Tensor:
+    """A symmetric matrix from its lower triangle."""
+    return lower.tril() + lower.tril(-1).T

@@ -16,10 +16,10 @@ from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig, NetworkEvidenceConfig
 from bayes_sgd.report.accept import accept, main
 from bayes_sgd.training import runner as store
-from bayes_sgd.training.runner import Setup, train_pack
+from bayes_sgd.training.runner import RunSettings, train_pack
 
 PLANS = [Plan(Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 10), 2, (10,), keep_weights=True)]
-SETUP = Setup(DataConfig(), device="cpu")
+RUN = RunSettings(DataConfig(), device="cpu")
 
 
 def made(prepared: Path, results: Path) -> tuple[list[str], list[str]]:
@@ -27,9 +27,9 @@ def made(prepared: Path, results: Path) -> tuple[list[str], list[str]]:
     trained: list[str] = []
     weighed: list[str] = []
     weights = results / "weights" / "pack.safetensors"
-    train_pack(PLANS, prepared, SETUP, results / "cells" / "pack.parquet", weights, trained.append)
+    train_pack(PLANS, prepared, RUN, results / "cells" / "pack.parquet", weights, trained.append)
     settings = NetworkEvidenceConfig(prior_precision=[1.0], points=["sgd"])
-    compute_pack_evidence(PLANS, prepared, SETUP, settings, weights, results / "evidence" / "pack.csv", weighed.append)
+    compute_pack_evidence(PLANS, prepared, RUN, settings, weights, results / "evidence" / "pack.csv", weighed.append)
     return trained, weighed
 
 

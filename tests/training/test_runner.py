@@ -15,9 +15,9 @@ from bayes_sgd.core.schema import CELLS
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.training import runner as store
-from bayes_sgd.training.runner import Setup, train_pack, weights_key
+from bayes_sgd.training.runner import RunSettings, train_pack, weights_key
 
-SETUP = Setup(DataConfig(), device="cpu")
+RUN = RunSettings(DataConfig(), device="cpu")
 
 
 def cell(learning_rate: float = 0.02, momentum: float = 0.9, updates: int = 40, **more) -> Cell:
@@ -35,10 +35,10 @@ def test_cuda_without_a_gpu_is_told_in_one_line(monkeypatch, visible, why):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(UserError, match="device: cuda, but torch finds no GPU here") as error:
-        _ = Setup(DataConfig(), device="cuda").torch_device
+        _ = RunSettings(DataConfig(), device="cuda").torch_device
     assert why in str(error.value)
     assert str(error.value).endswith("use device: auto or cpu")
-    assert Setup(DataConfig(), device="auto").torch_device.type == "cpu"
+    assert RunSettings(DataConfig(), device="auto").torch_device.type == "cpu"
 
 
 PLANS = [
@@ -49,10 +49,10 @@ PLANS = [
 ]
 
 
-def trained(folder: Path, prepared: Path, plans: list[Plan], setup: Setup = SETUP) -> tuple[Path, Path, list[str]]:
+def trained(folder: Path, prepared: Path, plans: list[Plan], run: RunSettings = RUN) -> tuple[Path, Path, list[str]]:
     said: list[str] = []
     table, weights = folder / "pack.parquet", folder / "pack.safetensors"
-    train_pack(plans, prepared, setup, table, weights, said.append)
+    train_pack(plans, prepared, run, table, weights, said.append)
     return table, weights, said
 
 
@@ -135,12 +135,12 @@ def test_only_what_is_missing_is_trained(whole, prepared, tmp_path):
 def test_rows_of_another_setup_are_trained_again(prepared, tmp_path):
     plans = [Plan(cell(updates=5), 1, (5,))]
     first = rows_of(trained(tmp_path, prepared, plans)[0])
-    for setup in (
-        Setup(DataConfig(), initialization="glorot_uniform", device="cpu"),
-        Setup(DataConfig(pixel_scale=0.5), device="cpu"),
-        SETUP,
+    for run in (
+        RunSettings(DataConfig(), initialization="glorot_uniform", device="cpu"),
+        RunSettings(DataConfig(pixel_scale=0.5), device="cpu"),
+        RUN,
     ):
-        table, _, said = trained(tmp_path, prepared, plans, setup)
+        table, _, said = trained(tmp_path, prepared, plans, run)
         assert len(said) == 1
     pd.testing.assert_frame_equal(rows_of(table), first, check_exact=True)
 

@@ -57,7 +57,7 @@ rule compute_spectra:
     params:
         packs=[plain_plans(plans) for plans in SPECTRA_PACKS.values()],
         failed_below=CONFIG.statistics.failed_below,
-        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        run_settings=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("compute_spectra"),
     message:
         f"measure the spectra of {counted(len(SPECTRA_PACKS), 'pack')}"

@@ -77,7 +77,7 @@ rule compute_evidence:
     params:
         plans=lambda wildcards: plain_plans(EVIDENCE_PACKS[wildcards.pack]),
         settings=BriefDict(CONFIG.network_evidence.evidence_settings),
-        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        run_settings=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("compute_evidence"),
     message:
         "compute evidence: {params.plans.said}"
@@ -130,7 +130,7 @@ rule check_invariance:
     params:
         plan=BriefDict(INVARIANCE_CASE[1].to_dict()) if INVARIANCE_CASE else None,
         l2=invariance_l2(CONFIG),
-        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        run_settings=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("check_invariance"),
     message:
         "reparameterize networks, compute their evidence again"

@@ -42,7 +42,7 @@ rule train:
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=pack_plans,
-        setup=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        run_settings=part("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("train"),
     message:
         "train {params.plans.said}" + ("{PROGRESS}" if workflow.modifier.is_main_snakefile() else "")

@@ -5,19 +5,18 @@ from pathlib import Path
 from bayes_sgd.core.errors import one_line
 from bayes_sgd.curvature.spectrum import compute_spectra
 from bayes_sgd.experiment.cell import Plan
-from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.experiment.metadata import made_by
-from bayes_sgd.training.runner import Setup
+from bayes_sgd.training.runner import RunSettings
 
 given = snakemake.params
-setup = Setup(**(given.setup | {"data": DataConfig(**given.setup["data"])}))
+run = RunSettings.from_dict(given.run_settings)
 with one_line(snakemake.log[0]):
     packs = [[Plan.from_dict(plan) for plan in plans] for plans in given.packs]
     compute_spectra(
         list(zip(packs, map(Path, snakemake.input.weights), strict=True)),
         Path(snakemake.input.data).parent,
-        setup,
+        run,
         given.failed_below,
         Path(snakemake.output.table),
-        made_by(snakemake.config, given.code, setup.threads, setup.torch_device.type),
+        made_by(snakemake.config, given.code, run.threads, run.torch_device.type),
     )

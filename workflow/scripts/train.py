@@ -4,15 +4,13 @@ from pathlib import Path
 
 from bayes_sgd.core.errors import one_line
 from bayes_sgd.experiment.cell import Plan
-from bayes_sgd.experiment.config import DataConfig
-from bayes_sgd.training.runner import Setup, train_pack
+from bayes_sgd.training.runner import RunSettings, train_pack
 
-setup = snakemake.params.setup
 with one_line(snakemake.log[0]), Path(snakemake.log[0]).open("w", encoding="utf-8") as log:
     train_pack(
         [Plan.from_dict(plan) for plan in snakemake.params.plans],
         Path(snakemake.input.data).parent,
-        Setup(**(setup | {"data": DataConfig(**setup["data"])})),
+        RunSettings.from_dict(snakemake.params.run_settings),
         Path(snakemake.output.table),
         Path(snakemake.output.weights),
         say=lambda line: print(line, file=log, flush=True),

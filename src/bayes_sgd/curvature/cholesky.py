@@ -1,7 +1,7 @@
 """What the evidence takes from a kernel K in memory: ln det(I + K/λ), solutions, the effective number of parameters γ.
 
 From a Cholesky factor, made in the memory of K and good for one λ, or from all eigenvalues, which cost more and serve every λ.
-K is a float tensor (rows, rows) of which the lower triangle counts, as `curvature.Linearization.kernel` gives it.
+K is a float tensor (rows, rows) of which the lower triangle counts, as `ggn.Linearization.kernel` gives it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from torch import Tensor
 
 from bayes_sgd.core.rng import generator
 
-_BLOCK_BYTES = 32 * 2**20  # of the unit matrix that is solved for at once
 _LAPACK_LARGEST = 46_000  # rows: SciPy's LAPACK counts elements in 32 bits
 
 
-class Factor:
+class CholeskyFactor:
     """The Cholesky factor of I + K/λ, made in the memory of the kernel, and what follows from it."""
 
     def __init__(self, kernel: Tensor, l2: float) -> None:
@@ -47,24 +46,14 @@ class Factor:
         half = torch.linalg.solve_triangular(self.lower, columns, upper=False)
         return torch.linalg.solve_triangular(self.lower.T, half, upper=True).view_as(right)
 
-    def effective_parameters(self, probes: int | None = 32, seed: int = 0) -> tuple[float, float]:
+    def effective_parameters(self, probes: int = 32, seed: int = 0) -> tuple[float, float]:
         """γ = Σ μ/(μ + λ) over the eigenvalues μ of K, and the standard error of the number given.
 
         Args:
-            probes: random vectors of ±1 (Hutchinson): γ is the mean of zᵀ(I − (I + K/λ)⁻¹)z. None: exact, error 0, at
-                about the cost of one more factorization.
+            probes: random vectors z of ±1 (Hutchinson): γ is estimated by the mean of zᵀ(I − (I + K/λ)⁻¹)z.
             seed: of the vectors.
         """
         size = len(self.lower)
-        if probes is None:
-            eye_rows = max(1, _BLOCK_BYTES // (self.lower.element_size() * size))
-            total = 0.0
-            for start in range(0, size, eye_rows):  # ‖L⁻¹‖²: below row `start` alone, since L⁻¹ is lower triangular
-                part = self.lower[start:, start:]
-                unit = part.new_zeros(len(part), min(eye_rows, len(part)))
-                unit.diagonal().fill_(1.0)
-                total += float(torch.linalg.solve_triangular(part, unit, upper=False).square().sum())
-            return size - total, 0.0
         signs = generator(seed, "effective parameters").integers(0, 2, (size, probes)) * 2.0 - 1.0
         half = torch.linalg.solve_triangular(self.lower, torch.from_numpy(signs).to(self.lower), upper=False)
         values = size - half.square().sum(0)

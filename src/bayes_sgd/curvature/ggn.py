@@ -79,14 +79,14 @@ class Linearization:
         """Which hidden units are on, 0 or 1, (n, H) each."""
         return [(hidden > 0).to(hidden.dtype) for hidden in self._forward[1]]
 
-    def push(self, direction: Sequence[Tensor]) -> Tensor:
+    def jvp(self, direction: Sequence[Tensor]) -> Tensor:
         """J v, (n, C), of a direction v shaped as the layers."""
         change = self.below[0] @ direction[0]
         for gate, below, layer, step in zip(self.gates, self.below[1:], self.layers[1:], direction[1:], strict=True):
             change = torch.addmm(below @ step, change.mul_(gate), layer[:-1])
         return change
 
-    def pull(self, cotangent: Tensor) -> list[Tensor]:
+    def vjp(self, cotangent: Tensor) -> list[Tensor]:
         """Jᵀ c, shaped as the layers, of c (n, C)."""
         result = []
         for number in range(len(self.layers) - 1, -1, -1):
@@ -157,7 +157,7 @@ class Linearization:
         """K v = Lᵀ J Jᵀ L v, (r n,), without the kernel; in its order of rows."""
         n, _, rank = factor.shape
         cotangent = torch.einsum("icj,ji->ic", factor, vector.view(rank, n))
-        return torch.einsum("icj,ic->ji", factor, self.push(self.pull(cotangent))).reshape(-1)
+        return torch.einsum("icj,ic->ji", factor, self.jvp(self.vjp(cotangent))).reshape(-1)
 
     def top_eigenvalues(self, factor: Tensor, count: int = 1, tolerance: float = 1e-6) -> np.ndarray:
         """The largest eigenvalues of the GGN (λ not included), decreasing, (count,); by Lanczos (ARPACK), without the kernel.
@@ -172,20 +172,6 @@ class Linearization:
             return self.ggn_product(factor, given).double().cpu().numpy()
 
         return extreme_eigenvalues(product, start, count, tolerance)
-
-
-def hessian_product(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor, direction: Sequence[Tensor]) -> list[Tensor]:
-    """∇∇H v of the summed cross-entropy H (the exact Hessian, λ not included), shaped as the layers, by autograd twice."""
-    with torch.enable_grad():
-        weights = [layer.detach().requires_grad_() for layer in layers]
-        activations = inputs
-        for layer in weights[:-1]:
-            activations = with_ones((activations @ layer).relu())
-        loss = torch.nn.functional.cross_entropy(activations @ weights[-1], labels, reduction="sum")
-        gradient = torch.autograd.grad(loss, weights, create_graph=True)
-        along = sum((g * v).sum() for g, v in zip(gradient, direction, strict=True))
-        assert isinstance(along, Tensor)
-        return list(torch.autograd.grad(along, weights))
 
 
 def kernel_bytes(n: int, rank: int, element_size: int = 8) -> int:

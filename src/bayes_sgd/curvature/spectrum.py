@@ -30,13 +30,14 @@ from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.rng import generator
 from bayes_sgd.core.schema import SPECTRA
 from bayes_sgd.curvature.cholesky import eigenvalues
-from bayes_sgd.curvature.ggn import Linearization, hessian_product, softmax_factor
+from bayes_sgd.curvature.ggn import Linearization, softmax_factor
+from bayes_sgd.curvature.hessian import hessian_product
 from bayes_sgd.curvature.lanczos import extreme_eigenvalues
 from bayes_sgd.data.datasets import load_prepared
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
-from bayes_sgd.training.runner import Setup, load_labelled, network_layers, read_weights, weights_key
+from bayes_sgd.training.runner import RunSettings, load_labelled, network_layers, read_weights, weights_key
 
 SEED = 0  # one network a batch size: a spectrum has thousands of rows
 LARGEST = 5  # of the Hessian
@@ -187,7 +188,7 @@ def _eigenvalues(network: Trained) -> pd.DataFrame:
 def compute_spectra(
     packs: Sequence[tuple[Sequence[Plan], Path]],
     prepared: Path,
-    setup: Setup,
+    run: RunSettings,
     failed_below: float,
     table: Path,
     made_by: Mapping[str, Any],
@@ -197,7 +198,7 @@ def compute_spectra(
     Args:
         packs: cells of each pack, with the number of seeds to look at, and the pack's safetensors file.
         prepared: folder of the prepared data and labels.
-        setup: as the networks were trained.
+        run: as the networks were trained.
         failed_below: training accuracy below which a network has failed to train.
         table: the CSV to write.
         made_by: what it is marked with.
@@ -205,11 +206,11 @@ def compute_spectra(
     Raises:
         UserError: a file is damaged, the weights of a network are missing, or what `spectra_table` refuses.
     """
-    torch.set_num_threads(setup.threads)
-    trained_on, device, networks = load_prepared(prepared, setup.data).digest, setup.torch_device, []
+    torch.set_num_threads(run.threads)
+    trained_on, device, networks = load_prepared(prepared, run.data).digest, run.torch_device, []
     seeds = max(plan.seeds for plans, _ in packs for plan in plans)
     labellings = {plans[0].cell.labels for plans, _ in packs}
-    labelled = {labels: load_labelled(prepared, setup.data, labels, seeds, device) for labels in sorted(labellings)}
+    labelled = {labels: load_labelled(prepared, run.data, labels, seeds, device) for labels in sorted(labellings)}
     for plans, weights in packs:
         kept, data = read_weights(weights, prepared, trained_on), labelled[plans[0].cell.labels]
         for plan in plans:
@@ -217,5 +218,5 @@ def compute_spectra(
                 layers = [layer.to(device) for layer in network_layers(kept, weights_key(plan.cell, seed), weights).values()]
                 chosen = data.subsets[seed, : plan.cell.n_train]
                 networks.append(Trained(plan.cell, seed, layers, data.train_inputs[chosen], data.train_labels[seed, chosen]))
-    with threadpool_limits(setup.threads):
+    with threadpool_limits(run.threads):
         write_csv(table, spectra_table(networks, failed_below), SPECTRA, made_by)

@@ -22,11 +22,11 @@ from torch.nn.functional import cross_entropy
 from bayes_sgd.core.io import read_tensors, write_csv
 from bayes_sgd.core.rng import generator
 from bayes_sgd.core.schema import INVARIANCE
-from bayes_sgd.curvature.cholesky import Factor
+from bayes_sgd.curvature.cholesky import CholeskyFactor
 from bayes_sgd.curvature.ggn import Linearization, Precision, softmax_factor
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.experiment.cell import NETWORK_FIELDS, Plan
-from bayes_sgd.training.runner import Setup, load_labelled, network_layers, weights_key
+from bayes_sgd.training.runner import RunSettings, load_labelled, network_layers, weights_key
 
 COLUMNS = INVARIANCE.without("seed", *NETWORK_FIELDS)
 INVARIANCE_EXAMPLES = 200  # enough to see it, at a hundredth of the time that a thousand take
@@ -108,7 +108,7 @@ def evidence_at(
         pairs = zip(layers, precision, strict=True)
         square = sum(float((w.square() * rows[:, None] * columns).sum()) for w, (rows, columns) in pairs)
     cost = float(cross_entropy(network.logits, labels, reduction="sum")) + 0.5 * l2 * square
-    occam = 0.5 * Factor(network.kernel(softmax_factor(network.logits), precision), l2).log_determinant
+    occam = 0.5 * CholeskyFactor(network.kernel(softmax_factor(network.logits), precision), l2).log_determinant
     return log_evidence_ratio(cost, occam, len(inputs), classes)
 
 
@@ -160,14 +160,14 @@ def invariance_table(
 
 
 def check_invariance(
-    plan: Plan, prepared: Path, setup: Setup, l2: float, weights: Path, table: Path, metadata: Mapping[str, Any]
+    plan: Plan, prepared: Path, run: RunSettings, l2: float, weights: Path, table: Path, metadata: Mapping[str, Any]
 ) -> None:
     """Write how E and the top eigenvalue of a cell's networks change when they are reparameterized, a row for each and seed.
 
     Args:
         plan: the cell, and the number of seeds.
         prepared: folder of the prepared data and labels.
-        setup: as the networks were trained.
+        run: as the networks were trained.
         l2: λ.
         weights: the pack's safetensors file, as `training.runner.train_pack` wrote it.
         table: the CSV to write; of the training set, only the first `INVARIANCE_EXAMPLES` count.
@@ -176,11 +176,11 @@ def check_invariance(
     Raises:
         UserError: a file is damaged, or the weights of a network are missing.
     """
-    torch.set_num_threads(setup.threads)
+    torch.set_num_threads(run.threads)
     tensors, _ = read_tensors(weights)
-    data = load_labelled(prepared, setup.data, plan.cell.labels, plan.seeds, setup.torch_device)
+    data = load_labelled(prepared, run.data, plan.cell.labels, plan.seeds, run.torch_device)
     columns, tables = plan.cell.columns(), []
-    with threadpool_limits(setup.threads):
+    with threadpool_limits(run.threads):
         for seed in range(plan.seeds):
             examples = data.subsets[seed, : min(plan.cell.n_train, INVARIANCE_EXAMPLES)]
             rows = invariance_table(

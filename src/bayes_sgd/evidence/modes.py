@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from bayes_sgd.curvature.cholesky import Factor
+from bayes_sgd.curvature.cholesky import CholeskyFactor
 from bayes_sgd.curvature.ggn import Linearization, softmax_factor
 from bayes_sgd.evidence.lbfgs import Pairs, lbfgs
 
@@ -138,7 +138,7 @@ class LaplaceProblem:
             weights = [c + v for c, v in zip(centre, self.shaped(deviation.to(dtype)), strict=True)]
             network = Linearization(weights, inputs)
             losses = cross_entropy(network.logits, self.labels, reduction="none")
-            gradient = self.flat(network.pull(torch.softmax(network.logits, 1) - targets)).double().add_(deviation, alpha=l2)
+            gradient = self.flat(network.vjp(torch.softmax(network.logits, 1) - targets)).double().add_(deviation, alpha=l2)
             return float(losses.double().sum()) + 0.5 * l2 * float(deviation @ deviation), gradient
 
         return evaluate
@@ -167,30 +167,32 @@ class LinearizedModel:
     def __init__(self, problem: LaplaceProblem, workspace: Tensor) -> None:
         """`workspace`: memory of the kernel, (N(C − 1), N(C − 1))."""
         self.problem, self.workspace, self.network = problem, workspace, problem.sgd
-        self.mean = self.network.logits - self.network.push(problem.shaped(problem.start))
+        self.mean = self.network.logits - self.network.jvp(problem.shaped(problem.start))
         self.factor, self.factorized = softmax_factor(self.mean), None
 
-    def factorize(self, logits: Tensor, l2: float) -> Factor:
+    def factorize(self, logits: Tensor, l2: float) -> CholeskyFactor:
         """The exact inverse of the Hessian at these logits, for `_precondition` from now on."""
         self.factor = softmax_factor(logits)
-        self.factorized = Factor(self.network.kernel(self.factor, out=self.workspace), l2)
+        self.factorized = CholeskyFactor(self.network.kernel(self.factor, out=self.workspace), l2)
         return self.factorized
 
-    def push(self, vector: Tensor) -> Tensor:
+    def jvp(self, vector: Tensor) -> Tensor:
         """J u, (n, C)."""
-        return self.network.push(self.problem.shaped(vector))
+        return self.network.jvp(self.problem.shaped(vector))
 
-    def pull(self, cotangent: Tensor) -> Tensor:
+    def vjp(self, cotangent: Tensor) -> Tensor:
         """Jᵀ c, flat."""
-        return self.problem.flat(self.network.pull(cotangent))
+        return self.problem.flat(self.network.vjp(cotangent))
 
-    def _precondition(self, factorized: Factor, vector: Tensor) -> Tensor:
+    def _precondition(self, factorized: CholeskyFactor, vector: Tensor) -> Tensor:
         n, _, rank = self.factor.shape
-        inside = torch.einsum("icj,ic->ji", self.factor, self.push(vector)).reshape(-1)
+        inside = torch.einsum("icj,ic->ji", self.factor, self.jvp(vector)).reshape(-1)
         solved = factorized.solve(inside).view(rank, n)
-        return (vector - self.pull(torch.einsum("icj,ji->ic", self.factor, solved)) / factorized.l2) / factorized.l2
+        return (vector - self.vjp(torch.einsum("icj,ji->ic", self.factor, solved)) / factorized.l2) / factorized.l2
 
-    def _direction(self, factorized: Factor, gradient: Tensor, p: Tensor, l2: float, accuracy: float) -> tuple[Tensor, int]:
+    def _direction(
+        self, factorized: CholeskyFactor, gradient: Tensor, p: Tensor, l2: float, accuracy: float
+    ) -> tuple[Tensor, int]:
         """The Newton direction up to a relative residual, and the steps of conjugate gradients that it took."""
         residual, direction = -gradient, torch.zeros_like(gradient)
         target = accuracy * float(gradient.norm())
@@ -198,8 +200,8 @@ class LinearizedModel:
         along, product, step = conditioned, residual @ conditioned, 0
         while step < 4 * _MAX_CG_STEPS:
             step += 1
-            change = self.push(along)
-            curved = self.pull(p * (change - (p * change).sum(1, keepdim=True))).add_(along, alpha=l2)
+            change = self.jvp(along)
+            curved = self.vjp(p * (change - (p * change).sum(1, keepdim=True))).add_(along, alpha=l2)
             length = product / (along @ curved)
             direction = direction + length * along
             residual = residual - length * curved
@@ -210,7 +212,7 @@ class LinearizedModel:
             along = conditioned + (product / previous) * along
         return direction, step
 
-    def minimum(self, l2: float, start: Tensor | None, search: ModeSearch) -> tuple[ExpansionPoint, Factor]:
+    def minimum(self, l2: float, start: Tensor | None, search: ModeSearch) -> tuple[ExpansionPoint, CholeskyFactor]:
         """The minimum of the linearized model's C, and the factorized kernel there.
 
         Args:
@@ -225,19 +227,19 @@ class LinearizedModel:
 
         if start is None:
             starts = [t * problem.start for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
-            start = min(starts, key=lambda u: cost(u, self.mean + self.push(u)))
-        u, logits = start, self.mean + self.push(start)
+            start = min(starts, key=lambda u: cost(u, self.mean + self.jvp(u)))
+        u, logits = start, self.mean + self.jvp(start)
         relative, factorized = math.inf, self.factorized
         for _ in range(search.newton_steps):
             p = torch.softmax(logits, 1)
-            gradient = self.pull(p - problem.targets).add_(u, alpha=l2)
+            gradient = self.vjp(p - problem.targets).add_(u, alpha=l2)
             relative = float(gradient.norm() / (l2 * u.norm()).clamp_min(1e-300))
             if relative <= search.tolerance:
                 break
             factorized = factorized or self.factorize(logits, l2)
             accuracy = max(min(0.1, relative), 0.3 * search.tolerance / relative)  # no better than the tolerance needs
             direction, steps = self._direction(factorized, gradient, p, l2, accuracy)
-            change, slope = self.push(direction), float(gradient @ direction)
+            change, slope = self.jvp(direction), float(gradient @ direction)
             current, size = cost(u, logits), 1.0
             while size > 1e-8 and cost(u + size * direction, logits + size * change) > current + 1e-4 * size * slope:
                 size /= 2

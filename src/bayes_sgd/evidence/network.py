@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.core.schema import NETWORK_EVIDENCE
-from bayes_sgd.curvature.cholesky import Factor, effective_parameters, eigenvalues, log_determinant
+from bayes_sgd.curvature.cholesky import CholeskyFactor, effective_parameters, eigenvalues, log_determinant
 from bayes_sgd.curvature.ggn import Linearization, check_memory, softmax_factor
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.modes import ExpansionPoint, LaplaceProblem, LinearizedModel, ModeSearch, minimum_point, sgd_point
@@ -145,7 +145,7 @@ def _expansions(
             point = minimum_point(problem, l2, start, search)
             start = point.deviation
             kernel = point.network.kernel(softmax_factor(point.logits), out=workspace)
-            yield l2, point, _of_factor(Factor(kernel, l2)) | _of_network(point)
+            yield l2, point, _of_factor(CholeskyFactor(kernel, l2)) | _of_network(point)
 
 
 def _expansions_at_sgd(
@@ -159,13 +159,13 @@ def _expansions_at_sgd(
         point = sgd_point(problem, l2)
         common = common or _of_network(point)
         if spectrum is None:
-            yield l2, point, _of_factor(Factor(problem.sgd.kernel(factor, out=workspace), l2)) | common
+            yield l2, point, _of_factor(CholeskyFactor(problem.sgd.kernel(factor, out=workspace), l2)) | common
         else:
             gamma = {"effective_parameters": effective_parameters(spectrum, l2), "effective_parameters_error": 0.0}
             yield l2, point, {"occam_penalty": 0.5 * log_determinant(spectrum, l2)} | gamma | common
 
 
-def _of_factor(factorized: Factor) -> dict[str, object]:
+def _of_factor(factorized: CholeskyFactor) -> dict[str, object]:
     gamma, error = factorized.effective_parameters()
     return {
         "occam_penalty": 0.5 * factorized.log_determinant,
@@ -200,7 +200,7 @@ def _losses(problem: LaplaceProblem, name: str, point: ExpansionPoint, inputs: T
     if name == "linearized":
         network = Linearization(problem.full_layers, inputs)
         layers = zip(problem.lifted(point.deviation), problem.full_layers, problem.full_centre, strict=True)
-        logits = network.logits + network.push([u - (w - c) for u, w, c in layers])
+        logits = network.logits + network.jvp([u - (w - c) for u, w, c in layers])
     elif name == "sgd":
         logits, norm = forward(problem.full_layers, inputs)[0], problem.full_norm
     else:

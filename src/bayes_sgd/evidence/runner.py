@@ -28,7 +28,7 @@ from bayes_sgd.experiment.config import NetworkEvidenceConfig
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import weights_of_cell
 from bayes_sgd.training.progress import summary
-from bayes_sgd.training.runner import Setup, load_labelled, network_layers, read_weights, weights_key
+from bayes_sgd.training.runner import RunSettings, load_labelled, network_layers, read_weights, weights_key
 
 _METADATA = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
 
@@ -36,7 +36,7 @@ _METADATA = ("code_digest", "data", "pixels", "initialization", "settings", "dev
 def compute_pack_evidence(
     plans: Sequence[Plan],
     prepared: Path,
-    setup: Setup,
+    run: RunSettings,
     settings: NetworkEvidenceConfig,
     weights: Path,
     table: Path,
@@ -47,7 +47,7 @@ def compute_pack_evidence(
     Args:
         plans: cells of one pack, and the number of seeds.
         prepared: folder of the prepared data and labels.
-        setup: as the networks were trained.
+        run: as the networks were trained.
         settings: λ, points and centres.
         weights: the pack's safetensors file, as `training.runner.train_pack` wrote it.
         table: the CSV to write; rows in it that are still valid are kept.
@@ -56,18 +56,18 @@ def compute_pack_evidence(
     Raises:
         UserError: a file is damaged, the weights of a network are missing, or memory does not suffice.
     """
-    torch.set_num_threads(setup.threads)
-    dataset = load_prepared(prepared, setup.data)
+    torch.set_num_threads(run.threads)
+    dataset = load_prepared(prepared, run.data)
     tensors = read_weights(weights, prepared, dataset.digest)
-    data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
+    data = load_labelled(prepared, run.data, plans[0].cell.labels, max(plan.seeds for plan in plans), run.torch_device)
     metadata = {
         "code_digest": code_digest(__file__),
         "data": dataset.digest,
-        "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
-        "initialization": setup.initialization,
+        "pixels": f"{run.data.pixel_scale!r} {run.data.pixel_shift!r}",
+        "initialization": run.initialization,
         "settings": digest(settings.evidence_settings),
-        "device": setup.torch_device.type,
-        "threads": str(setup.threads),
+        "device": run.torch_device.type,
+        "threads": str(run.threads),
         "torch": torch.__version__,
     }
     partial = partial_file(table)
@@ -75,13 +75,13 @@ def compute_pack_evidence(
     rows: list[pd.DataFrame] = []
     networks = [(plan, seed) for plan in plans for seed in range(plan.seeds)]
     present = len(done)
-    with threadpool_limits(setup.threads):  # of SciPy's own LAPACK, which torch's setting does not reach
+    with threadpool_limits(run.threads):  # of SciPy's own LAPACK, which torch's setting does not reach
         for number, (plan, seed) in enumerate(networks, 1):
             layers = network_layers(tensors, weights_key(plan.cell, seed), weights)
             checksum = _checksum(layers)
             if checksum not in done:
                 started = time.perf_counter()
-                done[checksum] = _compute(plan, seed, layers, data, setup, settings).assign(weights=checksum)
+                done[checksum] = _compute(plan, seed, layers, data, run, settings).assign(weights=checksum)
                 write_parquet(partial, pd.concat(done.values(), ignore_index=True), metadata)
                 cell = plan.cell
                 log(
@@ -123,11 +123,11 @@ def _checksum(layers: Mapping[str, Tensor]) -> str:
 
 
 def _compute(
-    plan: Plan, seed: int, layers: Mapping[str, Tensor], data: LabelledData, setup: Setup, settings: NetworkEvidenceConfig
+    plan: Plan, seed: int, layers: Mapping[str, Tensor], data: LabelledData, run: RunSettings, settings: NetworkEvidenceConfig
 ) -> pd.DataFrame:
-    cell, device = plan.cell, setup.torch_device
+    cell, device = plan.cell, run.torch_device
     examples = data.subsets[seed, : cell.n_train]
-    initial = weights_of_cell(cell, seed, data.train_inputs.shape[1] - 1, data.classes, setup.initialization)
+    initial = weights_of_cell(cell, seed, data.train_inputs.shape[1] - 1, data.classes, run.initialization)
     table = network_evidence(
         [layer.to(device) for layer in layers.values()],
         [layer.to(device) for layer in initial],

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ from bayes_sgd.training.sgd import train
 
 
 @dataclass(frozen=True)
-class Setup:
+class RunSettings:
     """What all cells of a run share."""
 
     data: DataConfig
@@ -45,6 +46,12 @@ class Setup:
     threads: int = 1
     stack: int | None = None
     tf32: bool = False
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> RunSettings:
+        """From plain data, as a workflow's parameters hold it: the keys of a configuration that are fields here."""
+        fields = dict(plain)
+        return cls(DataConfig(**fields.pop("data")), **fields)
 
     @property
     def torch_device(self) -> torch.device:
@@ -92,7 +99,7 @@ def load_labelled(prepared: Path, data: DataConfig, labels: str, seeds: int, dev
 def train_pack(
     plans: Sequence[Plan],
     prepared: Path,
-    setup: Setup,
+    run: RunSettings,
     table: Path,
     weights: Path,
     say: Callable[[str], None] = print,
@@ -102,7 +109,7 @@ def train_pack(
     Args:
         plans: cells that agree in labels, model and sampling.
         prepared: folder of the prepared data and labels.
-        setup: what all cells share.
+        run: what all cells share.
         table: the Parquet file to write; rows in it that are still valid are kept.
         weights: the safetensors file to write, keyed "<weights_key>/<layer>"; layers (fan_in + 1, fan_out), bias last.
         say: receives a line for each stack that was trained, or one if none had to be.
@@ -110,16 +117,16 @@ def train_pack(
     Raises:
         UserError: the prepared data or an earlier file is damaged.
     """
-    torch.set_num_threads(setup.threads)
-    torch.backends.cuda.matmul.allow_tf32 = setup.tf32
-    data = load_labelled(prepared, setup.data, plans[0].cell.labels, max(plan.seeds for plan in plans), setup.torch_device)
+    torch.set_num_threads(run.threads)
+    torch.backends.cuda.matmul.allow_tf32 = run.tf32
+    data = load_labelled(prepared, run.data, plans[0].cell.labels, max(plan.seeds for plan in plans), run.torch_device)
     origin = {
         "code": code_digest(__file__),
-        "data": load_prepared(prepared, setup.data).digest,
-        "pixels": f"{setup.data.pixel_scale!r} {setup.data.pixel_shift!r}",
-        "initialization": setup.initialization,
-        "device": setup.torch_device.type + (" tf32" if setup.tf32 else ""),
-        "threads": str(setup.threads),
+        "data": load_prepared(prepared, run.data).digest,
+        "pixels": f"{run.data.pixel_scale!r} {run.data.pixel_shift!r}",
+        "initialization": run.initialization,
+        "device": run.torch_device.type + (" tf32" if run.tf32 else ""),
+        "threads": str(run.threads),
         "torch": torch.__version__,
     }
     partial, partial_weights = partial_file(table), partial_file(weights)
@@ -133,7 +140,7 @@ def train_pack(
     for number, stack in enumerate(stacks, 1):
         started = time.perf_counter()
         stack_plans, seeds = [plan for plan, _ in stack], stack[0][1]
-        rows, new_weights = _train_stack(stack_plans, seeds, data, setup)
+        rows, new_weights = _train_stack(stack_plans, seeds, data, run)
         done = _latest([done, rows])
         kept |= new_weights
         write_parquet(partial, done, origin)
@@ -142,7 +149,7 @@ def train_pack(
             f"{number} of {counted(len(stacks), 'stack')}: {summary(stack_plans, len(seeds))}: "
             f"{time.perf_counter() - started:.1f} s"
         )
-    planned = _planned_rows(plans, setup)
+    planned = _planned_rows(plans, run)
     rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
     write_parquet(table, CELLS.ordered(rows, table), origin)
     wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
@@ -201,25 +208,25 @@ def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, 
 
 
 def _train_stack(
-    plans: Sequence[Plan], seeds: Sequence[int], data: LabelledData, setup: Setup
+    plans: Sequence[Plan], seeds: Sequence[int], data: LabelledData, run: RunSettings
 ) -> tuple[pd.DataFrame, dict[str, Tensor]]:
     networks = [(plan.cell, seed) for plan in plans for seed in seeds]
     rows, kept = [], {}
     records = plans[0].record
-    with _memory_told(len(networks), setup):
+    with _memory_told(len(networks), run):
         for point, (cell, seed), measured, layers in train(
-            networks, records, data, setup.initialization, setup.stack, plans[0].cooldown
+            networks, records, data, run.initialization, run.stack, plans[0].cooldown
         ):
             where = {"seed": seed, "update": point[0], "phase": point[1]}
-            rows.append({"data": setup.data.name} | cell.columns() | where | asdict(measured))
+            rows.append({"data": run.data.name} | cell.columns() | where | asdict(measured))
             if plans[0].keep_weights and point == (records[-1], "constant"):
                 kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
     return pd.DataFrame(rows, columns=list(CELLS.names)), kept
 
 
-def _planned_rows(plans: Sequence[Plan], setup: Setup) -> pd.DataFrame:
+def _planned_rows(plans: Sequence[Plan], run: RunSettings) -> pd.DataFrame:
     rows = [
-        {"data": setup.data.name} | plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
+        {"data": run.data.name} | plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
         for plan in plans
         for seed in range(plan.seeds)
         for update, phase in plan.points
@@ -273,15 +280,15 @@ def _valid_weights(paths: Iterable[Path], origin: dict[str, str]) -> dict[str, T
 
 
 @contextmanager
-def _memory_told(networks: int, setup: Setup) -> Iterator[None]:
+def _memory_told(networks: int, run: RunSettings) -> Iterator[None]:
     """What to do when memory runs out, instead of a traceback."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        told = f"`stack` is {setup.stack}" if setup.stack else "`stack` is not set, so the machine's memory decides"
+        told = f"`stack` is {run.stack}" if run.stack else "`stack` is not set, so the machine's memory decides"
         raise UserError(
-            f"{setup.torch_device.type}: out of memory while {networks} networks trained ({told}); set a smaller `stack` in "
+            f"{run.torch_device.type}: out of memory while {networks} networks trained ({told}); set a smaller `stack` in "
             "the configuration and run again: no number depends on it"
         ) from None
