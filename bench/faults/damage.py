@@ -14,7 +14,8 @@ from bench.faults.workflow import obey
 
 from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import read_csv, read_parquet, read_tensors
+from bayes_sgd.core.io import read_csv, read_parquet
+from bayes_sgd.core.tensors import read_tensors
 from bayes_sgd.data.datasets import load_prepared
 from bayes_sgd.data.labels import load_labels
 from bayes_sgd.data.sources import read_idx_set

@@ -15,23 +15,22 @@ from project import attempt
 
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import (
-    about_csv,
     check_writable,
     collect,
+    csv_metadata,
     read_csv,
-    read_facts,
+    read_metadata,
     read_parquet,
-    read_tensors,
     write_atomically,
     write_csv,
-    write_facts,
+    write_metadata,
     write_parquet,
-    write_tensors,
 )
 from bayes_sgd.core.provenance import digest
 from bayes_sgd.core.schema import GRADIENTS
+from bayes_sgd.core.tensors import read_tensors, write_tensors
 from bayes_sgd.experiment.config import load_config
-from bayes_sgd.experiment.metadata import made_by
+from bayes_sgd.experiment.metadata import table_metadata
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=20))
@@ -139,10 +138,10 @@ def test_csv_is_sealed_by_the_json_beside_it(tmp_path, name):
 
 def test_a_table_tells_what_made_it_and_equal_tables_are_equal_bytes(tmp_path):
     frame = pd.DataFrame({"x": [1, 2]})
-    write_csv(tmp_path / "one.csv", frame, made_by=made_by({"run": "quick", "seeds": 2}, "c0de", 1, "cpu"))
-    write_csv(tmp_path / "two.csv", frame, made_by=made_by({"run": "other", "seeds": 3}))
+    write_csv(tmp_path / "one.csv", frame, metadata=table_metadata({"run": "quick", "seeds": 2}, "c0de", 1, "cpu"))
+    write_csv(tmp_path / "two.csv", frame, metadata=table_metadata({"run": "other", "seeds": 3}))
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
-    one, two = about_csv(tmp_path / "one.csv"), about_csv(tmp_path / "two.csv")
+    one, two = csv_metadata(tmp_path / "one.csv"), csv_metadata(tmp_path / "two.csv")
     assert (one["run"], one["code_digest"], one["threads"], one["device"], one["rows"]) == ("quick", "c0de", 1, "cpu", 2)
     whole = load_config({"run": "quick", "seeds": 2}).model_dump(mode="json")
     assert one["config_digest"] == digest(whole) != two["config_digest"]
@@ -155,7 +154,7 @@ def test_a_joined_table_tells_what_made_its_parts(tmp_path):
     for part, device in (("a", "cpu"), ("b", "cuda")):
         write_parquet(tmp_path / f"{part}.parquet", frame, {"code": "c0de", "device": device, "threads": "1"})
     collect([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "c.csv", None, {"run": "quick"})
-    about = about_csv(tmp_path / "c.csv")
+    about = csv_metadata(tmp_path / "c.csv")
     assert (about["run"], about["code_digest"], about["device"], about["threads"]) == ("quick", "c0de", ["cpu", "cuda"], "1")
 
 
@@ -189,8 +188,8 @@ def test_tensors_are_sealed(tmp_path):
 @settings(max_examples=60)
 def test_facts_read_back_equal(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("facts") / "a.json"
-    write_facts(path, {"fact": value})
-    assert read_facts(path) == {"fact": value}
+    write_metadata(path, {"fact": value})
+    assert read_metadata(path) == {"fact": value}
 
 
 def test_collect_joins_csv_and_parquet(tmp_path):

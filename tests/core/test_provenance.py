@@ -18,10 +18,10 @@ from project import ROOT
 
 from bayes_sgd.core import provenance
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import collect, write_csv, write_facts, write_text
+from bayes_sgd.core.io import collect, write_csv, write_metadata, write_text
 from bayes_sgd.core.provenance import NO_NUMBERS, code_digest, digest, environment, reached
 from bayes_sgd.experiment.config import load_config
-from bayes_sgd.experiment.metadata import made_by, record_run
+from bayes_sgd.experiment.metadata import table_metadata, write_run_provenance
 from bayes_sgd.figures.common import save
 
 LIBRARY = ROOT / "src" / "bayes_sgd"
@@ -282,32 +282,32 @@ def test_environment_names_versions_and_machine():
 
 def test_record_of_a_run_names_every_table(tmp_path):
     write_csv(tmp_path / "tables" / "claims.csv", pd.DataFrame({"x": [1]}))
-    write_facts(tmp_path / "manifest.json", {"name": "mnist5k"})
-    record_run(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
+    write_metadata(tmp_path / "manifest.json", {"name": "mnist5k"})
+    write_run_provenance(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
     record = json.loads((tmp_path / "provenance.json").read_text())
     assert record["run"] == "tiny"
     assert list(record["tables"]) == ["claims.csv"]
     assert record["data"] == {"name": "mnist5k"}
     assert "accepted" not in record
     (tmp_path / "accepted.json").write_text('[{"files": {"c0de": 2}}]')
-    record_run(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
+    write_run_provenance(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
     assert json.loads((tmp_path / "provenance.json").read_text())["accepted"] == [{"files": {"c0de": 2}}]
 
 
 def test_marks_are_those_of_the_whole_configuration_with_its_defaults():
     given = {"run": "tiny", "seeds": 2}
     whole = load_config(given).model_dump(mode="json")
-    assert made_by(given, "c0de", 2, "cuda") == {
+    assert table_metadata(given, "c0de", 2, "cuda") == {
         "run": "tiny",
         "config_digest": digest(whole),
         "device": "cuda",
         "threads": 2,
         "code_digest": "c0de",
     }
-    assert made_by(given) == made_by(whole)
-    assert made_by(given)["config_digest"] != made_by({"run": "tiny", "seeds": 3})["config_digest"]
+    assert table_metadata(given) == table_metadata(whole)
+    assert table_metadata(given)["config_digest"] != table_metadata({"run": "tiny", "seeds": 3})["config_digest"]
     with pytest.raises(UserError, match="seeds: 0"):
-        made_by({"run": "tiny", "seeds": 0})
+        table_metadata({"run": "tiny", "seeds": 0})
 
 
 def unmarked(source: str) -> list[str]:
@@ -317,7 +317,7 @@ def unmarked(source: str) -> list[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in WRITERS:
             keys = {key.arg: key for key in node.keywords if key.arg}
             given = inspect.signature(WRITERS[node.func.id]).bind(*node.args, **keys).arguments
-            found += [] if "made_by" in given else [f"{node.lineno}: {node.func.id}"]
+            found += [] if "metadata" in given else [f"{node.lineno}: {node.func.id}"]
     return found
 
 

@@ -12,7 +12,8 @@ from networks import CLASSES, N, dense_ggn, dense_hessian, network
 from scipy.sparse.linalg import ArpackNoConvergence
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import about_csv, read_csv, read_tensors, write_tensors
+from bayes_sgd.core.io import csv_metadata, read_csv
+from bayes_sgd.core.tensors import read_tensors, write_tensors
 from bayes_sgd.curvature import lanczos
 from bayes_sgd.curvature.spectrum import (
     LARGEST,
@@ -129,7 +130,7 @@ def test_it_is_measured_from_kept_weights(prepared: Path, tmp_path: Path) -> Non
         compute_spectra(packs, prepared, RUN, 0.0, tmp_path / name, {"run": "tiny"})
     table = read_csv(tmp_path / "once.csv", SPECTRA)
     assert (tmp_path / "once.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
-    assert about_csv(tmp_path / "once.csv")["run"] == "tiny"
+    assert csv_metadata(tmp_path / "once.csv")["run"] == "tiny"
     assert table.groupby(["labels", "batch_size"]).size().tolist() == 6 * [20 * 9 + LARGEST + 1]
     assert table["hidden_sizes"].unique().tolist() == ["6"]
     with pytest.raises(UserError, match="seed=2 are missing"):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import about_csv, collect, forget_partial, partial_file, read_csv, write_csv
+from bayes_sgd.core.io import collect, csv_metadata, forget_partial, partial_file, read_csv, write_csv
 from bayes_sgd.core.schema import CELLS, INVARIANCE, NETWORK_EVIDENCE, SPECTRA
 from bayes_sgd.evidence import runner as evidence_runner
 from bayes_sgd.evidence.invariance import check_invariance
@@ -56,7 +56,7 @@ def test_a_pack_is_computed_once_and_then_only_what_is_new(prepared: Path, weigh
     whole = tmp_path / "whole.csv"
     compute(prepared, weights, whole)
     assert whole.read_bytes() == table.read_bytes()
-    assert about_csv(table)["threads"] == "1"
+    assert csv_metadata(table)["threads"] == "1"
     collect([table], tmp_path / "network_evidence.csv", NETWORK_EVIDENCE, {"run": "tiny"}, with_main_series)
     forget_partial([table])
     assert not partial_file(table).exists()
@@ -87,7 +87,7 @@ def test_rows_that_lack_a_field_of_the_cell_get_it_and_no_network_is_computed_ag
 ) -> None:
     table = tmp_path / "pack.csv"
     compute(prepared, weights, table)
-    content, about = table.read_bytes(), about_csv(table)
+    content, about = table.read_bytes(), csv_metadata(table)
     write_csv(table, read_csv(table).drop(columns="dampening"), None, {key: about[key] for key in evidence_runner._METADATA})
     partial_file(table).unlink()
     assert compute(prepared, weights, table) == []

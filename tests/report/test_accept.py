@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import about_csv, partial_file, read_csv, read_parquet, read_tensors
+from bayes_sgd.core.io import csv_metadata, partial_file, read_csv, read_parquet
+from bayes_sgd.core.tensors import read_tensors
 from bayes_sgd.evidence import runner as evidence_store
 from bayes_sgd.evidence.runner import compute_pack_evidence
 from bayes_sgd.experiment.cell import Cell, Plan
@@ -60,7 +61,7 @@ def test_accepted_results_are_not_made_again(prepared: Path, old: Path, monkeypa
     assert all((tensors[name] == tensor).all() for name, tensor in read_tensors(old / "weights/pack.safetensors")[0].items())
     (entry,) = json.loads((old / "accepted.json").read_text())
     assert entry["files"] == {"0" * 64: 6}
-    assert entry["to"] == sorted([after[1]["code"], about_csv(old / "evidence/pack.csv")["code_digest"]])
+    assert entry["to"] == sorted([after[1]["code"], csv_metadata(old / "evidence/pack.csv")["code_digest"]])
     assert accept(old) == {}
     main(["tiny"])
     assert "none, all did" in capsys.readouterr().out

@@ -30,7 +30,8 @@ from hypothesis import strategies as st
 from project import ROOT, attempt
 
 from bayes_sgd.claims.claims import load_claims
-from bayes_sgd.core.io import read_csv, read_parquet, read_tensors, write_csv, write_parquet, write_tensors
+from bayes_sgd.core.io import read_csv, read_parquet, write_csv, write_parquet
+from bayes_sgd.core.tensors import read_tensors, write_tensors
 from bayes_sgd.data import sources as raw_files
 from bayes_sgd.data.datasets import check_source, data_sizes, load_prepared, prepare
 from bayes_sgd.data.labels import load_labels, write_labels

@@ -36,7 +36,7 @@ from tiny_workflow import (
     tables,
 )
 
-from bayes_sgd.core.io import about_csv
+from bayes_sgd.core.io import csv_metadata
 
 pytestmark = pytest.mark.workflow
 
@@ -60,7 +60,7 @@ def test_every_table_says_what_made_it(finished):
     paths = sorted(path for part in ("linear", "tables", "figures") for path in (results / part).glob("*.csv"))
     assert {path.stem for path in paths} >= {*TABLES, "network_evidence", "gradient_noise", "real", "random", "fig1", "fig5"}
     for path in paths:
-        about = about_csv(path)
+        about = csv_metadata(path)
         assert (about["run"], about["config_digest"]) == ("tiny", record["config_digest"]), path.name
         assert len(about["code_digest"]) == 64, path.name
         assert (about["device"], str(about["threads"])) == ("cpu", "1"), path.name

@@ -9,12 +9,12 @@ from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.schema import LAPLACE_VS_AIS
 from bayes_sgd.evidence.laplace_vs_ais import laplace_error_table
 from bayes_sgd.experiment.config import DataConfig
-from bayes_sgd.experiment.metadata import made_by
+from bayes_sgd.experiment.metadata import table_metadata
 
 torch.set_num_threads(snakemake.threads)
 given = snakemake.params
 with one_line(snakemake.log[0]):
     data = DataConfig(**given.config["data"])
     table = laplace_error_table(Path(snakemake.input.data).parent, data, given.config["initialization"])
-    marks = made_by(snakemake.config, given.code, snakemake.threads)
-    write_csv(Path(snakemake.output.table), table, LAPLACE_VS_AIS, marks)
+    metadata = table_metadata(snakemake.config, given.code, snakemake.threads)
+    write_csv(Path(snakemake.output.table), table, LAPLACE_VS_AIS, metadata)

@@ -5,7 +5,7 @@ from pathlib import Path
 from bayes_sgd.core.errors import one_line
 from bayes_sgd.curvature.spectrum import compute_spectra
 from bayes_sgd.experiment.cell import Plan
-from bayes_sgd.experiment.metadata import made_by
+from bayes_sgd.experiment.metadata import table_metadata
 from bayes_sgd.training.runner import RunSettings
 
 given = snakemake.params
@@ -18,5 +18,5 @@ with one_line(snakemake.log[0]):
         run,
         given.failed_below,
         Path(snakemake.output.table),
-        made_by(snakemake.config, given.code, run.threads, run.torch_device.type),
+        table_metadata(snakemake.config, given.code, run.threads, run.torch_device.type),
     )

@@ -9,11 +9,11 @@ from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.schema import GRADIENT_NOISE, GRADIENTS
 from bayes_sgd.curvature.gradient_noise import measure_run
 from bayes_sgd.experiment.config import load_config
-from bayes_sgd.experiment.metadata import made_by
+from bayes_sgd.experiment.metadata import table_metadata
 
 torch.set_num_threads(snakemake.threads)
 with one_line(snakemake.log[0]):
     noise, gradients = measure_run(load_config(snakemake.params.config), Path(snakemake.input.data).parent)
-    marks = made_by(snakemake.config, snakemake.params.code, snakemake.threads)
-    write_csv(Path(snakemake.output.noise), noise, GRADIENT_NOISE, marks)
-    write_csv(Path(snakemake.output.gradients), gradients, GRADIENTS, marks)
+    metadata = table_metadata(snakemake.config, snakemake.params.code, snakemake.threads)
+    write_csv(Path(snakemake.output.noise), noise, GRADIENT_NOISE, metadata)
+    write_csv(Path(snakemake.output.gradients), gradients, GRADIENTS, metadata)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from bayes_sgd.core.errors import one_line
-from bayes_sgd.experiment.metadata import record_run
+from bayes_sgd.experiment.metadata import write_run_provenance
 
 with one_line(snakemake.log[0]):
-    record_run(
+    write_run_provenance(
         Path(snakemake.output.provenance),
         config=snakemake.params.config,
         code=snakemake.params.code,

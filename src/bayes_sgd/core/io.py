@@ -1,9 +1,9 @@
 """Tables on disk: written whole or not at all, read back only if they are what their producer wrote.
 
-CSV for people and figures, Parquet for the cells, safetensors for weights. A file is written beside its place, flushed to the
-disk and renamed, so that a killed run leaves the old file or the new one, never a half. Each is sealed with a digest of its
-content, which its reader checks: inside a Parquet or safetensors file, and for `x.csv` in `x.json` beside it, which also says
-what made the table.
+CSV for people and figures, Parquet for the cells; arrays and weights are in `tensors`. A file is written beside its place,
+flushed to the disk and renamed, so that a killed run leaves the old file or the new one, never a half. Each has a checksum of
+its content, which its reader verifies: inside a Parquet or safetensors file that has metadata of its own, else in a JSON file
+beside it (`write_checked`), which also says what made it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -23,10 +23,8 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.provenance import digest, environment
 from bayes_sgd.core.table import Table
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 _AGAIN = "delete it and run again"
+_CHECKSUM = "seal"  # its key on the disk
 
 _OF_PARTS = ("code_digest", "data", "initialization", "device", "threads", "torch")  # what a joined table takes from its parts
 
@@ -78,48 +76,75 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write JSON that carries, as its last key, a digest of all the others."""
-    write_json(path, dict(facts) | {"seal": digest(facts)})
+def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write JSON that carries, as its last key, a checksum of all the others."""
+    write_json(path, dict(metadata) | {_CHECKSUM: digest(metadata)})
 
 
-def read_facts(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
-    """Read what `write_facts` wrote, without the seal.
+def read_metadata(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
+    """Read what `write_metadata` wrote, without the checksum.
 
     Raises:
         UserError: no such file, or it is damaged or altered; the line ends with `remedy`.
     """
     try:
-        facts = json.loads(path.read_bytes())
+        metadata = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: not readable ({error.strerror}); {remedy}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({type(error).__name__}); {remedy}") from None
-    if not isinstance(facts, dict) or facts.pop("seal", None) != digest(facts):
-        raise UserError(f"{path}: not as it was written (its seal is missing or wrong); {remedy}")
-    return facts
+    if not isinstance(metadata, dict) or metadata.pop(_CHECKSUM, None) != digest(metadata):
+        raise UserError(f"{path}: not as it was written (its checksum is missing or wrong); {remedy}")
+    return metadata
 
 
-def write_csv(path: Path, frame: pd.DataFrame, table: Table | None = None, made_by: Mapping[str, Any] | None = None) -> None:
+def write_checked(path: Path, content: bytes, beside: Path, metadata: Mapping[str, Any]) -> None:
+    """Write a file, then JSON beside it: `metadata`, and the file's SHA-256 as `sha256`; each whole or not at all."""
+    write_atomically(path, lambda file: file.write(content))
+    write_metadata(beside, dict(metadata) | {"sha256": hashlib.sha256(content).hexdigest()})
+
+
+def read_checked(path: Path, beside: Path, remove: Path | None = None) -> tuple[bytes, dict[str, Any]]:
+    """Read what `write_checked` wrote: the content of the file, and its metadata with `sha256`.
+
+    Args:
+        path: the file.
+        beside: its metadata.
+        remove: what messages say is to be deleted; `path` if not given.
+
+    Raises:
+        UserError: one of the two is missing, damaged or altered.
+    """
+    metadata = read_metadata(beside, f"delete {remove or path} and run again")
+    remedy = f"delete {remove} and run again" if remove else _AGAIN
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}); {remedy}") from None
+    if hashlib.sha256(content).hexdigest() != metadata.get("sha256"):
+        raise UserError(f"{path}: not as it was written (its SHA-256 is not the one in {beside.name}); {remedy}")
+    return content, metadata
+
+
+def write_csv(path: Path, frame: pd.DataFrame, table: Table | None = None, metadata: Mapping[str, Any] | None = None) -> None:
     """Write a table as CSV, its columns as `table` orders them; floats in full, so that they read back equal.
 
-    Beside it goes a JSON file of the same name: SHA-256 of the table, `made_by` (as `provenance.made_by` gives it), versions,
-    machine and date. Equal tables are equal bytes; the date is in the JSON alone.
+    Beside it goes a JSON file of the same name: the table's SHA-256, `metadata`, versions, machine and date. Equal tables are
+    equal bytes; the date is in the JSON alone.
 
     Args:
         path: x.csv.
         frame: the rows.
         table: of the schema; without one any columns will do, as in the data of figures.
-        made_by: what made it.
+        metadata: what made it, as `experiment.metadata.table_metadata` gives it.
 
     Raises:
         UserError: a column is missing, or the schema does not know it; nothing is written.
     """
     ordered = table.ordered(frame, path) if table else frame
     content = ordered.to_csv(index=False, lineterminator="\n").encode()
-    about = {"table": path.name, "sha256": hashlib.sha256(content).hexdigest(), "rows": len(ordered)}
-    write_atomically(path, lambda file: file.write(content))
-    write_facts(_about(path), about | dict(made_by or {}) | environment())
+    about = {"table": path.name, "rows": len(ordered)} | dict(metadata or {}) | environment()
+    write_checked(path, content, _beside(path), about)
 
 
 def read_csv(path: Path, table: Table | None = None) -> pd.DataFrame:
@@ -132,14 +157,9 @@ def read_csv(path: Path, table: Table | None = None) -> pd.DataFrame:
     Raises:
         UserError: no such file, not what was written, or a column without a default is missing.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: not readable ({error.strerror})") from None
-    if hashlib.sha256(content).hexdigest() != about_csv(path).get("sha256"):
-        raise UserError(f"{path}: not as it was written (its SHA-256 is not the one in {_about(path).name}); {_AGAIN}")
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    content, _ = read_checked(path, _beside(path))
     text: dict[Hashable, type[str]] = table.text if table else {"hidden_sizes": str}
     try:
         frame = pd.read_csv(BytesIO(content), dtype=text)
@@ -148,16 +168,16 @@ def read_csv(path: Path, table: Table | None = None) -> pd.DataFrame:
     return table.completed(frame, path) if table else frame
 
 
-def about_csv(path: Path) -> dict[str, Any]:
+def csv_metadata(path: Path) -> dict[str, Any]:
     """What made a table that `write_csv` wrote: its SHA-256, its run, digests, versions, machine, date.
 
     Raises:
         UserError: the JSON beside the table is missing or damaged.
     """
-    return read_facts(_about(path), f"delete {path} and run again")
+    return read_metadata(_beside(path), f"delete {path} and run again")
 
 
-def _about(path: Path) -> Path:
+def _beside(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
@@ -165,30 +185,30 @@ def collect(
     parts: Sequence[Path],
     path: Path,
     table: Table | None = None,
-    made_by: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     finish: Callable[[pd.DataFrame], pd.DataFrame] = lambda joined: joined,
 ) -> None:
-    """Join tables, CSV or sealed Parquet, one below the other, and write them as CSV.
+    """Join tables, CSV or Parquet, one below the other, and write them as CSV.
 
     Args:
         parts: the tables to join.
         path: the table to write.
         table: of the schema.
-        made_by: what made it; where its parts say more (code, device, threads), what they say goes with it.
+        metadata: what made it; where that of its parts says more (code, device, threads), that is added.
         finish: adds columns that no part can know alone.
 
     Raises:
         UserError: a part is missing or damaged, or a column is missing or unknown.
     """
-    frames, origins = [], []
+    frames, parts_metadata = [], []
     for part in parts:
-        frame, origin = read_parquet(part) if part.suffix == ".parquet" else (read_csv(part, table), about_csv(part))
+        frame, made = read_parquet(part) if part.suffix == ".parquet" else (read_csv(part, table), csv_metadata(part))
         frames.append(frame)
-        origins.append({"code_digest": origin["code"]} | origin if "code" in origin else origin)
-    said = {key: sorted({str(origin[key]) for origin in origins if key in origin}) for key in _OF_PARTS}
-    of_parts = {key: values[0] if len(values) == 1 else values for key, values in said.items() if values}
-    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(table.names if table else ()))
-    write_csv(path, finish(whole), table, dict(made_by or {}) | of_parts)
+        parts_metadata.append({"code_digest": made["code"]} | made if "code" in made else made)
+    values = {key: sorted({str(made[key]) for made in parts_metadata if key in made}) for key in _OF_PARTS}
+    of_parts = {key: several[0] if len(several) == 1 else several for key, several in values.items() if several}
+    joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(table.names if table else ()))
+    write_csv(path, finish(joined), table, dict(metadata or {}) | of_parts)
 
 
 def partial_file(path: Path) -> Path:
@@ -212,19 +232,19 @@ def forget(files: Iterable[Path]) -> None:
         partial_file(path).unlink(missing_ok=True)
 
 
-def write_parquet(path: Path, frame: pd.DataFrame, origin: Mapping[str, str]) -> None:
-    """Write rows as Parquet, sealed with a digest of them and of `origin`, which says what made them (digests, versions)."""
+def write_parquet(path: Path, frame: pd.DataFrame, metadata: Mapping[str, str]) -> None:
+    """Write rows as Parquet with `metadata`, which says what made them (digests, versions), and a checksum of both."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    seal = {"bayes_sgd": json.dumps(dict(origin) | {"rows": _seal(_content_digest(frame), origin)}, sort_keys=True)}
-    table = table.replace_schema_metadata((table.schema.metadata or {}) | seal)
+    checked = dict(metadata) | {"rows": checksum(_content_digest(frame), metadata)}
+    table = table.replace_schema_metadata((table.schema.metadata or {}) | {"bayes_sgd": json.dumps(checked, sort_keys=True)})
     write_atomically(path, lambda file: pq.write_table(table, file))
 
 
 def read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Read rows and their origin as `write_parquet` wrote them.
+    """Read rows and their metadata as `write_parquet` wrote them.
 
     Raises:
         UserError: the file is missing, cut short or altered.
@@ -235,82 +255,21 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     try:
         table = pq.read_table(path)
         frame = table.to_pandas()
-        origin = json.loads((table.schema.metadata or {})[b"bayes_sgd"])
-        sealed = origin.pop("rows")
+        metadata = json.loads((table.schema.metadata or {})[b"bayes_sgd"])
+        written = metadata.pop("rows")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
-    if sealed != _seal(_content_digest(frame), origin):
+        raise UserError(f"{path}: corrupt, or not written by this workflow ({type(error).__name__}); {_AGAIN}") from None
+    if written != checksum(_content_digest(frame), metadata):
         raise UserError(f"{path}: its rows are not those that were written; {_AGAIN}")
-    return frame, origin
+    return frame, metadata
 
 
 def _content_digest(frame: pd.DataFrame) -> str:
     return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
 
 
-def _seal(content: str, origin: Mapping[str, str]) -> str:
-    return digest({"content": content, "origin": dict(origin)})
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Mapping[str, str]) -> None:
-    """Write tensors as safetensors, sealed with a digest of them and of `origin`; equal content gives equal bytes."""
-    from safetensors.torch import save
-
-    ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
-    # one key of metadata: safetensors writes several in any order, and equal weights should be equal files
-    sealed = _seal(hashlib.sha256(save(ordered)).hexdigest(), origin)
-    seal = {"bayes_sgd": json.dumps(dict(origin) | {"tensors": sealed}, sort_keys=True)}
-    content = save(ordered, seal)
-    write_atomically(path, lambda file: file.write(content))
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and their origin as `write_tensors` wrote them.
-
-    Raises:
-        UserError: the file is missing, cut short or altered.
-    """
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import save
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            origin = json.loads((file.metadata() or {})["bayes_sgd"])
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        sealed = origin.pop("tensors")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: damaged or not ours ({type(error).__name__}); {_AGAIN}") from None
-    if sealed != _seal(hashlib.sha256(save(tensors)).hexdigest(), origin):
-        raise UserError(f"{path}: its tensors are not those that were written; {_AGAIN}")
-    return tensors, origin
-
-
-def read_marks(path: Path) -> dict[str, str]:
-    """What made a table or tensors that were written here (.csv, .parquet, .safetensors).
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    if path.suffix == ".csv":
-        read_csv(path)
-        return about_csv(path)
-    return (read_parquet(path) if path.suffix == ".parquet" else read_tensors(path))[1]
-
-
-def rewrite_marks(path: Path, changes: Mapping[str, str]) -> None:
-    """Change some of what `read_marks` gives; the content stays as it is.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    marks = read_marks(path) | dict(changes)
-    if path.suffix == ".csv":
-        write_facts(_about(path), marks)
-    elif path.suffix == ".parquet":
-        write_parquet(path, read_parquet(path)[0], marks)
-    else:
-        write_tensors(path, read_tensors(path)[0], marks)
+def checksum(content: str, metadata: Mapping[str, str]) -> str:
+    """The checksum inside a file: of the SHA-256 of its content and of its metadata."""
+    return digest({"content": content, "origin": dict(metadata)})

@@ -191,7 +191,7 @@ def compute_spectra(
     run: RunSettings,
     failed_below: float,
     table: Path,
-    made_by: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> None:
     """Write the spectra of networks of one kind, as `spectra_table` chooses and measures them.
 
@@ -201,7 +201,7 @@ def compute_spectra(
         run: as the networks were trained.
         failed_below: training accuracy below which a network has failed to train.
         table: the CSV to write.
-        made_by: what it is marked with.
+        metadata: what it is marked with.
 
     Raises:
         UserError: a file is damaged, the weights of a network are missing, or what `spectra_table` refuses.
@@ -219,4 +219,4 @@ def compute_spectra(
                 chosen = data.subsets[seed, : plan.cell.n_train]
                 networks.append(Trained(plan.cell, seed, layers, data.train_inputs[chosen], data.train_labels[seed, chosen]))
     with threadpool_limits(run.threads):
-        write_csv(table, spectra_table(networks, failed_below), SPECTRA, made_by)
+        write_csv(table, spectra_table(networks, failed_below), SPECTRA, metadata)

@@ -1,17 +1,16 @@
 """Prepared data: takes the data part of a configuration, gives a folder with one checked file of images; reads it back.
 
-`prepare` writes data.safetensors (x_train, y_train, x_test, y_test) and manifest.json, which seals it with a SHA-256;
-every reader checks the seal, so that damaged data are named and never used. `subset_indices` draws training subsets,
+`prepare` writes data.safetensors (x_train, y_train, x_test, y_test) and manifest.json, which holds its SHA-256;
+every reader checks it, so that damaged data are named and never used. `subset_indices` draws training subsets,
 nested in N.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import read_facts, write_atomically, write_facts
+from bayes_sgd.core.io import read_metadata
 from bayes_sgd.core.provenance import digest, file_digest
 from bayes_sgd.core.rng import permutation
+from bayes_sgd.core.tensors import read_arrays, write_arrays
 from bayes_sgd.data.content_checks import check_content
 from bayes_sgd.data.sources import DIGITS, SIZES, Raw, read_set
 from bayes_sgd.data.user_npz import read_headers, read_labels, read_user_file
@@ -30,7 +30,6 @@ from bayes_sgd.data.user_npz import read_headers, read_labels, read_user_file
 if TYPE_CHECKING:
     from bayes_sgd.experiment.config import DataConfig
 
-_AGAIN = "delete {} and run again"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -156,7 +155,7 @@ def prepare(data: DataConfig, folder: Path, say: Callable[[str], None] = print) 
     classes = int(raw.arrays["y_train"].max()) + 1
     small = np.uint8 if classes <= 256 else np.int32
     arrays = {key: raw.arrays[key] if key.startswith("x") else raw.arrays[key].astype(small) for key in ARRAYS}
-    facts = {
+    metadata = {
         "name": data.name,
         "source": raw.source,
         "raw_sha256": raw.digests,
@@ -167,7 +166,7 @@ def prepare(data: DataConfig, folder: Path, say: Callable[[str], None] = print) 
     }
     for remark in (*raw.remarks, *remarks):
         say(remark)
-    write_sealed(folder / "data.safetensors", folder / "manifest.json", arrays, facts)
+    write_arrays(folder / "data.safetensors", arrays, folder / "manifest.json", metadata)
 
 
 def _read_raw(data: DataConfig) -> Raw:
@@ -187,14 +186,14 @@ def load_prepared(folder: Path, data: DataConfig | None = None) -> Dataset:
     Raises:
         UserError: a file is missing, damaged or altered, or the data are not those that `data` names.
     """
-    arrays, facts = read_sealed(folder / "data.safetensors", folder / "manifest.json", ARRAYS)
-    name = str(facts.get("name"))
+    arrays, metadata = read_arrays(folder / "data.safetensors", folder / "manifest.json", ARRAYS)
+    name = str(metadata.get("name"))
     if data is not None and name != data.name:
         raise UserError(f"{folder / 'manifest.json'}: name is {name}, but data.name is {data.name}; delete {folder}")
     shift, scale = (data.pixel_shift, data.pixel_scale) if data is not None else (0.0, 1.0)
     x_train, x_test = (_scaled(arrays[key], shift, scale) for key in ("x_train", "x_test"))
     y_train, y_test = (arrays[key].astype(np.int64) for key in ("y_train", "y_test"))
-    return Dataset(x_train, y_train, x_test, y_test, int(y_train.max()) + 1, name, facts["sha256"])
+    return Dataset(x_train, y_train, x_test, y_test, int(y_train.max()) + 1, name, metadata["sha256"])
 
 
 def prepared_digest(folder: Path) -> str:
@@ -203,7 +202,12 @@ def prepared_digest(folder: Path) -> str:
     Raises:
         UserError: the manifest is missing or damaged.
     """
-    return _facts(folder / "manifest.json")["sha256"]
+    manifest = folder / "manifest.json"
+    remedy = f"delete {folder} and run again"
+    checksum = read_metadata(manifest, remedy).get("sha256")
+    if not isinstance(checksum, str):
+        raise UserError(f"{manifest}: sha256 is missing; {remedy}")
+    return checksum
 
 
 def _scaled(pixels: npt.NDArray[Any], shift: float, scale: float) -> npt.NDArray[np.float32]:
@@ -232,43 +236,3 @@ def subset_indices(pool: int, n_train: int, seed: int) -> npt.NDArray[np.int64]:
     if not 1 <= n_train <= pool:
         raise UserError(f"n_train: {n_train} does not fit the data; allowed: 1 to {pool}, the size of the training pool")
     return permutation(pool, seed, "training subset")[:n_train]
-
-
-def write_sealed(tensors: Path, manifest: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
-    """Write arrays as safetensors, then `facts` as sealed JSON with that file's SHA-256 under `sha256`; each atomically."""
-    from safetensors.numpy import save
-
-    # safetensors writes memory as it lies: a strided or transposed view would come back as other numbers.
-    content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-    write_atomically(tensors, lambda file: file.write(content))
-    write_facts(manifest, dict(facts) | {"sha256": hashlib.sha256(content).hexdigest()})
-
-
-def read_sealed(tensors: Path, manifest: Path, names: Iterable[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Read what `write_sealed` wrote: the named arrays (read-only) and the facts, `sha256` among them.
-
-    Raises:
-        UserError: a file is missing, damaged or altered; the line names it.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    facts = _facts(manifest)
-    try:
-        content = tensors.read_bytes()
-    except OSError as error:
-        raise UserError(f"{tensors}: not readable ({error.strerror}); {_AGAIN.format(tensors.parent)}") from None
-    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-        raise UserError(f"{tensors}: its SHA-256 is not the one in {manifest.name}; {_AGAIN.format(tensors.parent)}")
-    try:
-        arrays = load(content)
-        return {name: arrays[name] for name in names}, facts
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise UserError(f"{tensors}: not ours ({type(error).__name__}: {error})") from None
-
-
-def _facts(manifest: Path) -> dict[str, Any]:
-    facts = read_facts(manifest, _AGAIN.format(manifest.parent))
-    if not isinstance(facts.get("sha256"), str):
-        raise UserError(f"{manifest}: sha256 is missing; {_AGAIN.format(manifest.parent)}")
-    return facts

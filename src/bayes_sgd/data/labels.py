@@ -1,7 +1,7 @@
 """Randomized labels: takes prepared data and how to label them, gives the training and test labels of every seed.
 
-`write_labels` writes labels_<how>.safetensors next to the data, a row for each seed, and labels_<how>.json, which seals
-it; `load_labels` gives the labels of one seed. A row depends on its seed and the data alone.
+`write_labels` writes labels_<how>.safetensors next to the data, a row for each seed, and labels_<how>.json, which holds
+its SHA-256; `load_labels` gives the labels of one seed. A row depends on its seed and the data alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.rng import generator, permutation
-from bayes_sgd.data.datasets import prepared_digest, read_sealed, write_sealed
+from bayes_sgd.core.tensors import read_arrays, write_arrays
+from bayes_sgd.data.datasets import prepared_digest
 from bayes_sgd.experiment.fields import MAX_SEEDS, Labels
 
 Part = Literal["train", "test"]
@@ -71,19 +72,19 @@ def write_labels(prepared_folder: Path, how: str) -> None:
     """
     _probability(how)
     tensors, manifest = _paths(prepared_folder, how)
-    data, facts = read_sealed(prepared_folder / "data.safetensors", prepared_folder / "manifest.json", ("y_train", "y_test"))
+    data, metadata = read_arrays(prepared_folder / "data.safetensors", prepared_folder / "manifest.json", ("y_train", "y_test"))
     classes = int(data["y_train"].max()) + 1
     seeds = range(1 if how == "real" else MAX_SEEDS)
     parts: tuple[Part, ...] = ("train", "test")
     rows = {part: np.stack([relabel(data[f"y_{part}"], how, classes, seed, part) for seed in seeds]) for part in parts}
     about = {
         "labels": how,
-        "data_sha256": facts["sha256"],
+        "data_sha256": metadata["sha256"],
         "classes": classes,
         "class_counts_of_seed_0": {part: np.bincount(rows[part][0], minlength=classes).tolist() for part in parts},
         "agreement": {part: (rows[part] == data[f"y_{part}"]).mean(axis=1).tolist() for part in parts},
     }
-    write_sealed(tensors, manifest, rows, about)
+    write_arrays(tensors, rows, manifest, about)
 
 
 def load_labels(prepared_folder: Path, how: str, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -104,7 +105,7 @@ def load_labels(prepared_folder: Path, how: str, seed: int) -> tuple[npt.NDArray
     if not 0 <= seed < MAX_SEEDS:
         raise UserError(f"seed: {seed} has no labels; allowed: 0 to {MAX_SEEDS - 1}")
     tensors, manifest = _paths(prepared_folder, how)
-    rows, about = read_sealed(tensors, manifest, ("train", "test"))
+    rows, about = read_arrays(tensors, manifest, ("train", "test"))
     if about.get("data_sha256") != prepared_digest(prepared_folder):
         raise UserError(f"{tensors}: made from other data than {prepared_folder / 'data.safetensors'}; delete it and run again")
     row = 0 if how == "real" else seed

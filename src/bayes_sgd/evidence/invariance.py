@@ -19,9 +19,10 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bayes_sgd.core.io import read_tensors, write_csv
+from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.rng import generator
 from bayes_sgd.core.schema import INVARIANCE
+from bayes_sgd.core.tensors import read_tensors
 from bayes_sgd.curvature.cholesky import CholeskyFactor
 from bayes_sgd.curvature.ggn import Linearization, Precision, softmax_factor
 from bayes_sgd.evidence.laplace import log_evidence_ratio

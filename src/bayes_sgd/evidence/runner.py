@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import about_csv, partial_file, read_csv, read_parquet, write_csv, write_parquet
+from bayes_sgd.core.io import csv_metadata, partial_file, read_csv, read_parquet, write_csv, write_parquet
 from bayes_sgd.core.provenance import code_digest, digest
 from bayes_sgd.core.schema import NETWORK_EVIDENCE
 from bayes_sgd.data.datasets import load_prepared
@@ -102,7 +102,7 @@ def _done(table: Path, partial: Path, metadata: Mapping[str, str]) -> dict[str, 
             continue
         try:
             if path == table:
-                frame, about = read_csv(path, NETWORK_EVIDENCE), about_csv(path)
+                frame, about = read_csv(path, NETWORK_EVIDENCE), csv_metadata(path)
                 written = {key: about.get(key) for key in _METADATA}
             else:
                 frame, written = read_parquet(path)

@@ -1,4 +1,4 @@
-"""What a table, and a whole run, are marked with: from a configuration to the digests and versions that say what made them."""
+"""The metadata of a table and of a whole run: from a configuration to the digests and versions that say what made them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bayes_sgd.core.io import read_facts, write_json
+from bayes_sgd.core.io import read_metadata, write_json
 from bayes_sgd.core.provenance import digest, environment, file_digest
 from bayes_sgd.experiment.config import load_config
 
 
-def made_by(config: Mapping[str, Any], code: str = "", threads: int = 1, device: str = "cpu") -> dict[str, Any]:
-    """What a table is marked with, beside what `environment` says.
+def table_metadata(config: Mapping[str, Any], code: str = "", threads: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """The metadata of a table, beside what `environment` says.
 
     Args:
         config: the whole configuration, as it was read or validated. With its defaults filled in, its digest is the one that
@@ -26,11 +26,11 @@ def made_by(config: Mapping[str, Any], code: str = "", threads: int = 1, device:
         UserError: the configuration is not valid.
     """
     whole = load_config(config).model_dump(mode="json")
-    marks = {"run": whole["run"], "config_digest": digest(whole), "device": device, "threads": threads}
-    return marks | ({"code_digest": code} if code else {})
+    metadata = {"run": whole["run"], "config_digest": digest(whole), "device": device, "threads": threads}
+    return metadata | ({"code_digest": code} if code else {})
 
 
-def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path) -> None:
+def write_run_provenance(path: Path, config: Any, code: str, manifest: Path, tables: Path) -> None:
     """Write what a run was made of: its configuration and digests of it, of code, data and every table; and the machine.
 
     If results of other code were accepted (accepted.json beside `path`), that too.
@@ -42,7 +42,7 @@ def record_run(path: Path, config: Any, code: str, manifest: Path, tables: Path)
             "run": config["run"],
             "config_digest": digest(config),
             "code_digest": code,
-            "data": read_facts(manifest, f"delete {manifest.parent} and run again"),
+            "data": read_metadata(manifest, f"delete {manifest.parent} and run again"),
             "tables": {table.name: file_digest(table) for table in sorted(tables.glob("*.csv"))},
             "environment": environment(),
             "config": config,

@@ -89,10 +89,10 @@ def edges(ax: Axes, rows: pd.DataFrame, beside: float, color: str) -> None:
         ax.plot(at["x"] * beside, at["value"], marker, mfc="none", mec=color, ms=8, label=f"_{edge}")
 
 
-def save(figure: Figure, data: pd.DataFrame, stem: Path, made_by: Mapping[str, Any] | None = None) -> None:
+def save(figure: Figure, data: pd.DataFrame, stem: Path, metadata: Mapping[str, Any] | None = None) -> None:
     """Write `stem`.png, .svg and .csv, each whole or not at all; the same drawing gives the same bytes.
 
-    Beside the .csv goes a .json that says what made it (`made_by`), and when.
+    Beside the .csv goes a .json that says what made it (`metadata`), and when.
     """
     with rc_context(style.RC):
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
@@ -100,4 +100,4 @@ def save(figure: Figure, data: pd.DataFrame, stem: Path, made_by: Mapping[str, A
                 stem.with_name(f"{stem.name}.{kind}"),
                 lambda file, kind=kind, metadata=metadata: figure.savefig(file, format=kind, metadata=metadata),
             )
-    write_csv(stem.with_name(f"{stem.name}.csv"), data.loc[:, ["panel", *data.columns.drop("panel")]], made_by=made_by)
+    write_csv(stem.with_name(f"{stem.name}.csv"), data.loc[:, ["panel", *data.columns.drop("panel")]], metadata=metadata)

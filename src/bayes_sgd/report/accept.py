@@ -1,8 +1,8 @@
 """Old results accepted as those of the present code: `python -m bayes_sgd.report.accept RUN`.
 
-Cells, weights and evidence carry the digest of the code that made them, and count as done only if it is today's. Whoever knows
-that an edit changes no number (an error message, a function that nothing calls) has these marks rewritten once, instead of
-training again. What was accepted is noted in results/<run>/accepted.json. Marks of data, device and torch stay as they are, and
+Cells, weights and evidence carry the digest of the code that made them, and count as done only if it is today's. After an edit
+that changes no number (an error message, a function that nothing calls) this writes today's digest into them, without
+training again. What was accepted is noted in results/<run>/accepted.json. The rest of their metadata stays as it is, and
 tables keep the digest of what made them.
 """
 
@@ -11,25 +11,26 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bayes_sgd.core.errors import UserError, one_line
-from bayes_sgd.core.io import read_marks, rewrite_marks, write_json
+from bayes_sgd.core.io import csv_metadata, read_csv, read_parquet, write_json, write_metadata, write_parquet
 from bayes_sgd.core.provenance import code_digest
+from bayes_sgd.core.tensors import read_tensors, write_tensors
 from bayes_sgd.evidence import runner as evidence_store
 from bayes_sgd.training import runner as store
 
 
 def accept(results: Path) -> dict[str, int]:
-    """Rewrite the marks of one run to the digests of the present code.
+    """Set the digest of the code in the files of one run to that of the present code.
 
     Args:
         results: the run's folder, results/<run>.
 
     Returns:
-        How many files were made by each other code, by its digest; empty if all marks are those of the present code.
+        How many files were made by each other code, by its digest; empty if all were made by the present code.
 
     Raises:
         UserError: no such folder, or a file in it is damaged; nothing is rewritten then.
@@ -37,20 +38,39 @@ def accept(results: Path) -> dict[str, int]:
     if not results.is_dir():
         runs = sorted(path.name for path in results.parent.glob("*/") if path.name != "published")
         raise UserError(f"{results}: no such run; allowed: {', '.join(runs) or 'none is there'}")
-    old = [(path, key, code, made_by) for path, key, code in _marked(results) if (made_by := read_marks(path)[key]) != code]
-    found = dict(Counter(made_by for _, _, _, made_by in old))
+    old = [(path, key, code, made) for path, key, code in _with_code(results) if (made := _metadata(path)[key]) != code]
+    found = dict(Counter(made for _, _, _, made in old))
     if old:
         record = results / "accepted.json"
         before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else []
         to = sorted({code for _, _, code, _ in old})
         write_json(record, [*before, {"date_utc": datetime.now(UTC).isoformat(timespec="seconds"), "files": found, "to": to}])
     for path, key, code, _ in old:
-        rewrite_marks(path, {key: code})
+        _change_metadata(path, {key: code})
     return found
 
 
-def _marked(results: Path) -> Iterator[tuple[Path, str, str]]:
-    """Each file whose mark decides whether it is made again, the name of the mark, and the digest of the present code."""
+def _metadata(path: Path) -> dict[str, str]:
+    """What made a file, once its content is checked (.csv, .parquet, .safetensors)."""
+    if path.suffix == ".csv":
+        read_csv(path)
+        return csv_metadata(path)
+    return (read_parquet(path) if path.suffix == ".parquet" else read_tensors(path))[1]
+
+
+def _change_metadata(path: Path, changes: Mapping[str, str]) -> None:
+    """Change some of what `_metadata` gives; the content stays as it is."""
+    metadata = _metadata(path) | dict(changes)
+    if path.suffix == ".csv":
+        write_metadata(path.with_suffix(".json"), metadata)
+    elif path.suffix == ".parquet":
+        write_parquet(path, read_parquet(path)[0], metadata)
+    else:
+        write_tensors(path, read_tensors(path)[0], metadata)
+
+
+def _with_code(results: Path) -> Iterator[tuple[Path, str, str]]:
+    """Each file whose digest of code decides whether it is made again, the key of that, and the digest of the present code."""
     training, evidence = code_digest(store.__file__), code_digest(evidence_store.__file__)
     for pattern, key, code in (
         ("cells/*.parquet", "code", training),

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.core.errors import UserError, is_out_of_memory
-from bayes_sgd.core.io import partial_file, read_parquet, read_tensors, write_parquet, write_tensors
+from bayes_sgd.core.io import partial_file, read_parquet, write_parquet
 from bayes_sgd.core.provenance import code_digest
 from bayes_sgd.core.schema import CELLS
+from bayes_sgd.core.tensors import read_tensors, write_tensors
 from bayes_sgd.data.datasets import load_prepared, subset_indices
 from bayes_sgd.data.labels import load_labels
 from bayes_sgd.experiment.cell import Cell, Plan
@@ -120,7 +121,7 @@ def train_pack(
     torch.set_num_threads(run.threads)
     torch.backends.cuda.matmul.allow_tf32 = run.tf32
     data = load_labelled(prepared, run.data, plans[0].cell.labels, max(plan.seeds for plan in plans), run.torch_device)
-    origin = {
+    metadata = {
         "code": code_digest(__file__),
         "data": load_prepared(prepared, run.data).digest,
         "pixels": f"{run.data.pixel_scale!r} {run.data.pixel_shift!r}",
@@ -130,8 +131,8 @@ def train_pack(
         "torch": torch.__version__,
     }
     partial, partial_weights = partial_file(table), partial_file(weights)
-    done = _valid_rows([table, partial], origin)
-    kept = _valid_weights([weights, partial_weights], origin)
+    done = _valid_rows([table, partial], metadata)
+    kept = _valid_weights([weights, partial_weights], metadata)
 
     missing = [(plan, seeds) for plan in plans if (seeds := _missing(plan, done, kept))]
     stacks = _stacks(missing)
@@ -143,17 +144,17 @@ def train_pack(
         rows, new_weights = _train_stack(stack_plans, seeds, data, run)
         done = _latest([done, rows])
         kept |= new_weights
-        write_parquet(partial, done, origin)
-        write_tensors(partial_weights, kept, origin)
+        write_parquet(partial, done, metadata)
+        write_tensors(partial_weights, kept, metadata)
         say(
             f"{number} of {counted(len(stacks), 'stack')}: {summary(stack_plans, len(seeds))}: "
             f"{time.perf_counter() - started:.1f} s"
         )
     planned = _planned_rows(plans, run)
     rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
-    write_parquet(table, CELLS.ordered(rows, table), origin)
+    write_parquet(table, CELLS.ordered(rows, table), metadata)
     wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
-    write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, origin)
+    write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, metadata)
 
 
 def weights_key(cell: Cell, seed: int) -> str:
@@ -249,12 +250,12 @@ def _missing(plan: Plan, done: pd.DataFrame, kept: dict[str, Tensor]) -> list[in
     ]
 
 
-def _valid_rows(paths: Iterable[Path], origin: dict[str, str]) -> pd.DataFrame:
+def _valid_rows(paths: Iterable[Path], metadata: dict[str, str]) -> pd.DataFrame:
     frames = [pd.DataFrame(columns=list(CELLS.names))]
     for path in paths:
         if path.exists():
-            frame, made_by = read_parquet(path)
-            if made_by == origin:
+            frame, written = read_parquet(path)
+            if written == metadata:
                 frames.append(frame)
     return _latest(frames)
 
@@ -266,15 +267,15 @@ def _latest(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True).drop_duplicates(identity, keep="last", ignore_index=True)
 
 
-def _valid_weights(paths: Iterable[Path], origin: dict[str, str]) -> dict[str, Tensor]:
+def _valid_weights(paths: Iterable[Path], metadata: dict[str, str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for path in paths:
         if path.exists():
             try:
-                tensors, made_by = read_tensors(path)
+                tensors, written = read_tensors(path)
             except UserError:
                 continue  # not what was written: the seeds that it held are trained again
-            if made_by == origin:
+            if written == metadata:
                 found |= tensors
     return found
 
