@@ -111,8 +111,8 @@ rule train:
     output:
         "done",
     resources:
-        mem_mb=grows(200),
-        runtime=grows(10),
+        mem_mb=doubling_on_retry(200),
+        runtime=doubling_on_retry(10),
     shell:
         "n=1; [ -e attempt1 ] && n=2; env > attempt$n; "
         "echo asked=$(squeue --noheader --job $SLURM_JOB_ID --format '%m %l') >> attempt$n; "

@@ -21,7 +21,7 @@ rule estimate_optima:
         mem_mb=2000,
         runtime=30,
     params:
-        config=part("run", *CELLS_PART, "statistics", "advise"),
+        config=config_subset("run", *CELLS_PART, "statistics", "advise"),
         code=code("estimate_optima"),
     message:
         f"estimate optima and exponents: {CONFIG.statistics.replicates} replicates"

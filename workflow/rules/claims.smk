@@ -28,7 +28,7 @@ rule judge_claims:
         mem_mb=2000,
         runtime=10,
     params:
-        config=part("run", *CELLS_PART, "statistics"),
+        config=config_subset("run", *CELLS_PART, "statistics"),
         code=code("judge_claims"),
     message:
         "judge the claims"

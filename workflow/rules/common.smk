@@ -127,7 +127,7 @@ def known_data():
     return [f"data/prepared/{DATA}/manifest.json"] if CONFIG.data.path else []
 
 
-def grows(amount):
+def doubling_on_retry(amount):
     """A resource that doubles at each retry. Equal for all jobs of a rule: a job array has one request for all of them."""
 
     def resource(wildcards, attempt):
@@ -136,7 +136,7 @@ def grows(amount):
     return resource
 
 
-def part(*keys):
+def config_subset(*keys):
     """Parts of the configuration, as plain data."""
     return BriefDict(CONFIG.model_dump(mode="json", include=set(keys)))
 

@@ -20,10 +20,10 @@ rule measure_noise:
     conda:
         "../envs/bayes-sgd.yaml"
     resources:
-        mem_mb=grows(3000),
-        runtime=grows(60),
+        mem_mb=doubling_on_retry(3000),
+        runtime=doubling_on_retry(60),
     params:
-        config=part("run", "noise", "cell", "data", "initialization"),
+        config=config_subset("run", "noise", "cell", "data", "initialization"),
         code=code("measure_noise"),
     message:
         f"measure the noise of the gradient: {counted(CONFIG.noise.seeds, 'seed')}"
@@ -51,13 +51,13 @@ rule compute_spectra:
     threads: CONFIG.threads
     resources:
         # twice: eigenvalues are taken of a copy of the kernel
-        mem_mb=grows(2 * max((memory_mb(plans, SIZES.classes) for plans in SPECTRA_PACKS.values()), default=0)),
-        runtime=grows(60),
+        mem_mb=doubling_on_retry(2 * max((memory_mb(plans, SIZES.classes) for plans in SPECTRA_PACKS.values()), default=0)),
+        runtime=doubling_on_retry(60),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         packs=[plain_plans(plans) for plans in SPECTRA_PACKS.values()],
         failed_below=CONFIG.statistics.failed_below,
-        run_settings=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        run_settings=config_subset("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("compute_spectra"),
     message:
         f"measure the spectra of {counted(len(SPECTRA_PACKS), 'pack')}"

@@ -20,10 +20,10 @@ rule fit_linear:
     conda:
         "../envs/bayes-sgd.yaml"
     resources:
-        mem_mb=grows(linear_memory_mb(CONFIG.linear, SIZES.pool + SIZES.test, SIZES.pixels)),
-        runtime=grows(60),
+        mem_mb=doubling_on_retry(linear_memory_mb(CONFIG.linear, SIZES.pool + SIZES.test, SIZES.pixels)),
+        runtime=doubling_on_retry(60),
     params:
-        linear=part("linear", "data"),
+        linear=config_subset("linear", "data"),
         code=code("fit_linear"),
     message:
         f"fit the linear model to {{wildcards.labels}} labels: {counted(CONFIG.linear.seeds, 'seed')}"
@@ -71,13 +71,13 @@ rule compute_evidence:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
-        mem_mb=grows(max((memory_mb(plans, SIZES.classes) for plans in EVIDENCE_PACKS.values()), default=0)),
-        runtime=grows(240),
+        mem_mb=doubling_on_retry(max((memory_mb(plans, SIZES.classes) for plans in EVIDENCE_PACKS.values()), default=0)),
+        runtime=doubling_on_retry(240),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=lambda wildcards: plain_plans(EVIDENCE_PACKS[wildcards.pack]),
         settings=BriefDict(CONFIG.network_evidence.evidence_settings),
-        run_settings=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        run_settings=config_subset("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("compute_evidence"),
     message:
         "compute evidence: {params.plans.said}"
@@ -124,13 +124,13 @@ rule check_invariance:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
-        mem_mb=grows(2000),
-        runtime=grows(30),
+        mem_mb=doubling_on_retry(2000),
+        runtime=doubling_on_retry(30),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plan=BriefDict(INVARIANCE_CASE[1].to_dict()) if INVARIANCE_CASE else None,
         l2=invariance_l2(CONFIG),
-        run_settings=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        run_settings=config_subset("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("check_invariance"),
     message:
         "reparameterize networks, compute their evidence again"
@@ -152,10 +152,10 @@ rule compare_laplace_ais:
     conda:
         "../envs/bayes-sgd.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=grows(30),
+        mem_mb=doubling_on_retry(2000),
+        runtime=doubling_on_retry(30),
     params:
-        config=part("data", "initialization"),
+        config=config_subset("data", "initialization"),
         code=code("compare_laplace_ais"),
     message:
         "compare Laplace's approximation with sampling"

@@ -33,7 +33,7 @@ for figure, facts in figure_facts(CONFIG).items():
         params:
             figure=figure,
             facts=BriefDict(facts),
-            config=part("run", *CELLS_PART, "statistics"),
+            config=config_subset("run", *CELLS_PART, "statistics"),
             code=code("plot_figure"),
         message:
             f"draw {figure}"

@@ -19,9 +19,9 @@ def beside(path):
     return os.path.relpath(ROOT / path) if ROOT.is_relative_to(Path.cwd()) else str(ROOT / path)
 
 
-def refuse(told):
+def refuse(message):
     """End with one line. Before the library is there, whose `one_line` does the same."""
-    print(f"error: {told}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
     raise SystemExit(1)
 
 

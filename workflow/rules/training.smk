@@ -37,12 +37,12 @@ rule train:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
-        mem_mb=grows(3000),
-        runtime=grows(120),
+        mem_mb=doubling_on_retry(3000),
+        runtime=doubling_on_retry(120),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=pack_plans,
-        run_settings=part("data", "initialization", "device", "threads", "stack", "tf32"),
+        run_settings=config_subset("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("train"),
     message:
         "train {params.plans.said}" + ("{PROGRESS}" if workflow.modifier.is_main_snakefile() else "")

@@ -8,15 +8,15 @@ from bayes_sgd.experiment.cell import Plan
 from bayes_sgd.experiment.metadata import table_metadata
 from bayes_sgd.training.runner import RunSettings
 
-given = snakemake.params
-run = RunSettings.from_dict(given.run_settings)
+params = snakemake.params
+run = RunSettings.from_dict(params.run_settings)
 with one_line(snakemake.log[0]):
     check_invariance(
-        Plan.from_dict(given.plan),
+        Plan.from_dict(params.plan),
         Path(snakemake.input.data).parent,
         run,
-        given.l2,
+        params.l2,
         Path(snakemake.input.weights),
         Path(snakemake.output.table),
-        table_metadata(snakemake.config, given.code, run.threads, run.torch_device.type),
+        table_metadata(snakemake.config, params.code, run.threads, run.torch_device.type),
     )

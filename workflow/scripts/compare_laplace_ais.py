@@ -12,9 +12,9 @@ from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.experiment.metadata import table_metadata
 
 torch.set_num_threads(snakemake.threads)
-given = snakemake.params
+params = snakemake.params
 with one_line(snakemake.log[0]):
-    data = DataConfig(**given.config["data"])
-    table = laplace_error_table(Path(snakemake.input.data).parent, data, given.config["initialization"])
-    metadata = table_metadata(snakemake.config, given.code, snakemake.threads)
+    data = DataConfig(**params.config["data"])
+    table = laplace_error_table(Path(snakemake.input.data).parent, data, params.config["initialization"])
+    metadata = table_metadata(snakemake.config, params.code, snakemake.threads)
     write_csv(Path(snakemake.output.table), table, LAPLACE_VS_AIS, metadata)
