@@ -151,7 +151,7 @@ def test_an_experiment_trains_only_its_new_cells_and_the_metrics_show_what_moved
     change = "config/config.yaml:experiments.learning_rate.grid.0.learning_rate=[0.05,0.1,0.15]"
     counts = listed(ran(clone, "dvc", "exp", "run", "--set-param", change))
     print(f"\njobs of the experiment: {counts}")
-    assert counts["train"] == 2, "the packs of B = 10 and 20"
+    assert counts["train"] == 3, "the packs of B = 5, 10 and 20"
     assert not {"prepare_data", "randomize_labels", "fit_linear"} & set(counts)
     for log in (clone / "logs/tiny/train").glob("*.log"):
         (line,) = log.read_text().splitlines()
