@@ -9,7 +9,7 @@ from project import ROOT
 from synthetic import experiment
 
 from bayes_sgd.analysis.optimum import response_curves
-from bayes_sgd.claims.coverage_study import CLAIM, Surface, calibrate, exponents
+from bayes_sgd.claims.coverage_study import Surface, calibrate, exponents
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.schema import CALIBRATION
 from bayes_sgd.experiment.config import load_config
@@ -61,7 +61,7 @@ def test_a_row_for_each_axis_exponent_and_estimator() -> None:
     table = calibrate(config, pd.DataFrame(rows), CLAIMS, studies=3)
     assert tuple(table.columns) == CALIBRATION.names
     assert len(table) == 3 * 5
-    assert set(table["axis"]) == {"learning_rate"} <= set(CLAIM)
+    assert set(table["axis"]) == {"learning_rate"}, "the experiment that feeds fig5, whatever its name"
     assert (table["studies"] == 3).all()
     verdicts = table.loc[:, "reproduced":"not_tested"]
     assert verdicts.sum(axis=1).to_numpy() == pytest.approx(1.0)

@@ -1,9 +1,10 @@
-"""Can intervals and verdicts be trusted? Whole studies are simulated with a known truth, and analysed as real ones are.
+"""How often intervals cover the truth, and how often each verdict is given, in simulated studies with a known exponent.
 
-Takes the cells of a run; gives, for each axis, true exponent and estimator, how often the 95 % interval of the exponent covers
-the truth and how often each verdict is given. The response surface is that of the run: one mean curve over u = ln B − a ln x −
-c, and around it the run's own residuals, drawn from the measured point that is nearest in u, so that noise is as large, as
-skewed and as heavy at the cliff as it is there; a seed also has an offset for all its cells. All of it is our choice.
+Takes the cells of a run; gives, for each axis, true exponent and estimator, the share of the 95 % intervals that cover the
+truth and the share of each verdict. The simulated studies are analysed as real ones are. The response surface is that of the
+run: one mean curve over u = ln B − a ln x − c, and around it the run's own residuals, drawn from the measured point that is
+nearest in u, so that noise is as large, as skewed and as heavy at the cliff as it is there; a seed also has an offset for all
+its cells. All of it is our choice.
 
 `python -m bayes_sgd.claims.coverage_study extended` writes results/published/calibration.csv.
 """
@@ -59,50 +60,60 @@ class Surface:
 
     @classmethod
     def of(cls, experiment: SweepRows, failed_below: float = 0.5) -> Surface:
-        """The surface of a measured experiment; its optima, by the headline estimator, say where u is 0."""
+        """The surface of a measured experiment; u is 0 on the power law through its optima by the headline estimator."""
         axis = experiment["axis"]
         curves = response_curves(experiment["rows"], axis, failed_below=failed_below)
-        (found,) = fit_optima({"x": experiment}, treatments=[TREATMENT], estimators=[HEADLINE], n_replicates=100)
-        x = scaling_variable(axis, found_values := np.array([curve.axis_value for curve in curves]))
-        used = np.isfinite(found.log_b)
-        if used.sum() < 3:
-            raise UserError(f"calibration: {used.sum()} optima along {axis} lie inside the grid; a surface needs 3")
-        slope = float(log_slope(x[used], found.log_b[used, None])[0])
-        centre = float((found.log_b[used] - slope * np.log(x[used])).mean())
+        values = np.array([curve.axis_value for curve in curves])
+        x = scaling_variable(axis, values)
+        slope, centre = _power_law(experiment, x)
         u = np.concatenate([np.log(c.batch_sizes) - slope * np.log(v) - centre for c, v in zip(curves, x, strict=True)])
         aligned = [aligned_accuracy(curve) for curve in curves]
-        top = [accuracy.mean(axis=1).max() for accuracy in aligned]
-        level = np.concatenate([a.mean(axis=1) - t for a, t in zip(aligned, top, strict=True)]) + np.mean(top)
         seeds = aligned[0].shape[1]
         residuals = np.concatenate([a - a.mean(axis=1, keepdims=True) for a in aligned]) * np.sqrt(seeds / (seeds - 1))
-        places = np.round(u / (np.log(2) / 4)).astype(int)
-        knots = np.array([[u[places == p].mean(), level[places == p].mean()] for p in np.unique(places)])
         offset = float(np.mean([_offset(curve) for curve in curves]))
-        mean = PchipInterpolator(*knots.T, extrapolate=False)
-        return cls(axis, found_values, [c.batch_sizes for c in curves], mean, u, residuals, offset, centre, experiment["rows"])
+        grid = [curve.batch_sizes for curve in curves]
+        return cls(axis, values, grid, _mean_curve(u, aligned), u, residuals, offset, centre, experiment["rows"])
 
     def study(self, exponent: float, seeds: int, rng: np.random.Generator) -> SweepRows:
         """The cells of one simulated study with a true exponent; the run's windows of batch sizes, moved with the optimum."""
-        x = scaling_variable(self.axis, self.values)
-        middle = np.log(x).mean()
+        log_x = np.log(scaling_variable(self.axis, self.values))
+        middle = log_x.mean()
         offsets = rng.normal(0, self.offset, seeds)
-        of_run, _ = np.polyfit(np.log(x), [np.log(grid).mean() for grid in self.grid], 1)
-        template = self.rows.iloc[0].to_dict()
+        of_run, _ = np.polyfit(log_x, [np.log(grid).mean() for grid in self.grid], 1)
+        template = self.rows.iloc[0].to_dict() | {"update": 1, "diverged": False}
         rows: list[dict[str, Any]] = []
-        for value, log_x, grid in zip(self.values, np.log(x), self.grid, strict=True):
-            moved = np.round(np.exp(np.log(grid) + (exponent - of_run) * (log_x - middle)), 3)
-            for batch_size in moved:
-                u = np.log(batch_size) - exponent * log_x - self.centre - (of_run - exponent) * middle
-                level = float(self.mean(np.clip(u, self.mean.x[0], self.mean.x[-1])))
-                near = np.abs(self.u - u).argmin()
-                accuracy = np.clip(level + rng.choice(self.residuals[near], seeds) + offsets, 0.0, 1.0)
-                for seed in range(seeds):
-                    rows.append(
-                        template
-                        | {self.axis: value, "batch_size": batch_size, "seed": seed, "update": 1, "diverged": False}
-                        | {"test_accuracy": accuracy[seed], "train_accuracy": min(1.0, accuracy[seed] + 0.1)}
-                    )
+        for value, position, grid in zip(self.values, log_x, self.grid, strict=True):
+            for batch_size in np.round(np.exp(np.log(grid) + (exponent - of_run) * (position - middle)), 3):
+                u = np.log(batch_size) - exponent * position - self.centre - (of_run - exponent) * middle
+                for seed, accuracy in enumerate(self._accuracies(u, offsets, rng)):
+                    cell = {self.axis: value, "batch_size": batch_size, "seed": seed, "test_accuracy": accuracy}
+                    rows.append(template | cell | {"train_accuracy": min(1.0, accuracy + 0.1)})
         return {"axis": self.axis, "rows": pd.DataFrame(rows)}
+
+    def _accuracies(self, u: float, offsets: Floats, rng: np.random.Generator) -> Floats:
+        """Test accuracies of seeds with these offsets (S,): the mean at u, and residuals of the nearest measured point."""
+        level = float(self.mean(np.clip(u, self.mean.x[0], self.mean.x[-1])))
+        nearest = np.abs(self.u - u).argmin()
+        return np.clip(level + rng.choice(self.residuals[nearest], len(offsets)) + offsets, 0.0, 1.0)
+
+
+def _power_law(experiment: SweepRows, x: Floats) -> tuple[float, float]:
+    """Slope and intercept of ln B on ln x through the optima of an experiment; UserError with fewer than three."""
+    (optima,) = fit_optima({"x": experiment}, treatments=[TREATMENT], estimators=[HEADLINE], n_replicates=100)
+    used = np.isfinite(optima.log_b)
+    if used.sum() < 3:
+        raise UserError(f"calibration: {used.sum()} optima along {optima.axis} lie inside the grid; a surface needs 3")
+    slope = float(log_slope(x[used], optima.log_b[used, None])[0])
+    return slope, float((optima.log_b[used] - slope * np.log(x[used])).mean())
+
+
+def _mean_curve(u: Floats, aligned: Sequence[Floats]) -> PchipInterpolator:
+    """Mean accuracy over u: means over bins a quarter of a factor 2 wide, every curve shifted to the mean peak."""
+    peaks = [accuracy.mean(axis=1).max() for accuracy in aligned]
+    level = np.concatenate([a.mean(axis=1) - peak for a, peak in zip(aligned, peaks, strict=True)]) + np.mean(peaks)
+    bins = np.round(u / (np.log(2) / 4)).astype(int)
+    knots = np.array([[u[bins == b].mean(), level[bins == b].mean()] for b in np.unique(bins)])
+    return PchipInterpolator(*knots.T, extrapolate=False)
 
 
 def _offset(curve: ResponseCurve) -> float:
@@ -112,13 +123,13 @@ def _offset(curve: ResponseCurve) -> float:
 
 def exponents(study: SweepRows, n_replicates: int, rng: int) -> dict[str, Interval]:
     """The exponent of a study by every estimator, as `analysis.estimate` makes it for failed runs included."""
-    found = {}
+    intervals = {}
     for o in fit_optima({"x": study}, treatments=[TREATMENT], n_replicates=n_replicates, rng=rng):
-        found[o.estimator] = scaling_exponent(o)[0]
+        intervals[o.estimator] = scaling_exponent(o)[0]
         if o.estimator == HEADLINE:
             counts = seed_counts(len(o.curves[0].seeds), n_replicates, rng)
-            found["collapse"] = collapse_exponent(o, counts)[0]
-    return found
+            intervals["collapse"] = collapse_exponent(o, counts)[0]
+    return intervals
 
 
 def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -> pd.DataFrame:
@@ -144,12 +155,12 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -
         seeds = len(set(experiment["rows"]["seed"]))
         for exponent in EXPONENTS:
             rng = np.random.default_rng([round(100 * exponent), len(rows)])
-            found: dict[str, list[Interval]] = {}
+            simulated: dict[str, list[Interval]] = {}
             for number in range(studies):
                 for estimator, interval in exponents(surface.study(exponent, seeds, rng), replicates, number).items():
-                    found.setdefault(estimator, []).append(interval)
+                    simulated.setdefault(estimator, []).append(interval)
             axis, limit = experiment["axis"], limits[CLAIM[fed[name]]]
-            rows += [_row(axis, exponent, estimator, intervals, limit) for estimator, intervals in found.items()]
+            rows += [_row(axis, exponent, estimator, intervals, limit) for estimator, intervals in simulated.items()]
     return pd.DataFrame(rows, columns=list(CALIBRATION.names))
 
 
@@ -157,8 +168,8 @@ def _row(axis: str, exponent: float, estimator: str, intervals: Sequence[Interva
     known = [interval for interval in intervals if np.isfinite([interval.value, interval.low, interval.high]).all()]
     covered = proportion_interval(sum(i.low <= exponent <= i.high for i in known), len(known))
     errors = np.array([interval.value - exponent for interval in known])
-    given = [judge(limit, interval.value, interval.low, interval.high) for interval in intervals]
-    shares = {verdict.replace(" ", "_"): given.count(verdict) / len(given) for verdict in VERDICTS}
+    verdicts = [judge(limit, interval.value, interval.low, interval.high) for interval in intervals]
+    shares = {verdict.replace(" ", "_"): verdicts.count(verdict) / len(verdicts) for verdict in VERDICTS}
     return {
         "axis": axis,
         "true_exponent": exponent,
@@ -178,12 +189,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="a folder of results/published")
     parser.add_argument("--studies", type=int, default=500, help="for each axis and each true exponent")
-    given = parser.parse_args(arguments)
-    folder = Path("results/published") / given.run
+    options = parser.parse_args(arguments)
+    folder = Path("results/published") / options.run
     with one_line():
         config = load_config(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["config"])
-        table = calibrate(config, read_csv(folder / "tables" / "cells.csv", CELLS), Path("config/claims.yaml"), given.studies)
-        write_csv(OUT, table, CALIBRATION, {"run": given.run})
+        table = calibrate(config, read_csv(folder / "tables" / "cells.csv", CELLS), Path("config/claims.yaml"), options.studies)
+        write_csv(OUT, table, CALIBRATION, {"run": options.run})
     print(table.round(3).to_string(index=False))
 
 

@@ -51,27 +51,14 @@ def sweep_l2(
     Returns:
         A row per λ, rising, with the columns of `schema.LINEAR`.
     """
-    features, active = active_features(train_x)
-    features, basis = row_space(features)
-    signs = to_signs(train_y)
-    n = len(signs)
-    grid = sorted(set(l2_values), reverse=True)
-    fits: dict[float, Fit] = {}
-    start: np.ndarray | None = None
-    for l2 in grid:
-        if fits:
-            last_l2, last = next(reversed(fits.items()))
-            start = last.weights + last.tangent * np.log(l2 / last_l2)
-        try:
-            fits[l2] = newton(features, signs, l2, start, tolerance, max_iterations=100)
-        except np.linalg.LinAlgError:
-            continue
-    weights = np.array([spread(fit.weights, active, basis) for fit in fits.values()]).reshape(-1, len(active))
+    grid = sorted(set(l2_values))
+    fits = _fit_path(train_x, to_signs(train_y), grid, tolerance)
+    weights = np.array([fit.weights for fit in fits.values()]).reshape(-1, train_x.shape[1] + 1)
     train, test = evaluate(weights, train_x, train_y), evaluate(weights, test_x, test_y)
     true = test if true_test_y is None else evaluate(weights, test_x, true_test_y)
     of_fits = ("cost", "occam_penalty", "gradient_norm", "iterations", "converged")
     columns = {name: np.array([getattr(fit, name) for fit in fits.values()], dtype=np.float64) for name in of_fits}
-    ratio = log_evidence_ratio(columns["cost"], columns["occam_penalty"], n, 2)
+    ratio = log_evidence_ratio(columns["cost"], columns["occam_penalty"], len(train_y), 2)
     table = pd.DataFrame(columns, index=list(fits)).assign(
         train_accuracy=train.accuracy,
         test_accuracy=test.accuracy,
@@ -81,10 +68,10 @@ def sweep_l2(
         train_loss=train.loss,
         test_loss=test.loss,
         log_evidence_ratio=ratio,
-        log_evidence_ratio_per_example=ratio / n,
+        log_evidence_ratio_per_example=ratio / len(train_y),
         weight_norm=np.linalg.norm(weights[:, :-1], axis=1),
     )
-    table = table.reindex(grid[::-1])
+    table = table.reindex(grid)
     # Explicit types, so that a λ without a fit changes none of them.
     table = table.assign(
         l2=table.index,
@@ -94,6 +81,23 @@ def sweep_l2(
         converged=table["converged"] == 1,
     )
     return table.reset_index(drop=True).reindex(columns=list(LINEAR.names))
+
+
+def _fit_path(inputs: np.ndarray, signs: np.ndarray, grid: Sequence[float], tolerance: float) -> dict[float, Fit]:
+    """The fits by λ of the ascending grid, from the largest to the smallest; a λ that cannot be fitted is left out."""
+    features, active = active_features(inputs)
+    features, basis = row_space(features)
+    fits: dict[float, Fit] = {}
+    start: np.ndarray | None = None
+    for l2 in reversed(grid):
+        if fits:
+            last_l2, last = next(reversed(fits.items()))
+            start = last.weights + last.tangent * np.log(l2 / last_l2)
+        try:
+            fits[l2] = newton(features, signs, l2, start, tolerance, max_iterations=100)
+        except np.linalg.LinAlgError:
+            continue
+    return {l2: replace(fit, weights=spread(fit.weights, active, basis)) for l2, fit in fits.items()}
 
 
 @dataclass(frozen=True)
