@@ -18,6 +18,7 @@ from bayes_sgd.experiment.evidence_plan import KIND
 from bayes_sgd.figures import common as figure_parts
 from bayes_sgd.figures import evidence as figures_evidence
 from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
+from bayes_sgd.figures import laplace as figures_laplace
 
 SIZES = (8, 11, 16, 23, 32, 64, 128, 256, 500)
 L2 = (0.01, 0.1, 1.0, 10.0)
@@ -113,8 +114,8 @@ DRAWN: dict[str, Callable[[], figures.Drawn]] = {
     "evidence_l2": lambda: figures_evidence.evidence_l2(evidence_table()),
     "sharpness": lambda: figures_evidence.sharpness(evidence_table()),
     "spectra": lambda: figures_evidence.spectra(spectra_table()),
-    "laplace": lambda: figures_evidence.laplace(laplace_error_table()),
-    "laplace_simulated": lambda: figures_evidence.laplace(simulated_table()),
+    "laplace": lambda: figures_laplace.laplace(laplace_error_table()),
+    "laplace_simulated": lambda: figures_laplace.laplace(simulated_table()),
 }
 
 
@@ -329,7 +330,7 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
     one = spectra_table().query("labels == 'random' and batch_size == 64 and index > 0")
     figure_parts.save(*figures_evidence.spectra(one), tmp_path / "spectra")
     figure_parts.save(
-        *figures_evidence.laplace(laplace_error_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace"
+        *figures_laplace.laplace(laplace_error_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace"
     )
 
 
@@ -351,10 +352,10 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
             lambda t: figures_evidence.spectra(pd.concat([spectra_table(), spectra_table().assign(seed=1)])),
             "Eigenvalues .*: the table has networks of several kinds or seeds",
         ),
-        (lambda t: figures_evidence.laplace(t), "Laplace's .*: the table has no column model"),
-        (lambda t: figures_evidence.laplace(laplace_error_table().iloc[:0]), "Laplace's .*: the table has no rows"),
+        (lambda t: figures_laplace.laplace(t), "Laplace's .*: the table has no column model"),
+        (lambda t: figures_laplace.laplace(laplace_error_table().iloc[:0]), "Laplace's .*: the table has no rows"),
         (
-            lambda t: figures_evidence.laplace(simulated_table().drop(columns="log_evidence_ratio_reverse_ais")),
+            lambda t: figures_laplace.laplace(simulated_table().drop(columns="log_evidence_ratio_reverse_ais")),
             "Laplace's .* no column log_evidence_ratio_reverse_ais",
         ),
     ],

@@ -1,4 +1,4 @@
-"""Figures on the evidence of trained networks, and on what Laplace's approximation is worth: takes tables, gives figures.
+"""Figures on the evidence, sharpness and spectra of trained networks: takes tables, gives figures.
 
 The paper computes no evidence of a network; its figure 2 is of a linear model. Of `network_evidence` the networks of one kind
 are shown, those of its column `main_series`, with the prior centred at 0 if it was. As in `figures`, nothing is estimated here
@@ -22,7 +22,7 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.evidence_plan import KIND, with_main_series
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import SEEDS_95, Drawn, band, legend, need, over_seeds, span
-from bayes_sgd.figures.style import BLACK, BLUE, GREEN, GREY, LABELS, ORANGE, PURPLE, VERMILION, Look, number, points
+from bayes_sgd.figures.style import BLACK, BLUE, GREEN, GREY, LABELS, VERMILION, Look, number, points
 
 POINTS = {"sgd": Look(VERMILION, "o", "-"), "linearized": Look(GREEN, "^", "--"), "minimum": Look(BLUE, "s", "-.")}
 POINT_NAMES = {
@@ -31,7 +31,6 @@ POINT_NAMES = {
     "minimum": "minimum reached from there",
 }
 WORDS = {"real": "true labels", "random": "random labels"}
-GAP_WORDS = WORDS | {"simulated": "labels drawn from it"}
 PAIRED_95 = "95 % t-interval over paired seeds"
 EVIDENCE = "log_evidence_ratio_per_example"
 SHOWN = ("n_train", "hidden_sizes", "learning_rate", "updates")  # what titles say of the kind
@@ -52,7 +51,9 @@ def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
         batch_size, quantity, value, ci_low, ci_high, seeds, interval.
     """
     if rows.duplicated(["batch_size", "seed"]).any():
-        raise UserError(f"{column}: two networks of one kind with the same batch_size and seed; weigh one experiment of them")
+        raise UserError(
+            f"{column}: two networks of one kind with the same batch_size and seed; list only one of these experiments"
+        )
     grid = rows.pivot(index="batch_size", columns="seed", values=column)
     grid = grid.loc[2 * grid.notna().sum(axis=1) >= grid.shape[1]].dropna(axis=1)
     values = grid.to_numpy(float)
@@ -277,100 +278,3 @@ def _draw_spectra(ax: Axes, part: pd.DataFrame, looks: Mapping[int, Look]) -> No
             lines.append(f"B = {number(size)}: {row['value']:.2g} (training accuracy {100 * row['train_accuracy']:.3g} %)")
     if len(lines) > 1:
         ax.text(0.03, 0.03, "\n".join(lines), transform=ax.transAxes, fontsize=8, va="bottom")
-
-
-def laplace(laplace_vs_ais: pd.DataFrame) -> Drawn:
-    """Laplace's approximation of E and sampled E against λ: linear model and small network, true and random labels.
-
-    Where the table has labels drawn from the model, a panel for them shows what backward sampling gives as well.
-    """
-    what = "Laplace's approximation against annealed importance sampling"
-    columns = [
-        "labels",
-        "seed",
-        "model",
-        "point",
-        "prior_precision",
-        "n_train",
-        "log_evidence_ratio",
-        "log_evidence_ratio_ais",
-        "log_evidence_ratio_ais_error",
-    ]
-    need(laplace_vs_ais, [*columns, "log_permutations"], what)
-    table = laplace_vs_ais.loc[laplace_vs_ais["labels"].isin(list(GAP_WORDS))]
-    if table.empty:
-        raise UserError(f"{what}: the table has no rows with real, random or simulated labels")
-    simulated = table.loc[table["labels"] == "simulated"]
-    need(simulated, ["log_evidence_ratio_reverse_ais"] if len(simulated) else [], what)
-    table = table.assign(one_mode=table["log_evidence_ratio_ais"] + table["log_permutations"])
-    keys = ["model", "labels", "prior_precision"]
-    approximate = over_seeds(table, [*keys, "point"], ["log_evidence_ratio"])
-    # labels drawn anew differ in E by more than the methods do: an interval over them would say nothing of these
-    approximate.loc[approximate["labels"] == "simulated", ["ci_low", "ci_high", "interval"]] = [np.nan, np.nan, ""]
-    once = table.drop_duplicates([*keys, "seed"])
-    sampled = over_seeds(once, keys, ["log_evidence_ratio_ais", "one_mode"]).assign(point="sampled")
-    # the error of the sampling itself: with one seed there is no other
-    error = (
-        once.groupby(keys)["log_evidence_ratio_ais_error"].agg(lambda e: float(np.sqrt((e**2).mean() / len(e)))).rename("error")
-    )
-    sampled = sampled.merge(error.reset_index(), on=keys)
-    sampled = sampled.assign(
-        ci_low=sampled["value"] - 1.96 * sampled["error"], ci_high=sampled["value"] + 1.96 * sampled["error"]
-    )
-    sampled["interval"] = "95 % interval of the sampling"
-    data = pd.concat([approximate, sampled.drop(columns="error")])
-    if len(simulated):
-        backward = over_seeds(simulated, keys, ["log_evidence_ratio_reverse_ais"])
-        data = pd.concat([data, backward.assign(point="sampled", ci_low=np.nan, ci_high=np.nan, interval="")])
-    models = [name for name in ("linear", "network") if name in set(data["model"])]
-    labels = [name for name in GAP_WORDS if name in set(data["labels"])]
-    data["panel"] = data["model"] + " " + data["labels"]
-    with rc_context(style.RC):
-        figure = Figure(figsize=(max(10, 4.4 * len(labels)), 3.2 + 2.4 * len(models)), layout="constrained")
-        sizes = f"N = {span(table['n_train'], 'example')}"
-        means = f"{sizes}; means over {span(data['seeds'], 'seed')}; bars: two standard errors of the sampling"
-        figure.suptitle(f"{what}\n{means}", x=0.01, ha="left")
-        axes = figure.subplots(len(models), len(labels), squeeze=False)
-        seen = {}
-        for row, model in enumerate(models):
-            for column, name in enumerate(labels):
-                ax = axes[row, column]
-                own = data.loc[(data["model"] == model) & (data["labels"] == name)]
-                if own.empty:
-                    ax.remove()
-                    continue
-                ax.set(xscale="log", title=f"{'linear model' if model == 'linear' else 'network'}, {GAP_WORDS[name]}")
-                ax.set(xlabel=LABELS["l2"], ylabel="log evidence ratio E (nats)", label=f"{model} {name}")
-                if model == "network":  # E where SGD stopped is hundreds of times that at a minimum
-                    ax.set_yscale("symlog", linthresh=10)
-                _draw_gap(ax, own, model)
-                seen |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        legend(figure, axes[0, 0], 3, seen.values())
-    return figure, data
-
-
-def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
-    for point, look in POINTS.items():
-        rows = own.loc[(own["point"] == point) & (own["quantity"] == "log_evidence_ratio")].sort_values("prior_precision")
-        name = "Laplace, minimum" if model == "linear" else f"Laplace, {POINT_NAMES[point]}"
-        points(
-            ax, rows["prior_precision"], rows, Look(BLACK, "s", "-") if model == "linear" else look, name if len(rows) else ""
-        )
-    rows = own.loc[own["quantity"] == "log_evidence_ratio_ais"].sort_values("prior_precision")
-    points(ax, rows["prior_precision"], rows, Look(ORANGE, "D", ""), "sampled", hollow=True)
-    rows = own.loc[own["quantity"] == "log_evidence_ratio_reverse_ais"].sort_values("prior_precision")
-    label = "sampled from the posterior back: E lies between the two, in expectation"
-    points(ax, rows["prior_precision"], rows, Look(GREEN, "s", ""), label if len(rows) else "", hollow=True)
-    if model == "network":
-        rows = own.loc[own["quantity"] == "one_mode"].sort_values("prior_precision")
-        points(
-            ax,
-            rows["prior_precision"],
-            rows,
-            Look(PURPLE, "X", ""),
-            "sampled + ln H!: of one order of the hidden units",
-            hollow=True,
-        )
-    low, high = ax.get_ylim()
-    if low < 0 < high:
-        ax.axhline(0, color=GREY, lw=0.9, zorder=1, label="0: above it the null model is better")

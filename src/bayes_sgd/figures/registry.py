@@ -176,7 +176,7 @@ FIGURES = {
     "evidence_l2": _Figure("evidence", ("network_evidence",), _minimum_facts),
     "sharpness": _Figure("evidence", ("network_evidence",), _evidence_facts),
     "spectra": _Figure("evidence", ("spectra",), _spectra_facts),
-    "laplace": _Figure("evidence", ("laplace_vs_ais",), _laplace_facts),
+    "laplace": _Figure("laplace", ("laplace_vs_ais",), _laplace_facts),
 }
 """Every figure. A new one needs a function of its name in a module of this package, a line here, and a caption."""
 
@@ -213,12 +213,13 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         fig4_to_fig7_batch_size,
         fig9_gradient_noise,
         headline,
+        laplace,
         laws,
     )
 
     modules = (
         *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_to_fig7_batch_size, fig9_gradient_noise),
-        *(headline, laws),
+        *(headline, laplace, laws),
     )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
     figure = FIGURES[name]
