@@ -343,7 +343,7 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
         ),
         (lambda t: figures_evidence.evidence(t.assign(best_prior_precision=False)), "Evidence of .*: no row is marked"),
         (lambda t: figures_evidence.evidence(t.iloc[:0]), "Evidence of .*: the table has no rows with real or random"),
-        (lambda t: figures_evidence.evidence(pd.concat([t, t])), "two networks of one kind with the same batch_size and seed"),
+        (lambda t: figures_evidence.evidence(pd.concat([t, t])), "two networks of one kind with equal batch_size and seed"),
         (lambda t: figures_evidence.evidence_l2(t[t["point"] == "sgd"]), "Evidence and .*: the table has no rows at a minimum"),
         (lambda t: figures_evidence.sharpness(t.drop(columns="trace")), "Curvature .*: the table has no column trace"),
         (lambda t: figures_evidence.spectra(t), "Eigenvalues .*: the table has no column matrix"),

@@ -52,7 +52,7 @@ def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """
     if rows.duplicated(["batch_size", "seed"]).any():
         raise UserError(
-            f"{column}: two networks of one kind with the same batch_size and seed; list only one of these experiments"
+            f"{column}: two networks of one kind with equal batch_size and seed; list only one of their experiments"
         )
     grid = rows.pivot(index="batch_size", columns="seed", values=column)
     grid = grid.loc[2 * grid.notna().sum(axis=1) >= grid.shape[1]].dropna(axis=1)
