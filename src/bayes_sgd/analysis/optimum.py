@@ -140,8 +140,8 @@ def polynomial_optimum(
     # c1/(sqrt(D) − c2) is the root of the derivative that is a maximum, and −c1/2c2 if there is no cubic term.
     peak = c[:, 1] / np.where(peaked, denominator, 1.0)
     inside = peaked & (peak >= z.min(axis=0)) & (peak <= z.max(axis=0))
-    beside = np.where(c[:, 1] > 0, np.inf, -np.inf)
-    return np.where(np.isinf(edge), edge, np.where(inside, log_b[top] + peak * np.log(window), beside))
+    side = np.where(c[:, 1] > 0, np.inf, -np.inf)
+    return np.where(np.isinf(edge), edge, np.where(inside, log_b[top] + peak * np.log(window), side))
 
 
 def plateau_optimum(log_b: Floats, mean: Floats, error: Floats) -> Floats:

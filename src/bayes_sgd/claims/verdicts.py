@@ -136,9 +136,9 @@ class Limit(BaseModel):
         if self.reproduced is not None and self.not_reproduced is not None:
             # Predicates change only where an end of the interval passes one of their numbers: these cases are all.
             predicates = (self.reproduced, self.not_reproduced)
-            marks = sorted({x for p in predicates for value in p.conditions().values() for x in _pair(value)})
-            between = [(a + b) / 2 for a, b in itertools.pairwise(marks)]
-            ends = sorted([-math.inf, marks[0] - 1, *marks, *between, marks[-1] + 1, math.inf])
+            numbers = sorted({x for p in predicates for value in p.conditions().values() for x in _pair(value)})
+            between = [(a + b) / 2 for a, b in itertools.pairwise(numbers)]
+            ends = sorted([-math.inf, numbers[0] - 1, *numbers, *between, numbers[-1] + 1, math.inf])
             for low, high in itertools.combinations_with_replacement(ends, 2):
                 if all(p.holds(low, high) for p in predicates):
                     raise ValueError(f"reproduced and not_reproduced both hold for the interval [{low:g}, {high:g}]")
