@@ -170,7 +170,7 @@ GOOD = """claims:
 
 
 @pytest.mark.parametrize(("old", "new", "told"), [
-    ("above: 0.5", "abov: 0.5", "claims[0].reproduced.abov: unknown key 'abov'; allowed: above, at_least"),
+    ("above: 0.5", "abov: 0.5", "claims[0].reproduced.abov: unknown key; allowed: above, at_least"),
     ("above: 0.5", "above: high", "claims[0].reproduced.above: 'high':"),
     ("above: 0.5", "inside: [2, 1]", "the lower bound comes first"),
     ("above: 0.5", "", "give at least one of above"),
@@ -180,13 +180,13 @@ GOOD = """claims:
     ("quantity: exponent", "quantity: slope", "'slope': unknown quantity; allowed: batch_gap"),
     ("{experiment: momentum}", "{experimant: momentum}", "arguments of exponent: missing a required argument"),
     ("{experiment: momentum}", "{experiment: momentum, axis_from: many}", "arguments.axis_from: 'many'"),
-    ("figure: f", "figur: f", "unknown key 'figur'; allowed: id, statement"),
+    ("figure: f", "figur: f", "figur: unknown key; allowed: id, statement"),
     (", figure: f", "", "claims[0].figure: Field required"),
     ('id: "1"', 'id: "one"', "claims[0].id: 'one'"),
     ("claims:", "claim:", "allowed: claims"),
     (GOOD, GOOD + GOOD.removeprefix("claims:\n"), "id 1 is given twice"),
     (GOOD, "claims: []", "at least 1 item"),
-    (GOOD, "- 1", "valid dictionary"),
+    (GOOD, "- 1", "a mapping of keys to values"),
     (GOOD, "a: [", "not readable as YAML"),
 ])  # fmt: skip
 def test_a_bad_file_is_told_in_one_line(tmp_path: Path, old: str, new: str, told: str) -> None:

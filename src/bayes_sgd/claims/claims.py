@@ -21,6 +21,7 @@ from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables
 from bayes_sgd.claims.verdicts import Limit, Predicate, Verdict, judge
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.strict_yaml import read_yaml
+from bayes_sgd.core.validation import first_fault
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -100,24 +101,11 @@ def load_claims(path: str | Path) -> list[Claim]:
         UserError: one line with the file, the key, the value and what is allowed.
     """
     content = read_yaml(Path(path))
+    parts = {"claims": Claim, "reproduced": Predicate, "not_reproduced": Predicate}
     try:
         return _File.model_validate(content).claims
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_line(error)}") from None
-
-
-def _first_line(error: ValidationError) -> str:
-    # A mistyped key is also a missing one; the message names the mistyped one.
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    *parents, key = first["loc"] or ("file",)
-    location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        model = Predicate if {"reproduced", "not_reproduced"} & set(parents) else Claim if parents else _File
-        return f"{location}: unknown key {key!r}; allowed: {', '.join(model.model_fields)}"
-    value = first["input"]
-    shown = "" if isinstance(value, dict | BaseModel) else f" {value!r}:"
-    return f"{location}:{shown} {message}" if location else f"{shown} {message}".strip()
+        raise UserError(f"{path}: {first_fault(error, parts, _File)}") from None
 
 
 def claims_table(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:

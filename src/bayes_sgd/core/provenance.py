@@ -36,6 +36,7 @@ NO_NUMBERS = {
     "core/schema_evidence.py": "likewise",
     "core/table.py": "puts columns in order",
     "core/io.py": "writes tables and reads them back equal, which their checksums verify",
+    "core/validation.py": "words of messages",
     "core/tensors.py": "likewise, weights and arrays",
 }
 _WITH_VERSION = (

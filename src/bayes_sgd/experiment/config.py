@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.strict_yaml import read_yaml
+from bayes_sgd.core.validation import first_fault
 from bayes_sgd.experiment.cell import CELL_FIELDS, PACK_AXES, CellDefaults, ConstantProduct
 from bayes_sgd.experiment.feeds import FEEDS, L2_SHOWN, follows, l2_shown
 from bayes_sgd.experiment.fields import MAX_SEEDS, Count, Model, OneOf, Recorded, Updates
@@ -170,7 +171,7 @@ def _checked_grid(config: Config, name: str) -> list[list[CellDefaults]]:
             products = combinations(config.cell.model_dump() | experiment.cell, block)
             blocks.append([CellDefaults.model_validate(fields) for fields in products])
         except ValidationError as error:
-            raise ValueError(f"{where}.{_first_line(error)}") from None
+            raise ValueError(f"{where}.{first_fault(error, _PARTS, Config)}") from None
     return blocks
 
 
@@ -185,26 +186,6 @@ _PARTS: dict[str, type[BaseModel]] = {
     "experiments": Experiment,
     "updates": ConstantProduct,
 }
-
-
-def _first_line(error: ValidationError) -> str:
-    """The first fault as "key: value: what is allowed"; of a union's faults, the alternatives together."""
-    faults = error.errors()
-    first = faults[0]
-    # names of a union's alternatives stand in the location like keys; keys have neither capitals nor brackets nor "-"
-    keys = [part for part in first["loc"] if isinstance(part, int) or not re.search(r"[A-Z\[]|constrained-", part)]
-    where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-    if first["type"] == "extra_forbidden":
-        model = next((_PARTS[key] for key in reversed(keys[:-1]) if key in _PARTS), Config)
-        return f"{where}: unknown key; allowed: {', '.join(model.model_fields)}"
-    same = [fault for fault in faults if fault["loc"][: len(keys)] == first["loc"][: len(keys)]]
-    message = "; or: ".join(dict.fromkeys(fault["msg"].removeprefix("Value error, ") for fault in same))
-    message = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping of keys to values", message)
-    value = first["input"]
-    shown = (
-        "" if isinstance(value, dict | BaseModel) else f" {str(value)[:80] if isinstance(value, list) else repr(value)[:80]}:"
-    )
-    return f"{where}:{shown} {message}" if where else message
 
 
 def load_config(source: str | Path | Mapping[str, Any], file: str = "config") -> Config:
@@ -223,7 +204,7 @@ def load_config(source: str | Path | Mapping[str, Any], file: str = "config") ->
     try:
         return Config.model_validate(dict(source))
     except ValidationError as error:
-        raise UserError(f"{file}: {_first_line(error)}") from None
+        raise UserError(f"{file}: {first_fault(error, _PARTS, Config)}") from None
     except RecursionError:
         raise UserError(f"{file}: nested too deeply") from None
 
