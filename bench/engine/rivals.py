@@ -72,7 +72,7 @@ class Ours(Method):
             stack.run(stack.update + updates)
 
     def layers(self, index: int) -> list[Tensor]:
-        """Dead pixels are put back."""
+        """Constant-zero inputs are put back."""
         networks = [(stack, place) for stack in self.stacks for place in range(len(stack.networks))]
         stack, place = networks[index]
         return stack.network(place)

@@ -40,7 +40,7 @@ def _gpu_memory(case: Case, stage: Stage, folder: Path) -> Row:
     error = "torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB.')"
     if head not in text:
         raise RuntimeError(f"{training}: the place to break is not there")
-    training.write_text(text.replace(head, f"{head}        if len(self.seeds) > 2:\n            raise {error}\n"))
+    training.write_text(text.replace(head, f"{head}        if len(self.networks) > 2:\n            raise {error}\n"))
     ended = workflow.run()
     lower = ("`stack: 2` in the configuration", lambda: workflow.configure(stage.config | {"stack": 2}))
     return judged(case, stage, workflow, ended, [lower])

@@ -32,7 +32,7 @@ def small(hidden_sizes: tuple[int, ...], n: int = 7) -> tuple[list[Tensor], Tens
 
 def gradients(layers: list[Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
     """Per-example gradients by autograd, (N, P)."""
-    found = []
+    rows = []
     for image, label in zip(inputs, labels, strict=True):
         leaves = [layer.clone().requires_grad_() for layer in layers]
         activations = image[None]
@@ -41,8 +41,8 @@ def gradients(layers: list[Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
             if number + 1 < len(leaves):
                 activations = with_ones(activations.relu())
         loss = torch.nn.functional.cross_entropy(activations, label[None])
-        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, leaves)]))
-    return torch.stack(found)
+        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, leaves)]))
+    return torch.stack(rows)
 
 
 @pytest.mark.parametrize("hidden_sizes", [(), (4,), (4, 6), (3, 4, 5)])
@@ -99,12 +99,12 @@ def test_measured_traces_agree_with_predicted_ones_and_full_batches_have_none():
 
 
 def test_shape_of_means_is_that_of_the_hypergeometric_distribution():
-    n, lit = 2000, 200
+    n, active = 2000, 200
     a = torch.ones(n, 2, dtype=torch.float64)
     d = torch.zeros(n, 1, dtype=torch.float64)
-    d[:lit] = 1
+    d[:active] = 1
     for row in shape_of_noise((a, d), 0, [1, 4, 16], 40_000):
-        skewness, kurtosis = stats.hypergeom(n, lit, row["batch_size"]).stats("sk")
+        skewness, kurtosis = stats.hypergeom(n, active, row["batch_size"]).stats("sk")
         assert row["skewness"] == pytest.approx(skewness, rel=0.06)
         assert row["excess_kurtosis"] == pytest.approx(kurtosis, abs=5 * np.sqrt(24 / 40_000))
         assert row["weights"] == 2

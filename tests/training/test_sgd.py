@@ -34,7 +34,7 @@ SEEDS = [0, 2]
 
 @pytest.fixture(scope="module")
 def data() -> LabelledData:
-    """30 images of 12 pixels, of which two are dark in the whole pool and lit in the test set; 3 classes, 3 seeds."""
+    """30 images of 12 pixels, of which two are zero in the whole pool and not in the test set; 3 classes, 3 seeds."""
     random = torch.Generator().manual_seed(1)
     train = torch.rand(30, 12, generator=random, dtype=torch.float64)
     train[:, [3, 8]] = 0
@@ -169,13 +169,13 @@ def test_every_initialization_equals_torch_sgd(data, initialization):
         torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
 
 
-def test_dead_pixels_leave_training_and_stay_in_testing(data):
+def test_constant_zero_inputs_leave_training_and_stay_in_testing(data):
     assert data.active_inputs.tolist() == [0, 1, 2, 4, 5, 6, 7, 9, 10, 11, 12]
     stack = NetworkStack([(replace(CELL, l2=0.3), 0)], data, dtype=torch.float64)
     stack.run(20)
     initial = initial_weights(12, (7,), 3, "lecun_normal", 0)[0]
     shrunk = stack.network(0)[0][3] / initial[3]
-    assert 0.5 < float(shrunk[0]) < 0.95, "under L2 the weights of a dead pixel shrink"
+    assert 0.5 < float(shrunk[0]) < 0.95, "under L2 the weights of a constant-zero input shrink"
     torch.testing.assert_close(shrunk, shrunk[0].expand(7))
 
 

@@ -171,7 +171,7 @@ def test_a_new_learning_rate_trains_only_its_cells(clone):
 def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone):
     training = clone / "src" / "bayes_sgd" / "training" / "sgd.py"
     text = training.read_text()
-    training.write_text(text.replace('"""SGD with momentum', '"""Momentum and SGD', 1) + "\n# a remark\n")
+    training.write_text(text.replace('"""Training: stacks', '"""Stacks', 1) + "\n# a remark\n")
     script = clone / "workflow" / "scripts" / "train.py"
     script.write_text(script.read_text() + "# a remark, later than every result\n")
     assert planned(clone) == {}

@@ -168,8 +168,8 @@ class Linearization:
         start = generator(0, "top eigenvalues").standard_normal(size)
 
         def product(vector: np.ndarray) -> np.ndarray:
-            given = torch.from_numpy(vector.reshape(-1)).to(factor)
-            return self.ggn_product(factor, given).double().cpu().numpy()
+            tensor = torch.from_numpy(vector.reshape(-1)).to(factor)
+            return self.ggn_product(factor, tensor).double().cpu().numpy()
 
         return extreme_eigenvalues(product, start, count, tolerance)
 
@@ -185,11 +185,11 @@ def check_memory(n: int, rank: int, device: torch.device, element_size: int = 8)
     Raises:
         UserError: with the sizes, and the key to lower.
     """
-    wanted, there = kernel_bytes(n, rank, element_size), available_bytes(device)
-    if there is not None and wanted > there:
+    needed, available = kernel_bytes(n, rank, element_size), available_bytes(device)
+    if available is not None and needed > available:
         raise UserError(
-            f"evidence: the kernel of n_train (classes - 1) = {n} x {rank} = {n * rank} rows needs {wanted / 1e9:.3g} GB, and "
-            f"{there / 1e9:.3g} GB are free on {device.type}; lower n_train of the experiments that network_evidence names"
+            f"evidence: the kernel of n_train (classes - 1) = {n} x {rank} = {n * rank} rows needs {needed / 1e9:.3g} GB, and "
+            f"{available / 1e9:.3g} GB are free on {device.type}; lower n_train of the experiments that network_evidence names"
         )
 
 
@@ -197,16 +197,16 @@ def available_bytes(device: torch.device) -> int | None:
     """Bytes of memory that can still be taken on a device, within the limit of a container; None where no one tells."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    found = []
+    limits = []
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
+        limits.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
     except (OSError, ValueError, StopIteration):
         pass
     try:
         group = Path("/sys/fs/cgroup")
         limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-        found.append(int(limit) - int(used))  # "max" is no number: no limit
+        limits.append(int(limit) - int(used))  # "max" is no number: no limit
     except (OSError, ValueError):
         pass
-    return min(found, default=None)
+    return min(limits, default=None)

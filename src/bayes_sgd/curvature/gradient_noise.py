@@ -35,7 +35,7 @@ from bayes_sgd.training.sgd import NetworkStack
 
 SAMPLINGS = ("independent", "replacement", "shuffle")
 SMALLEST = 4  # N below which the batches of figure 9, at most half of N, are single examples
-_AT_ONCE = 2000  # batches weighed at a time
+_AT_ONCE = 2000  # batches evaluated at a time
 
 
 def factors(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -43,9 +43,9 @@ def factors(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor) -> list[tu
 
     The gradient of example i for a layer (fan_in + 1, fan_out) is A_i D_iᵀ. Inputs (N, d + 1) hold their ones; labels (N,).
     """
-    there = Linearization(layers, inputs)
-    delta = torch.softmax(there.logits, 1) - torch.nn.functional.one_hot(labels, there.logits.shape[1])
-    return [(below, back[0]) for below, back in zip(there.below, there.back(delta[:, :, None]), strict=True)]
+    network = Linearization(layers, inputs)
+    delta = torch.softmax(network.logits, 1) - torch.nn.functional.one_hot(labels, network.logits.shape[1])
+    return [(below, back[0]) for below, back in zip(network.below, network.back(delta[:, :, None]), strict=True)]
 
 
 def gradient_gram(parts: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -103,7 +103,7 @@ def covariance_rows(gram: Tensor, seed: int, batch_sizes: Sequence[int], draws: 
 def shape_of_noise(part: tuple[Tensor, Tensor], seed: int, batch_sizes: Sequence[int], draws: int) -> list[dict[str, Any]]:
     """Skewness and excess kurtosis of the softmax layer's gradients over independent batches: their means over its weights.
 
-    `part`: A and D of the last layer. Weights of units that are dark for all examples have no distribution and are left out;
+    `part`: A and D of the last layer. Weights of units that are dead for all examples have no distribution and are left out;
     skewness is averaged in its absolute value, for its sign differs from weight to weight.
     """
     a, d = (tensor.double() for tensor in part)
@@ -137,7 +137,7 @@ def shape_of_noise(part: tuple[Tensor, Tensor], seed: int, batch_sizes: Sequence
 def one_weight(part: tuple[Tensor, Tensor], seed: int, batch_size: int, draws: int) -> pd.DataFrame:
     """The gradient of one weight of the softmax layer: single examples (N of them) and `draws` batches (figure 9).
 
-    The weight is the one from the unit that is lit for most examples to class 0 (the paper takes one at random; our choice).
+    The weight is the one from the unit that is active for most examples to class 0 (the paper takes one at random; our choice).
     """
     a, d = (tensor.double() for tensor in part)
     unit = int((a[:, :-1] > 0).sum(0).argmax())

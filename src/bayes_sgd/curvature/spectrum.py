@@ -128,8 +128,8 @@ def chosen_sizes(accuracies: Mapping[tuple[str, int, int], float], failed_below:
     kinds = {labels for labels, _, _ in accuracies}
     sizes = []
     for size in sorted({size for _, size, _ in accuracies}):
-        own = {key: accuracy for key, accuracy in accuracies.items() if key[1] == size}
-        if {labels for labels, _, _ in own} == kinds and min(own.values()) >= failed_below:
+        values = {key: accuracy for key, accuracy in accuracies.items() if key[1] == size}
+        if {labels for labels, _, _ in values} == kinds and min(values.values()) >= failed_below:
             sizes.append(size)
     if not sizes:
         raise UserError(
@@ -173,10 +173,10 @@ def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFr
 
 
 def _eigenvalues(network: Trained) -> pd.DataFrame:
-    own = gauss_newton_eigenvalues(network.layers, network.inputs)
+    values = gauss_newton_eigenvalues(network.layers, network.inputs)
     largest, smallest = hessian_eigenvalues(network.layers, network.inputs, network.labels)
     parts = {
-        "gauss_newton": (range(1, len(own) + 1), own),
+        "gauss_newton": (range(1, len(values) + 1), values),
         "hessian": ([*range(1, len(largest) + 1), -1], [*largest, smallest]),
     }
     return pd.concat(
@@ -212,11 +212,11 @@ def compute_spectra(
     labellings = {plans[0].cell.labels for plans, _ in packs}
     labelled = {labels: load_labelled(prepared, run.data, labels, seeds, device) for labels in sorted(labellings)}
     for plans, weights in packs:
-        kept, data = read_weights(weights, prepared, trained_on), labelled[plans[0].cell.labels]
+        tensors, data = read_weights(weights, prepared, trained_on), labelled[plans[0].cell.labels]
         for plan in plans:
             for seed in range(plan.seeds):
-                layers = [layer.to(device) for layer in network_layers(kept, weights_key(plan.cell, seed), weights).values()]
-                chosen = data.subsets[seed, : plan.cell.n_train]
-                networks.append(Trained(plan.cell, seed, layers, data.train_inputs[chosen], data.train_labels[seed, chosen]))
+                layers = [layer.to(device) for layer in network_layers(tensors, weights_key(plan.cell, seed), weights).values()]
+                subset = data.subsets[seed, : plan.cell.n_train]
+                networks.append(Trained(plan.cell, seed, layers, data.train_inputs[subset], data.train_labels[seed, subset]))
     with threadpool_limits(run.threads):
         write_csv(table, spectra_table(networks, failed_below), SPECTRA, metadata)

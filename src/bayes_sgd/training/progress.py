@@ -30,8 +30,8 @@ def summary(plans: Sequence[Plan], seeds: int | None = None) -> str:
     cells = [plan.cell for plan in plans]
 
     def values(name: str) -> str:
-        found = sorted({getattr(cell, name) for cell in cells})
-        return f"{found[0]:g}" + (f" to {found[-1]:g}" if len(found) > 1 else "")
+        distinct = sorted({getattr(cell, name) for cell in cells})
+        return f"{distinct[0]:g}" + (f" to {distinct[-1]:g}" if len(distinct) > 1 else "")
 
     said = [f"{name} labels" for name in sorted({cell.labels for cell in cells} - {"real"})]
     said += [f"N {values('n_train')}", f"B {values('batch_size')}", f"learning rate {values('learning_rate')}"]
