@@ -25,7 +25,7 @@ def first_fault(error: ValidationError, parts: Mapping[str, type[BaseModel]], ro
     keys = [part for part in first["loc"] if isinstance(part, int) or not re.search(r"[A-Z\[]|constrained-", part)]
     location = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
     if first["type"] == "extra_forbidden":
-        model = next((parts[key] for key in reversed(keys[:-1]) if key in parts), root)
+        model = next((parts[key] for key in map(str, reversed(keys[:-1])) if key in parts), root)
         return f"{location}: unknown key; allowed: {', '.join(model.model_fields)}"
     same = [fault for fault in faults if fault["loc"][: len(keys)] == first["loc"][: len(keys)]]
     message = "; or: ".join(dict.fromkeys(fault["msg"].removeprefix("Value error, ") for fault in same))
