@@ -10,8 +10,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import forget_partial, read_parquet
+from bayes_sgd.core.io import forget_partial, read_parquet, write_parquet
 from bayes_sgd.core.schema import CELLS
+from bayes_sgd.experiment import cell as cell_module
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.training import runner as store
@@ -188,3 +189,14 @@ def test_labels_of_a_seed_are_its_own(prepared, tmp_path):
     assert (rows["train_accuracy"] > 0.9).all(), "it memorizes random labels"
     assert (rows["test_accuracy"] < 0.2).all(), "which tell nothing about others"
     assert rows["test_accuracy"].nunique() == 2
+
+
+def test_rows_from_before_a_field_of_the_cell_count_with_its_default(tmp_path, prepared, monkeypatch):
+    plans = [Plan(cell(updates=5), 2, (5,))]
+    table, _, _ = trained(tmp_path, prepared, plans)
+    forget_partial([table])
+    frame, metadata = read_parquet(table)
+    write_parquet(table, frame.drop(columns="dampening"), metadata)
+    monkeypatch.setattr(cell_module, "FIELD_DEFAULTS", {"dampening": 0.0})
+    assert "all there already" in trained(tmp_path, prepared, plans)[2][0]
+    pd.testing.assert_frame_equal(read_parquet(table)[0], frame, check_exact=True)

@@ -29,7 +29,7 @@ from bayes_sgd.core.schema import CELLS
 from bayes_sgd.core.tensors import read_tensors, write_tensors
 from bayes_sgd.data.datasets import load_prepared, subset_indices
 from bayes_sgd.data.labels import load_labels
-from bayes_sgd.experiment.cell import Cell, Plan
+from bayes_sgd.experiment.cell import Cell, Plan, with_defaults
 from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import with_ones
@@ -256,7 +256,7 @@ def _valid_rows(paths: Iterable[Path], metadata: dict[str, str]) -> pd.DataFrame
         if path.exists():
             frame, written = read_parquet(path)
             if written == metadata:
-                frames.append(frame)
+                frames.append(with_defaults(frame))
     return _latest(frames)
 
 
