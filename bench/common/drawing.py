@@ -52,9 +52,9 @@ def engine_figure(table: pd.DataFrame) -> Figure:
                     ax.set_ylabel("ms per update of one network")
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        facts = table.iloc[0]
+        machine = table.iloc[0]
         figure.suptitle(
-            f"Training speed, one thread of an {facts['processor']}; bars: fastest and slowest of {facts['repeats']} trials",
+            f"Training speed, one thread of an {machine['processor']}; bars: extremes of {machine['repeats']} trials",
             x=0.01,
             ha="left",
         )

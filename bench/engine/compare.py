@@ -203,8 +203,8 @@ def run(
             say(f"H {new[0]['hidden']:>7} B {problem.batch_size:4} x {problem.networks}   {found}")
     machine = environment()
     versions = {"torch": torch.__version__, "jax": getattr(sys.modules.get("jax"), "__version__", "not installed")}
-    facts = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
-    return pd.DataFrame(rows).assign(threads=1, n_train=problems[0].n_train, **facts, **versions)
+    of_machine = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
+    return pd.DataFrame(rows).assign(threads=1, n_train=problems[0].n_train, **of_machine, **versions)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

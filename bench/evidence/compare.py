@@ -95,8 +95,8 @@ def table(found: dict[tuple[str, int, int], list]) -> pd.DataFrame:
             row["memory_ratio"] = row["peak_mb"] / (8 * (n_train * (CLASSES - 1)) ** 2 / 2**20)
         rows.append(row)
     machine = environment()
-    facts = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
-    return pd.DataFrame(rows).assign(**facts, torch=machine["versions"]["torch"]).reindex(columns=list(EVIDENCE.names))
+    of_machine = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
+    return pd.DataFrame(rows).assign(**of_machine, torch=machine["versions"]["torch"]).reindex(columns=list(EVIDENCE.names))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

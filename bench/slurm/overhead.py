@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for way, trials in found.items()
     ]
     machine = environment()
-    facts = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
-    frame = pd.DataFrame(rows).assign(**facts, torch=machine["versions"]["torch"])
+    of_machine = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
+    frame = pd.DataFrame(rows).assign(**of_machine, torch=machine["versions"]["torch"])
     write_csv(chosen.out / "slurm.csv", frame, SLURM)
     print(frame.to_string(index=False))
     return 0

@@ -28,8 +28,8 @@ from bayes_sgd.core.schema_bench import GROWTH
 def table(values: Sequence[Value]) -> pd.DataFrame:
     """The rows, and the machine."""
     machine = environment()
-    facts = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
-    return pd.DataFrame([value.row() for value in values]).assign(**facts, torch=machine["versions"]["torch"])
+    of_machine = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
+    return pd.DataFrame([value.row() for value in values]).assign(**of_machine, torch=machine["versions"]["torch"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,7 +39,7 @@ def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
         files = [folder / f"job.{kind}" for kind in ("parquet", "safetensors")]
         for file in files:
             file.unlink(missing_ok=True)
-        train_pack(plans, folder, run, *files, say=lambda line: None)
+        train_pack(plans, folder, run, *files, log=lambda line: None)
     print(json.dumps(said | {"ended": time.perf_counter() - begun, "peak_mb": memory_mb("VmHWM")}))
 
 

@@ -187,7 +187,7 @@ def test_tensors_are_sealed(tmp_path):
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False), st.lists))
 @settings(max_examples=60)
 def test_facts_read_back_equal(tmp_path_factory, value):
-    path = tmp_path_factory.mktemp("facts") / "a.json"
+    path = tmp_path_factory.mktemp("metadata") / "a.json"
     write_metadata(path, {"fact": value})
     assert read_metadata(path) == {"fact": value}
 

@@ -108,9 +108,7 @@ def test_the_table_has_a_row_for_each_eigenvalue_of_the_first_seed() -> None:
 
 
 def test_ambiguous_and_failed_networks_are_refused() -> None:
-    with pytest.raises(
-        UserError, match="two networks of one kind with labels real, batch_size 5, seed 0; weigh one experiment"
-    ):
+    with pytest.raises(UserError, match="two networks of one kind with labels real, batch_size 5, seed 0; name one experiment"):
         spectra_table([trained(), trained()], 0.0)
     broken = trained()
     broken = replace(broken, layers=[layer * float("nan") for layer in broken.layers])
@@ -124,7 +122,7 @@ def test_it_is_measured_from_kept_weights(prepared: Path, tmp_path: Path) -> Non
     for labels in ("real", "random"):
         plans = [Plan(replace(CELL, labels=labels, batch_size=size), 2, (30,), keep_weights=True) for size in (5, 10, 20)]
         weights = tmp_path / f"{labels}.safetensors"
-        train_pack(plans, prepared, RUN, tmp_path / f"{labels}.parquet", weights, say=lambda line: None)
+        train_pack(plans, prepared, RUN, tmp_path / f"{labels}.parquet", weights, log=lambda line: None)
         packs.append((plans, weights))
     for name in ("once.csv", "again.csv"):
         compute_spectra(packs, prepared, RUN, 0.0, tmp_path / name, {"run": "tiny"})

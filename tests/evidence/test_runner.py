@@ -29,7 +29,7 @@ SETTINGS = NetworkEvidenceConfig(prior_precision=[0.1, 1.0], points=["sgd"])
 @pytest.fixture(scope="module")
 def weights(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
-    train_pack(PLANS, prepared, RUN, folder / "pack.parquet", folder / "pack.safetensors", say=lambda line: None)
+    train_pack(PLANS, prepared, RUN, folder / "pack.parquet", folder / "pack.safetensors", log=lambda line: None)
     return folder / "pack.safetensors"
 
 

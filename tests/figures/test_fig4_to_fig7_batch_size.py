@@ -446,10 +446,10 @@ def test_number(value: float, text: str) -> None:
 @pytest.mark.parametrize("number", [1, 2, 4, 5, 6, 7])
 def test_captions_print_the_values_used(number: int) -> None:
     keys = ("data seeds n_train n_test l2" if number < 3 else "networks seeds cooldown").split()
-    facts = {key: f"the {key} used" for key in keys} | ({"networks": "- the networks used"} if number > 2 else {})
-    html = rendered(f"fig{number}.rst", SimpleNamespace(params=SimpleNamespace(facts=facts), config={}))
+    caption_values = {key: f"the {key} used" for key in keys} | ({"networks": "- the networks used"} if number > 2 else {})
+    html = rendered(f"fig{number}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=caption_values), config={}))
     assert f"Figure {number}." in html
-    for fact in facts.values():
+    for fact in caption_values.values():
         assert fact.removeprefix("- ") in html
     assert "t-intervals over seeds" in html
 

@@ -14,7 +14,7 @@ from project import ROOT
 from bayes_sgd.analysis.tables import estimate
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.packs import experiment_plans
-from bayes_sgd.figures.registry import FIGURES, draw, figure_facts, figure_tables
+from bayes_sgd.figures.registry import FIGURES, captions, draw, figure_tables
 
 EVERY = {
     "run": "every",
@@ -58,7 +58,7 @@ def cells(config: Config, name: str) -> pd.DataFrame:
 
 
 def test_a_run_that_asks_for_everything_gets_every_figure() -> None:
-    assert PAPER < set(figure_facts(changed())) == set(FIGURES)
+    assert PAPER < set(captions(changed())) == set(FIGURES)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -68,52 +68,52 @@ def test_a_registered_figure_has_a_function_of_its_name_and_tables(name: str) ->
 
 
 def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
-    assert set(figure_facts(load_config({"run": "none", "linear": {"seeds": 0}}))) == set()
+    assert set(captions(load_config({"run": "none", "linear": {"seeds": 0}}))) == set()
     experiments = EVERY["experiments"]
     assert isinstance(experiments, dict)
     no_reading = changed(experiments=experiments | {"l2": {"axis": "l2", "grid": [{"l2": [0.0, 7.0], "batch_size": [5, 50]}]}})
-    assert PAPER - set(figure_facts(no_reading)) == {"fig8"}
-    assert {"fig9", "gradient_noise"}.isdisjoint(figure_facts(changed(noise={})))
-    assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"}.isdisjoint(figure_facts(changed(network_evidence={})))
+    assert PAPER - set(captions(no_reading)) == {"fig8"}
+    assert {"fig9", "gradient_noise"}.isdisjoint(captions(changed(noise={})))
+    assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"}.isdisjoint(captions(changed(network_evidence={})))
     at_sgd = changed(network_evidence={"experiments": ["weighed"], "points": ["sgd"]})
-    assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"} & set(figure_facts(at_sgd)) == {
+    assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"} & set(captions(at_sgd)) == {
         "evidence",
         "sharpness",
     }
-    assert "laplace" in figure_facts(changed(network_evidence={"laplace_vs_ais": True}))
-    assert "spectra" in figure_facts(changed(network_evidence={"experiments": ["weighed"], "spectra": True}))
+    assert "laplace" in captions(changed(network_evidence={"laplace_vs_ais": True}))
+    assert "spectra" in captions(changed(network_evidence={"experiments": ["weighed"], "spectra": True}))
 
 
 def test_facts_of_the_evidence_are_those_of_the_commonest_networks() -> None:
-    facts = figure_facts(changed())["evidence"]
-    assert facts["hidden_sizes"] == "200"
-    assert facts["batch_size"] == "4, 8, 50"
-    assert facts["labels"] == "random, real"
-    assert facts["seeds"] == "2"
+    caption_values = captions(changed())["evidence"]
+    assert caption_values["hidden_sizes"] == "200"
+    assert caption_values["batch_size"] == "4, 8, 50"
+    assert caption_values["labels"] == "random, real"
+    assert caption_values["seeds"] == "2"
 
 
 def test_captions_get_the_settings_of_the_networks_as_one_text() -> None:
-    facts = figure_facts(changed())
-    assert facts["fig7"]["networks"] == (
+    caption_values = captions(changed())
+    assert caption_values["fig7"]["networks"] == (
         "- data: mnist5k, labels: real, N = 50; hidden layers: 200\n"
         "- learning rate ε = 0.1, momentum m = 0.5, 0.9, λ = 0, batches: independent; updates: 20\n"
         "- batch sizes: 4, 8"
     )
-    assert "frozen after so many updates" in facts["fig9"]["networks"]
-    assert "points of evaluation: sgd" in facts["evidence"]["evaluation"]
+    assert "frozen after so many updates" in caption_values["fig9"]["networks"]
+    assert "points of evaluation: sgd" in caption_values["evidence"]["evaluation"]
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_captions_have_every_fact_that_they_print(name: str) -> None:
-    facts = figure_facts(changed())[name]
-    html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(facts=facts), config={}))
-    assert facts["data"] in html
+    caption_values = captions(changed())[name]
+    html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=caption_values), config={}))
+    assert caption_values["data"] in html
     assert "CSV file beside the figure" in html
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "claims"))
 def test_figures_of_the_configurations_that_we_ship_have_captions(file: str) -> None:
-    for name in figure_facts(load_config(ROOT / "config" / file)):
+    for name in captions(load_config(ROOT / "config" / file)):
         assert (ROOT / "workflow" / "report" / f"{name}.rst").exists()
 
 
@@ -141,7 +141,7 @@ def only(**experiments: Any) -> Config:
 
 def test_a_sweep_of_another_name_gives_the_same_figures() -> None:
     named, mine = only(learning_rate=RATES), only(rates=RATES | {"feeds": ["fig5"]})
-    assert set(figure_facts(named)) == set(figure_facts(mine))
+    assert set(captions(named)) == set(captions(mine))
     for name in ("fig5", "accuracy_vs_noise_scale"):
         drawn = []
         for config, experiment in ((named, "learning_rate"), (mine, "rates")):

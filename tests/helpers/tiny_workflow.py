@@ -12,7 +12,7 @@ import yaml
 from bench.common.workflow_copy import copy_workflow
 
 from bayes_sgd.experiment.config import load_config
-from bayes_sgd.figures.registry import figure_facts
+from bayes_sgd.figures.registry import captions
 
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 TABLES = ("cells", "linear", "optimum", "scaling", "claims")
@@ -35,7 +35,7 @@ TINY = SMALL | {
     "network_evidence": {"experiments": ["batch_size"], "prior_precision": [1.0], "points": ["sgd"], "seeds": 1},
     "noise": {"seeds": 1, "updates": [0], "batch_sizes": [1, 10], "draws": 20},
 }
-FIGURES = tuple(figure_facts(load_config(TINY)))
+FIGURES = tuple(captions(load_config(TINY)))
 
 
 def copied(folder: Path, config: dict) -> Path:

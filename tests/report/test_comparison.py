@@ -89,11 +89,11 @@ def test_what_is_apart_comes_last_with_its_reason_and_the_counts():
 
 
 def test_only_what_differs_between_the_runs_is_told():
-    facts = {"config_digest": "a", "code_digest": "b", "data": {"sha256": "c"}, "environment": {"processor": "d"}}
-    assert difference_lines(facts, facts) == []
-    assert difference_lines({}, facts) == []
-    other = facts | {"code_digest": "e", "data": {"sha256": "f"}, "environment": {}}
-    lines = difference_lines(other, facts)
+    caption_values = {"config_digest": "a", "code_digest": "b", "data": {"sha256": "c"}, "environment": {"processor": "d"}}
+    assert difference_lines(caption_values, caption_values) == []
+    assert difference_lines({}, caption_values) == []
+    other = caption_values | {"code_digest": "e", "data": {"sha256": "f"}, "environment": {}}
+    lines = difference_lines(other, caption_values)
     assert lines[:2] == ["The two runs differ in their data.", "The two runs differ in their code."]
     assert lines[2].startswith("The processors differ: here unknown, published d.")
     assert len(lines) == 3

@@ -191,8 +191,8 @@ def test_runs_on_other_processors_say_so(tmp_path):
     run(tmp_path, claims())
     publish("quick", tmp_path)
     for folder, processor in ((tmp_path, "one"), (tmp_path / "published", "another")):
-        facts = {"config": CONFIG | {"run": "quick"}, "environment": {"processor": processor}}
-        write_json(folder / "quick" / "provenance.json", facts)
+        caption_values = {"config": CONFIG | {"run": "quick"}, "environment": {"processor": processor}}
+        write_json(folder / "quick" / "provenance.json", caption_values)
     text, agree = compare("quick", tmp_path)
     assert agree
     assert "The processors differ: here one, published another." in text

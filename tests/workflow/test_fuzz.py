@@ -40,7 +40,7 @@ from bayes_sgd.data.sources import read_idx_set
 from bayes_sgd.data.user_npz import read_user_file
 from bayes_sgd.experiment.config import DataConfig, load_config
 from bayes_sgd.experiment.packs import packs
-from bayes_sgd.figures.registry import figure_facts
+from bayes_sgd.figures.registry import captions
 
 QUICK = (ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
 WHOLE = load_config(yaml.safe_load(QUICK)).model_dump(mode="json")  # with every key
@@ -129,7 +129,7 @@ def planned(source: Any) -> None:
     check_source(config.data)
     check_sizes(config, data_sizes(config.data))
     assert all(len(name) < 200 for name in packs(config)), "the name of a pack is the name of a file"
-    figure_facts(config)
+    captions(config)
 
 
 @settings(fuzz, max_examples=1200)

@@ -233,7 +233,7 @@ def test_the_stages_of_dvc_find_the_snakemake_of_the_environment(tmp_path):
     """`.venv/bin/dvc repro` in a shell that has activated nothing; without a .venv, the snakemake on the path."""
     content = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     (command,) = [entry["snakemake"] for entry in content["vars"] if isinstance(entry, dict)]
-    assert all(stage["cmd"].startswith("${snakemake}") for stage in content["stages"].values())
+    assert all("${snakemake}" in stage["cmd"] for stage in content["stages"].values())
     executable(tmp_path / "own" / "bin" / "snakemake", "#!/bin/sh\necho own $*")
     folder = tmp_path / "My clone"
     folder.mkdir()

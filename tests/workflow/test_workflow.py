@@ -149,7 +149,7 @@ def test_a_new_learning_rate_trains_only_its_cells(clone):
     configure(clone, TINY | {"experiments": experiments})
     for quiet in ([], ["--quiet", "host"]):
         plan = ran(clone, "--dry-run", *quiet)
-        assert len(plan) < 8000
+        assert len(plan) < 12_000
         assert "n_train" not in plan, "parameters are shown in a few words"
         jobs = listed(plan)
         assert jobs["train"] == 2, "the packs of B = 10 and 20"
@@ -268,7 +268,7 @@ def test_a_replaced_data_file_makes_everything_again_whatever_its_date(tmp_path)
     one = {"axis": "learning_rate", "grid": [{"batch_size": 10}]}
     cell = {"hidden_sizes": [5], "n_train": 40, "updates": 5}
     own = {"data": {"name": "file", "path": "$SETS/mine.npz"}, "cell": cell, "experiments": {"learning_rate": one}}
-    folder = copied(tmp_path, TINY | own | {"linear": {"seeds": 0}})
+    folder = copied(tmp_path, SMALL | own | {"linear": {"seeds": 0}})
     file = tmp_path / "mine.npz"
     digits(file)
     before = file.stat()

@@ -20,7 +20,7 @@ try:
         spectra_packs,
     )
     from bayes_sgd.experiment.feeds import feed_notes
-    from bayes_sgd.figures.registry import figure_facts, figure_tables
+    from bayes_sgd.figures.registry import captions, figure_tables
     from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.core.provenance import code_digest
     from bayes_sgd.experiment.run_folder import check_owner, plain_path, record_owner
@@ -143,7 +143,7 @@ def config_subset(*keys):
 
 def wanted_figures():
     """The figures whose cells the configuration holds."""
-    return [f"results/{RUN}/figures/{name}.png" for name in figure_facts(CONFIG)]
+    return [f"results/{RUN}/figures/{name}.png" for name in captions(CONFIG)]
 
 
 def evidence_tables():

@@ -4,7 +4,7 @@ REQUIRED INPUTS  results/<run>/tables/<table>.csv, those that `bayes_sgd.figures
 OUTPUTS          results/<run>/figures/<figure>.png, .svg, .csv
 """
 
-for figure, facts in figure_facts(CONFIG).items():
+for figure, caption_values in captions(CONFIG).items():
 
     rule:
         name:
@@ -32,7 +32,7 @@ for figure, facts in figure_facts(CONFIG).items():
             runtime=5,
         params:
             figure=figure,
-            facts=BriefDict(facts),
+            caption_values=BriefDict(caption_values),
             config=config_subset("run", *CELLS_PART, "statistics"),
             code=code("plot_figure"),
         message:

@@ -7,4 +7,4 @@ from bayes_sgd.data.datasets import prepare
 from bayes_sgd.experiment.config import DataConfig
 
 with one_line(snakemake.log[0]):
-    prepare(DataConfig(**snakemake.params.data), Path(snakemake.output.data).parent, say=warn_into(snakemake.log[0]))
+    prepare(DataConfig(**snakemake.params.data), Path(snakemake.output.data).parent, log=warn_into(snakemake.log[0]))

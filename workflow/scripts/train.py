@@ -13,5 +13,5 @@ with one_line(snakemake.log[0]), Path(snakemake.log[0]).open("w", encoding="utf-
         RunSettings.from_dict(snakemake.params.run_settings),
         Path(snakemake.output.table),
         Path(snakemake.output.weights),
-        say=lambda line: print(line, file=log, flush=True),
+        log=lambda line: print(line, file=log, flush=True),
     )

@@ -28,7 +28,7 @@ INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
 
 class UserError(Exception):
-    """Bad input, told in one line: file, key, value, what is allowed."""
+    """Bad input, reported in one line: file, key, value, what is allowed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
@@ -47,10 +47,10 @@ def one_line(log: str | Path | None = None) -> Iterator[None]:
     try:
         yield
     except (UserError, OSError, ImportError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
-        told = _told(error)
-        if told is None:
+        message = _message(error)
+        if message is None:
             raise
-        line = f"error: {told}"
+        line = f"error: {message}"
         if log is not None:
             with suppress(OSError), Path(log).open("a", encoding="utf-8") as file:  # the disk may be what is full
                 print(line, file=file)
@@ -69,7 +69,7 @@ def warn_into(log: str | Path) -> Callable[[str], None]:
     return warn
 
 
-def _told(error: BaseException) -> str | None:
+def _message(error: BaseException) -> str | None:
     """What to tell of an error, in one line; None of one that is a fault of ours."""
     if isinstance(error, UserError):
         return str(error)

@@ -57,7 +57,7 @@ def read_yaml(path: Path) -> Any:
     """Read a YAML file (JSON is YAML too) as plain data.
 
     Raises:
-        UserError: no such file, no YAML, a key that stands twice in one mapping (both lines are told), or a number that readers
+        UserError: no such file, no YAML, a key that stands twice in one mapping, or a number that readers
             of YAML 1.1 and 1.2 read differently.
     """
     try:

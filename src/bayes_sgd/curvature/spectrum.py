@@ -157,7 +157,7 @@ def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFr
         key = network.cell.labels, network.cell.batch_size, network.seed
         if key in accuracies:
             raise UserError(
-                f"spectra: two networks of one kind with labels {key[0]}, batch_size {key[1]}, seed {key[2]}; weigh one "
+                f"spectra: two networks of one kind with labels {key[0]}, batch_size {key[1]}, seed {key[2]}; name one "
                 "experiment of them"
             )
         accuracies[key] = network.train_accuracy()

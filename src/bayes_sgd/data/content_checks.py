@@ -1,7 +1,7 @@
 """What images and labels must be for results to mean something: takes a data set, gives counts and remarks, or refuses it.
 
 Shapes, dtypes and labels are right already when data come here. What cannot be meant is refused (pixels a hundred times too
-small, images that are all alike); what may be meant, but seldom is, is told in a line.
+small, images that are all alike); what may be meant, but seldom is, gets a warning.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def check_content(source: str, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[
     # an image of one pixel is no blank one
     blank = {key: int((x == x[:, :1]).all(axis=1).sum()) for key, x in arrays.items() if key.startswith("x") and x.shape[1] > 1}
     counts["blank_images"] = sum(blank.values())
-    told = {
+    warnings = {
         "test_images_in_train": "test images are training images too: their accuracy says nothing of generalization",
         "images_with_two_labels": "training images occur earlier with another label: no network fits both",
         "blank_images": "images are blank (all pixels equal)",
     }
-    remarks += [f"{source}: {counts[name]} {text}" for name, text in told.items() if counts[name]]
+    remarks += [f"{source}: {counts[name]} {text}" for name, text in warnings.items() if counts[name]]
     remarks += _of_labels(source, arrays["y_train"], arrays["y_test"])
     return counts, remarks
 

@@ -73,12 +73,12 @@ def expanded(path: str) -> Path:
     Raises:
         UserError: the path has a variable that is not set, or `~` names no home directory.
     """
-    told = os.path.expandvars(path)
-    unset = re.search(r"\$(\w+|\{\w+\})", told)
-    if unset and not Path(told).exists():
+    expanded = os.path.expandvars(path)
+    unset = re.search(r"\$(\w+|\{\w+\})", expanded)
+    if unset and not Path(expanded).exists():
         raise UserError(f"{path}: {unset[0]} is not set in the environment")
     try:
-        return Path(told).expanduser()
+        return Path(expanded).expanduser()
     except RuntimeError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -136,7 +136,7 @@ def prepared_name(data: DataConfig) -> str:
         raise UserError(f"{path}: no such file") from None
 
 
-def prepare(data: DataConfig, folder: Path, say: Callable[[str], None] = print) -> None:
+def prepare(data: DataConfig, folder: Path, log: Callable[[str], None] = print) -> None:
     """Read the raw data, check them, write `folder`/data.safetensors and `folder`/manifest.json.
 
     Images are flattened, (n, d), uint8 0-255 or (a user's floats) float32 in [0, 1]; labels are uint8, or int32 if
@@ -145,7 +145,7 @@ def prepare(data: DataConfig, folder: Path, say: Callable[[str], None] = print) 
     Args:
         data: the data part of a configuration; published sets are downloaded into `data.raw` if they are not there.
         folder: where to write; made if need be, and only once all input has been checked.
-        say: receives a line for each thing about the data that a person should know; see `content_checks`.
+        log: receives a line for each thing about the data that a person should know; see `content_checks`.
 
     Raises:
         UserError: bad, damaged, meaningless or missing raw data; nothing is written then.
@@ -165,7 +165,7 @@ def prepare(data: DataConfig, folder: Path, say: Callable[[str], None] = print) 
         "counts": counts,
     }
     for remark in (*raw.remarks, *remarks):
-        say(remark)
+        log(remark)
     write_arrays(folder / "data.safetensors", arrays, folder / "manifest.json", metadata)
 
 

@@ -196,8 +196,8 @@ def _read_checked(name: str, number: int, path: Path) -> tuple[npt.NDArray[np.ui
         if array.ndim == 1 and array.max() > 9:
             raise ValueError(f"label {array.max()}, allowed: 0 to 9")
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}: damaged or not of {_FOLDERS[name]}: {told}; delete it and run again") from None
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: damaged or not of {_FOLDERS[name]}: {reason}; delete it and run again") from None
     return array, hashlib.sha256(stored).hexdigest()
 
 
@@ -223,7 +223,7 @@ def _download(name: str, folder: Path, files: list[str]) -> None:
 
     published = getattr(datasets, _FOLDERS[name])
     checksums = dict(published.resources)
-    told = ""
+    reason = ""
     with _timeout(_TIMEOUT):
         for file in (f"{file}.gz" for file in files):
             for mirror in map(_over_tls, published.mirrors):
@@ -236,12 +236,12 @@ def _download(name: str, folder: Path, files: list[str]) -> None:
                     write_atomically(folder / file, lambda target, content=content: target.write(content))
                     break
                 except (OSError, RuntimeError, HTTPException, ValueError) as error:
-                    told = f"{type(error).__name__}: {error}"
+                    reason = f"{type(error).__name__}: {error}"
             else:
                 found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
                 there = f" (found there: {', '.join(found[:8])})" if found else ""
                 raise UserError(
-                    f"{folder / file}: not there, and the download failed ({told}); put {', '.join(_FILES)} "
+                    f"{folder / file}: not there, and the download failed ({reason}); put {', '.join(_FILES)} "
                     f"(or their .gz) into {folder}{there}"
                 )
 

@@ -108,8 +108,8 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; data.path must name an .npz with {_WANTED}") from None
     except Exception as error:
-        told = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise UserError(f"{path}: damaged or not an .npz ({told}); wanted: {_WANTED}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise UserError(f"{path}: damaged or not an .npz ({reason}); wanted: {_WANTED}") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Which networks are weighed: from a configuration to the packs whose kept weights the evidence is taken of.
+"""Whose evidence is computed: from a configuration to the packs whose kept weights the evidence is taken of.
 
 Nothing here imports torch: the workflow calls it while it plans.
 """
@@ -23,7 +23,7 @@ LABELS = ("real", "random")  # of the networks that count, and that figures and 
 
 
 def evidence_packs(config: Config) -> dict[str, list[Plan]]:
-    """Packs by name, each with the plans of the cells in it whose networks are weighed; seeds limited as the key says."""
+    """Packs by name, each with the plans of its cells whose evidence is computed; seeds limited as the key says."""
     merged: dict[Cell, Plan] = {}
     for name in config.network_evidence.experiments:
         for plan in experiment_plans(config, name):
@@ -92,7 +92,7 @@ def kernel_rows(plans: Sequence[Plan], classes: int) -> int:
 
 
 def memory_mb(plans: Sequence[Plan], classes: int) -> int:
-    """Memory of a job that weighs these networks, in MB: one kernel of N(C − 1) rows, 1.3 times, and what torch takes."""
+    """Memory of a job of evidence, in MB: one kernel of N(C − 1) rows, 1.3 times, and what torch takes."""
     return 1500 + round(1.3 * 8 * kernel_rows(plans, classes) ** 2 / 1e6)
 
 

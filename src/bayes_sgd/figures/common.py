@@ -95,9 +95,9 @@ def save(figure: Figure, data: pd.DataFrame, stem: Path, metadata: Mapping[str, 
     Beside the .csv goes a .json that says what made it (`metadata`), and when.
     """
     with rc_context(style.RC):
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        for kind, header in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             write_atomically(
                 stem.with_name(f"{stem.name}.{kind}"),
-                lambda file, kind=kind, metadata=metadata: figure.savefig(file, format=kind, metadata=metadata),
+                lambda file, kind=kind, header=header: figure.savefig(file, format=kind, metadata=header),
             )
     write_csv(stem.with_name(f"{stem.name}.csv"), data.loc[:, ["panel", *data.columns.drop("panel")]], metadata=metadata)

@@ -64,11 +64,11 @@ def fig2(linear: pd.DataFrame) -> Drawn:
         for top, bottom, table in panels:
             band(top, table, "train_loss", TRAIN, "training")
             tested = band(top, table, "test_loss", TEST, "test")
-            weighed = band(bottom, table, evidence, ONLY, "E / N")
+            of_evidence = band(bottom, table, evidence, ONLY, "E / N")
             top.axhline(np.log(2), color=GREY, ls=":", lw=1.2, label="ln 2: chance")
             bottom.axhline(0, color=BLACK, lw=0.9, label="0: above it the null model is better")
             bottom.axhline(-np.log(2), color=GREY, ls=":", lw=1.2, label="−ln 2: the lowest possible")
-            for ax, rows in ((top, tested), (bottom, weighed)):
+            for ax, rows in ((top, tested), (bottom, of_evidence)):
                 star = rows.nsmallest(1, "value")
                 ax.plot(star["l2"], star["value"], "*", ms=13, mfc="none", mec=BLACK, label="lowest mean")
         top, bottom, table = panels[1]

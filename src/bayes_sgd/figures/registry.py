@@ -1,4 +1,4 @@
-"""Which figures a configuration can draw, from which tables, and the facts that their captions print."""
+"""Which figures a configuration can draw, from which tables, and the values that their captions print."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, make_c
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Facts = dict[str, str]
+CaptionValues = dict[str, str]
 
 
 _NETWORKS = """\
 - data: {data}, labels: {labels}, N = {n_train}; hidden layers: {hidden_sizes}
 - learning rate ε = {learning_rate}, momentum m = {momentum}, {more}
 - batch sizes: {batch_size}"""
-"""What captions say of the networks, as items of a list; `networks` in the facts."""
+"""What captions say of the networks, as items of a list; `networks` in the caption's values."""
 _EVALUATION = """\
 - values of λ: {l2}; prior centred at: {prior_centre}; points of evaluation: {points}
 - "sgd": the weights as SGD left them, which are no minimum of the cost
 - "linearized": the minimum of the model that is linear in its weights there
 - "minimum": the minimum of the network's own cost reached from there"""
-"""What captions of the evidence say besides; `evaluation` in the facts."""
+"""What captions of the evidence say besides; `evaluation` in the caption's values."""
 
 
-def _linear_facts(config: Config) -> Facts | None:
+def _linear_caption(config: Config) -> CaptionValues | None:
     if not config.linear.seeds:
         return None
     return {
@@ -44,107 +44,107 @@ def _linear_facts(config: Config) -> Facts | None:
     }
 
 
-def _cell_facts(config: Config, experiments: Iterable[str]) -> Facts:
+def _cell_caption(config: Config, experiments: Iterable[str]) -> CaptionValues:
     plans = [plan for name in experiments for plan in experiment_plans(config, name)]
     columns = [plan.cell.columns() for plan in plans]
-    facts = {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
+    caption_values = {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
         "data": config.data.name,
         "seeds": _listed(plan.seeds for plan in plans),
         "cooldown": _listed(plan.cooldown for plan in plans),
         "recorded": _listed(update for plan in plans for update in plan.record),
     }
-    more = "λ = {l2}, batches: {sampling}; updates: {updates}".format(**facts)
-    return facts | {"networks": _NETWORKS.format(**facts, more=more)}
+    more = "λ = {l2}, batches: {sampling}; updates: {updates}".format(**caption_values)
+    return caption_values | {"networks": _NETWORKS.format(**caption_values, more=more)}
 
 
-def _fed(*keys: str) -> Callable[[Config], Facts | None]:
-    """The facts of the experiments that feed these, if there are any."""
+def _fed(*keys: str) -> Callable[[Config], CaptionValues | None]:
+    """The caption values of the experiments that feed these, if there are any."""
 
-    def facts(config: Config) -> Facts | None:
+    def caption_values(config: Config) -> CaptionValues | None:
         fed = feeds(config)
         names = dict.fromkeys(fed[key] for key in keys if key in fed)
-        return _cell_facts(config, names) if names else None
+        return _cell_caption(config, names) if names else None
 
-    return facts
+    return caption_values
 
 
-def _l2_fed(key: str) -> Callable[[Config], Facts | None]:
-    """The facts of the experiment that feeds a figure of L2, if it has one of the λ that the figure shows."""
+def _l2_fed(key: str) -> Callable[[Config], CaptionValues | None]:
+    """The caption values of the experiment that feeds a figure of L2, if it has one of the λ that the figure shows."""
 
-    def facts(config: Config) -> Facts | None:
+    def caption_values(config: Config) -> CaptionValues | None:
         name = feeds(config).get(key)
         if name is None or not l2_shown(key, (plan.cell for plan in experiment_plans(config, name))):
             return None
-        return _cell_facts(config, [name])
+        return _cell_caption(config, [name])
 
-    return facts
+    return caption_values
 
 
-def _noise_facts(config: Config) -> Facts | None:
+def _noise_caption(config: Config) -> CaptionValues | None:
     if not config.noise.seeds:
         return None
     cell = make_cell(config.cell)
     columns = cell.columns()
     shown = ("n_train", "hidden_sizes", "learning_rate", "momentum", "labels")
-    facts = {key: _listed([columns[key]]) for key in shown} | {
+    caption_values = {key: _listed([columns[key]]) for key in shown} | {
         "data": config.data.name,
         "seeds": str(config.noise.seeds),
         "updates": _listed(config.noise.updates),
         "batch_size": _listed(size for size in config.noise.batch_sizes if size <= cell.n_train),
         "draws": str(config.noise.draws),
     }
-    more = "frozen after so many updates: {updates}; batches for each mean: {draws}".format(**facts)
-    return facts | {"networks": _NETWORKS.format(**facts, more=more)}
+    more = "frozen after so many updates: {updates}; batches for each mean: {draws}".format(**caption_values)
+    return caption_values | {"networks": _NETWORKS.format(**caption_values, more=more)}
 
 
-def _evidence_facts(config: Config) -> Facts | None:
-    """Facts of the kind of network that the figures show, that of which most are weighed."""
+def _evidence_caption(config: Config) -> CaptionValues | None:
+    """Caption values of the kind of network that the figures show, that of which most have evidence."""
     own = [plan for plans in commonest_packs(config).values() for plan in plans]
     if not own:
         return None
     columns = [plan.cell.columns() for plan in own]
     chosen = config.network_evidence
     keys = ("n_train", "hidden_sizes", "learning_rate", "momentum", "updates", "batch_size", "labels")
-    facts = {key: _listed(row[key] for row in columns) for key in keys} | {
+    caption_values = {key: _listed(row[key] for row in columns) for key in keys} | {
         "data": config.data.name,
         "seeds": _listed(plan.seeds for plan in own),
         "l2": _listed(chosen.prior_precision),
         "points": ", ".join(chosen.points),
         "prior_centre": "zero" if "zero" in chosen.prior_centres else chosen.prior_centres[0],
     }
-    networks = _NETWORKS.format(**facts, more="updates: {updates}".format(**facts))
-    return facts | {"networks": networks, "evaluation": _EVALUATION.format(**facts)}
+    networks = _NETWORKS.format(**caption_values, more="updates: {updates}".format(**caption_values))
+    return caption_values | {"networks": networks, "evaluation": _EVALUATION.format(**caption_values)}
 
 
-def _minimum_facts(config: Config) -> Facts | None:
-    return _evidence_facts(config) if {"linearized", "minimum"} & set(config.network_evidence.points) else None
+def _minimum_caption(config: Config) -> CaptionValues | None:
+    return _evidence_caption(config) if {"linearized", "minimum"} & set(config.network_evidence.points) else None
 
 
-def _laplace_facts(config: Config) -> Facts | None:
+def _laplace_caption(config: Config) -> CaptionValues | None:
     if not config.network_evidence.laplace_vs_ais:
         return None
     return {"data": config.data.name, "initialization": config.initialization}
 
 
-def _spectra_facts(config: Config) -> Facts | None:
-    return _evidence_facts(config) if config.network_evidence.spectra else None
+def _spectra_caption(config: Config) -> CaptionValues | None:
+    return _evidence_caption(config) if config.network_evidence.spectra else None
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """A figure: where its function is, what that is drawn from, and when, with which facts.
+    """A figure: where its function is, what that is drawn from, and when, with which caption values.
 
     Attributes:
         module: of this package; the function in it has the figure's name.
         tables: the function's arguments, in order.
-        facts: what its caption prints; none where a configuration does not ask for the figure.
+        caption_values: what its caption prints; none where a configuration does not ask for the figure.
         fed: keys of `FEEDS`, of whose experiments it gets the rows.
         failures: whether the function gets the training accuracy below which a run has failed.
     """
 
     module: str
     tables: tuple[str, ...]
-    facts: Callable[[Config], Facts | None]
+    caption_values: Callable[[Config], CaptionValues | None]
     fed: tuple[str, ...] = ()
     failures: bool = False
 
@@ -158,8 +158,8 @@ def _sweep(module: str, key: str) -> _Figure:
 
 
 FIGURES = {
-    "fig1": _Figure("fig1_fig2_linear", ("linear",), _linear_facts),
-    "fig2": _Figure("fig1_fig2_linear", ("linear",), _linear_facts),
+    "fig1": _Figure("fig1_fig2_linear", ("linear",), _linear_caption),
+    "fig2": _Figure("fig1_fig2_linear", ("linear",), _linear_caption),
     "fig3": _Figure("fig3_fig8_training", ("cells",), _l2_fed("fig3"), ("fig3",)),
     "fig4": _Figure("fig4_to_fig7_batch_size", ("cells",), _fed("fig4"), ("fig4",)),
     "fig5": _sweep("fig4_to_fig7_batch_size", "fig5"),
@@ -167,24 +167,24 @@ FIGURES = {
     "fig7": _sweep("fig4_to_fig7_batch_size", "fig7"),
     "headline": _sweep("headline", "fig5"),
     "fig8": _Figure("fig3_fig8_training", ("cells",), _l2_fed("fig8"), ("fig8",)),
-    "fig9": _Figure("fig9_gradient_noise", ("gradients", "gradient_noise"), _noise_facts),
-    "gradient_noise": _Figure("fig9_gradient_noise", ("gradient_noise",), _noise_facts),
+    "fig9": _Figure("fig9_gradient_noise", ("gradients", "gradient_noise"), _noise_caption),
+    "gradient_noise": _Figure("fig9_gradient_noise", ("gradient_noise",), _noise_caption),
     "accuracy_vs_noise_scale": _Figure("laws", ("cells",), _fed(*_SWEEPS), tuple(_SWEEPS), failures=True),
     "optimum_vs_n": _Figure("laws", ("optimum", "scaling", "laws"), _fed("fig6"), ("fig6",)),
     "prediction": _Figure("laws", ("prediction",), _fed(*_SWEEPS)),
-    "evidence": _Figure("evidence", ("network_evidence",), _evidence_facts),
-    "evidence_l2": _Figure("evidence", ("network_evidence",), _minimum_facts),
-    "sharpness": _Figure("evidence", ("network_evidence",), _evidence_facts),
-    "spectra": _Figure("evidence", ("spectra",), _spectra_facts),
-    "laplace": _Figure("laplace", ("laplace_vs_ais",), _laplace_facts),
+    "evidence": _Figure("evidence", ("network_evidence",), _evidence_caption),
+    "evidence_l2": _Figure("evidence", ("network_evidence",), _minimum_caption),
+    "sharpness": _Figure("evidence", ("network_evidence",), _evidence_caption),
+    "spectra": _Figure("evidence", ("spectra",), _spectra_caption),
+    "laplace": _Figure("laplace", ("laplace_vs_ais",), _laplace_caption),
 }
 """Every figure. A new one needs a function of its name in a module of this package, a line here, and a caption."""
 
 
-def figure_facts(config: Config) -> dict[str, Facts]:
+def captions(config: Config) -> dict[str, CaptionValues]:
     """The figures of a run by name, each with the values that its caption prints, as text."""
-    found = {name: figure.facts(config) for name, figure in FIGURES.items()}
-    return {name: facts for name, facts in found.items() if facts is not None}
+    found = {name: figure.caption_values(config) for name, figure in FIGURES.items()}
+    return {name: caption_values for name, caption_values in found.items() if caption_values is not None}
 
 
 def figure_tables(name: str) -> list[str]:
@@ -204,8 +204,8 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
-    """Draw one figure of `figure_facts`, from the tables that `figure_tables` names."""
-    # here, because the workflow asks for facts whenever it plans, and matplotlib takes a second to import
+    """Draw one figure of `captions`, from the tables that `figure_tables` names."""
+    # here, because the workflow asks for captions whenever it plans, and matplotlib takes a second to import
     from bayes_sgd.figures import (
         evidence,
         fig1_fig2_linear,

@@ -87,8 +87,8 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise UserError("usage: python -m bayes_sgd.report.accept RUN")
     found = accept(Path("results") / arguments[0])
-    told = ", ".join(f"{files} made by code {code[:12]}" for code, files in found.items())
-    print(f"results/{arguments[0]}: files that now count as made by the present code: {told or 'none, all did'}")
+    summary = ", ".join(f"{files} made by code {code[:12]}" for code, files in found.items())
+    print(f"results/{arguments[0]}: files that now count as made by the present code: {summary or 'none, all did'}")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def difference_lines(here: Mapping[str, Any], published: Mapping[str, Any]) -> l
     for words, keys in (("configuration", ["config_digest"]), ("data", ["data", "sha256"]), ("code", ["code_digest"])):
         if _inside(here, keys) != _inside(published, keys):
             lines.append(f"The two runs differ in their {words}.")
-    ours, theirs = (_inside(facts, ["environment", "processor"]) or "unknown" for facts in (here, published))
+    ours, theirs = (_inside(metadata, ["environment", "processor"]) or "unknown" for metadata in (here, published))
     if ours != theirs:
         lines.append(
             f"The processors differ: here {ours}, published {theirs}. Other rounding trains other networks: their "
@@ -119,7 +119,7 @@ def difference_lines(here: Mapping[str, Any], published: Mapping[str, Any]) -> l
     return lines
 
 
-def _inside(facts: Any, keys: list[str]) -> Any:
+def _inside(metadata: Any, keys: list[str]) -> Any:
     for key in keys:
-        facts = facts.get(key) if isinstance(facts, Mapping) else None
-    return facts
+        metadata = metadata.get(key) if isinstance(metadata, Mapping) else None
+    return metadata

@@ -103,7 +103,7 @@ def train_pack(
     run: RunSettings,
     table: Path,
     weights: Path,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Bring the files of a pack up to its plans.
 
@@ -113,7 +113,7 @@ def train_pack(
         run: what all cells share.
         table: the Parquet file to write; rows in it that are still valid are kept.
         weights: the safetensors file to write, keyed "<weights_key>/<layer>"; layers (fan_in + 1, fan_out), bias last.
-        say: receives a line for each stack that was trained, or one if none had to be.
+        log: receives a line for each stack that was trained, or one if none had to be.
 
     Raises:
         UserError: the prepared data or an earlier file is damaged.
@@ -137,7 +137,7 @@ def train_pack(
     missing = [(plan, seeds) for plan in plans if (seeds := _missing(plan, done, kept))]
     stacks = _stacks(missing)
     if not stacks:
-        say(f"{summary(plans)}: all there already; delete {table} to train again")
+        log(f"{summary(plans)}: all there already; delete {table} to train again")
     for number, stack in enumerate(stacks, 1):
         started = time.perf_counter()
         stack_plans, seeds = [plan for plan, _ in stack], stack[0][1]
@@ -146,7 +146,7 @@ def train_pack(
         kept |= new_weights
         write_parquet(partial, done, metadata)
         write_tensors(partial_weights, kept, metadata)
-        say(
+        log(
             f"{number} of {counted(len(stacks), 'stack')}: {summary(stack_plans, len(seeds))}: "
             f"{time.perf_counter() - started:.1f} s"
         )
@@ -288,8 +288,8 @@ def _memory_told(networks: int, run: RunSettings) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        told = f"`stack` is {run.stack}" if run.stack else "`stack` is not set, so the machine's memory decides"
+        setting = f"`stack` is {run.stack}" if run.stack else "`stack` is not set, so the machine's memory decides"
         raise UserError(
-            f"{run.torch_device.type}: out of memory while {networks} networks trained ({told}); set a smaller `stack` in "
+            f"{run.torch_device.type}: out of memory while {networks} networks trained ({setting}); set a smaller `stack` in "
             "the configuration and run again: no number depends on it"
         ) from None
