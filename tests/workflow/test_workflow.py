@@ -210,7 +210,7 @@ def test_results_that_are_accepted_after_an_edit_are_not_trained_again(clone):
 
 
 # what is there when the machine goes down: while cells train, when they are joined, between optima and verdicts
-MOMENTS = ("cells/.*", "tables/cells.csv", "tables/scaling.csv")
+MOMENTS = ("cells/*.parquet", "tables/cells.csv", "tables/scaling.csv")
 
 
 def test_killed_at_three_moments_it_ends_with_the_same_bytes(finished, tmp_path):
