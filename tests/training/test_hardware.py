@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from training import CELL
 
-from bayes_sgd.training.hardware import cache_share, stack_size
+from bayes_sgd.training.hardware import cache_share, stack_bytes, stack_size
 
 
 def caches(folder: Path, size: str, shared: str) -> Path:
@@ -37,3 +39,9 @@ def test_a_stack_is_what_half_the_share_holds_and_at_least_one():
     assert stack_size(share // 16, 1, cpu) == 8
     assert stack_size(share, 1, cpu) == 1
     assert stack_size(10 * share, 1, cpu) == 1
+
+
+def test_bytes_of_a_network(data):
+    kept, used = stack_bytes(replace(CELL, hidden_sizes=(7, 5)), data)
+    assert kept == 4 * 2 * (11 * 7 + 8 * 5 + 6 * 3)
+    assert used > kept + 4 * 13 * 7

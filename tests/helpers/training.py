@@ -1,0 +1,100 @@
+"""What tests of the trainer share: a cell, small data, and torch.optim.SGD with autograd as a witness."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from bench.common.modules import as_module
+from torch import Tensor, nn
+
+from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.training.labelled_data import LabelledData
+from bayes_sgd.training.minibatches import Batches
+from bayes_sgd.training.mlp import initial_weights, with_ones
+from bayes_sgd.training.sgd import NetworkStack
+
+CELL = Cell(
+    labels="real",
+    hidden_sizes=(7,),
+    n_train=24,
+    batch_size=5,
+    learning_rate=0.1,
+    momentum=0.9,
+    dampening=0.0,
+    l2=0.0,
+    sampling="independent",
+    updates=50,
+)
+SEEDS = [0, 2]
+# fields of cells whose learning rate is cooled down
+COOLED = [
+    {"momentum": 0.0},
+    {"l2": 2.0},
+    {"momentum": 0.5, "dampening": 0.5, "l2": 0.5},
+    {"batch_size": 1},
+    {"batch_size": 3, "hidden_sizes": (7, 5)},
+    {"batch_size": 2, "hidden_sizes": ()},
+    {"hidden_sizes": ()},
+]
+
+
+@pytest.fixture(scope="session")
+def data() -> LabelledData:
+    """30 images of 12 pixels, of which two are zero in the whole pool and not in the test set; 3 classes, 3 seeds."""
+    random = torch.Generator().manual_seed(1)
+    train = torch.rand(30, 12, generator=random, dtype=torch.float64)
+    train[:, [3, 8]] = 0
+    test = torch.rand(20, 12, generator=random, dtype=torch.float64)
+    return LabelledData(
+        train_inputs=with_ones(train),
+        test_inputs=with_ones(test),
+        train_labels=torch.randint(3, (3, 30), generator=random),
+        test_labels=torch.randint(3, (3, 20), generator=random),
+        subsets=torch.stack([torch.randperm(30, generator=random) for _ in range(3)]),
+        classes=3,
+    )
+
+
+def torch_trained(
+    cell: Cell, data: LabelledData, seed: int, initialization: str, cooldown: int = 0, mean_from: int | None = None
+) -> list[Tensor]:
+    """The layers after `cell.updates` updates of torch.optim.SGD, autograd and the mean cross-entropy.
+
+    `cooldown`: and after so many more, ε falling to 0 in 16 steps; `mean_from`: the mean of every 16th iterate after it.
+    """
+    pixels = data.train_inputs.shape[1] - 1
+    network = as_module(initial_weights(pixels, cell.hidden_sizes, data.classes, initialization, seed))
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=cell.learning_rate,
+        momentum=cell.momentum,
+        dampening=cell.dampening,
+        weight_decay=cell.l2 / cell.n_train,
+    )
+    positions = Batches([seed], cell.n_train, cell.batch_size, cell.sampling).draw(0, cell.updates + cooldown)[:, 0]
+    images, labels = data.train_inputs[:, :-1], data.train_labels[seed]
+    iterates = []
+    for update, position in enumerate(positions):
+        stages = sum(update >= cell.updates + cooldown * stage // 16 for stage in range(16)) if cooldown else 0
+        optimizer.param_groups[0]["lr"] = cell.learning_rate * (1 - stages / 17)
+        chosen = data.subsets[seed][position]
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images[chosen]), labels[chosen]).backward()
+        optimizer.step()
+        if (
+            mean_from is not None
+            and update >= mean_from
+            and ((update + 1 - mean_from) % 16 == 0 or update + 1 == len(positions))
+        ):
+            iterates.append(_layers(network))
+    return [torch.stack(layers).mean(0) for layers in zip(*iterates, strict=True)] if iterates else _layers(network)
+
+
+def _layers(network: nn.Sequential) -> list[Tensor]:
+    linears = [module for module in network if isinstance(module, nn.Linear)]
+    return [torch.cat([linear.weight.detach().T, linear.bias.detach()[None]]) for linear in linears]
+
+
+def bits(stack: NetworkStack, index: int) -> list[bytes]:
+    """The layers of one network, to compare bit for bit."""
+    return [layer.numpy().tobytes() for layer in stack.network(index)]
