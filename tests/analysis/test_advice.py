@@ -6,24 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from synthetic import experiment
+from synthetic import REFERENCE, VALUES, experiment, optima
 
 from bayes_sgd.analysis.advice import advice_table
 from bayes_sgd.analysis.exponent import Optima, fit_optima
 from bayes_sgd.core.schema import ADVICE
-
-REFERENCE = {"learning_rate": 0.1, "momentum": 0.9, "n_train": 1000}
-VALUES = {
-    "learning_rate": (0.025, 0.05, 0.1, 0.2, 0.4),
-    "momentum": (0.0, 0.5, 0.8, 0.9, 0.95),
-    "n_train": (500, 1000, 2000, 4000),
-}
-
-
-def optima(axis: str, rng: int = 1, estimator: str = "cubic", **more: object) -> Optima:
-    of = experiment(axis, values=VALUES[axis], rng=rng, **more)
-    (found,) = fit_optima({axis: of}, estimators=[estimator], treatments=["included"], n_replicates=300)
-    return found
 
 
 def advise(*queries: dict, **followed: dict) -> pd.DataFrame:

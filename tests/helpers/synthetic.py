@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
+from bayes_sgd.analysis.exponent import Optima, fit_optima
 from bayes_sgd.analysis.optimum import SweepRows
 
 # Mean test accuracy of a small network against the batch size, for an optimum at 23.
@@ -72,3 +73,19 @@ def make_cells(
 
 def experiment(axis: str = "learning_rate", **arguments: object) -> SweepRows:
     return {"axis": axis, "rows": make_cells(axis, **arguments)}
+
+
+# where advice and predictions are asked for, and what the synthetic experiments along each axis hold
+REFERENCE = {"learning_rate": 0.1, "momentum": 0.9, "n_train": 1000}
+VALUES = {
+    "learning_rate": (0.025, 0.05, 0.1, 0.2, 0.4),
+    "momentum": (0.0, 0.5, 0.8, 0.9, 0.95),
+    "n_train": (500, 1000, 2000, 4000),
+}
+
+
+def optima(axis: str, rng: int = 1, estimator: str = "cubic", **more: object) -> Optima:
+    """The optima along an axis that `estimator` finds in a synthetic experiment, failed runs included."""
+    of = experiment(axis, values=VALUES[axis], rng=rng, **more)
+    (estimated,) = fit_optima({axis: of}, estimators=[estimator], treatments=["included"], n_replicates=300)
+    return estimated
