@@ -32,7 +32,7 @@ def digits(seeds: int) -> LabelledData:
     with tempfile.TemporaryDirectory() as folder:
         prepare(DataConfig(), Path(folder))
         write_labels(Path(folder), "real")
-        return load_labelled(Path(folder), DataConfig(), "real", seeds, CPU)
+        return load_labelled(Path(folder), DataConfig(), "real", range(seeds), CPU)
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ def main(how: str, folder: Path, cells: int, updates: int, seeds: int) -> None:
 
     said = {"imported": time.perf_counter() - begun}
     cell = Cell("real", (200,), 1000, 32, 0.01, 0.9, 0.0, 0.0, "independent", updates)
-    plans = [Plan(replace(cell, learning_rate=0.01 * (i + 1)), seeds, (updates,)) for i in range(cells)]
+    plans = [Plan(replace(cell, learning_rate=0.01 * (i + 1)), tuple(range(seeds)), (updates,)) for i in range(cells)]
     run = RunSettings(DataConfig(), device="cpu")
     if how == "start":
         torch.set_num_threads(1)
-        data = load_labelled(folder, run.data, "real", seeds, run.torch_device)
+        data = load_labelled(folder, run.data, "real", range(seeds), run.torch_device)
         said["loaded"] = time.perf_counter() - begun
         NetworkStack([(plan.cell, seed) for plan in plans for seed in range(seeds)], data).run(1)
         said["first_update"] = time.perf_counter() - begun

@@ -54,7 +54,7 @@ def test_a_row_for_each_axis_exponent_and_estimator() -> None:
     known = template[template["update"] == 2000].set_index(["learning_rate", "batch_size", "seed"])
     rows = []
     for plan in plans(config):
-        for seed in range(plan.seeds):
+        for seed in plan.seeds:
             measured = known.loc[(plan.cell.learning_rate, plan.cell.batch_size, seed)].to_dict()
             columns = plan.cell.columns() | {"seed": seed, "update": plan.cell.updates, "phase": "constant"}
             rows.append(measured | columns)

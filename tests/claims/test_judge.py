@@ -34,7 +34,7 @@ def verdict(folder: Path, config: Config, experiment: str) -> pd.Series:
             plan.cell.columns() | {"seed": seed, "update": update, "phase": phase, "diverged": False}
             | {"train_accuracy": float(plan.cell.batch_size > 4), "test_accuracy": 0.5}
             for plan in plans(config)
-            for seed in range(plan.seeds)
+            for seed in plan.seeds
             for update, phase in plan.points
         ]
     )  # fmt: skip

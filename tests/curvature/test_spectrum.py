@@ -120,7 +120,7 @@ def test_ambiguous_and_failed_networks_are_refused() -> None:
 def test_it_is_measured_from_kept_weights(prepared: Path, tmp_path: Path) -> None:
     packs = []
     for labels in ("real", "random"):
-        plans = [Plan(replace(CELL, labels=labels, batch_size=size), 2, (30,), keep_weights=True) for size in (5, 10, 20)]
+        plans = [Plan(replace(CELL, labels=labels, batch_size=size), (0, 1), (30,), keep_weights=True) for size in (5, 10, 20)]
         weights = tmp_path / f"{labels}.safetensors"
         train_pack(plans, prepared, RUN, tmp_path / f"{labels}.parquet", weights, log=lambda line: None)
         packs.append((plans, weights))
@@ -132,7 +132,7 @@ def test_it_is_measured_from_kept_weights(prepared: Path, tmp_path: Path) -> Non
     assert table.groupby(["labels", "batch_size"]).size().tolist() == 6 * [20 * 9 + LARGEST + 1]
     assert table["hidden_sizes"].unique().tolist() == ["6"]
     with pytest.raises(UserError, match="seed=2 are missing"):
-        compute_spectra([([replace(packs[0][0][0], seeds=3)], packs[0][1])], prepared, RUN, 0.0, tmp_path / "x.csv", {})
+        compute_spectra([([replace(packs[0][0][0], seeds=(0, 1, 2))], packs[0][1])], prepared, RUN, 0.0, tmp_path / "x.csv", {})
     kept, origin = read_tensors(packs[0][1])
     write_tensors(packs[0][1], kept, origin | {"data": "other"})
     with pytest.raises(UserError, match="trained on other data than"):

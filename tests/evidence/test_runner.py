@@ -20,7 +20,7 @@ from bayes_sgd.experiment.evidence_plan import evidence_packs, invariance_case, 
 from bayes_sgd.training.runner import RunSettings, train_pack
 
 CELL = Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 30)
-PLANS = [Plan(replace(CELL, learning_rate=rate), 2, (30,), keep_weights=True) for rate in (0.05, 0.1)]
+PLANS = [Plan(replace(CELL, learning_rate=rate), (0, 1), (30,), keep_weights=True) for rate in (0.05, 0.1)]
 RUN = RunSettings(DataConfig(), device="cpu")
 # at the point that costs least: which points there are is no concern of the runner
 SETTINGS = NetworkEvidenceConfig(prior_precision=[0.1, 1.0], points=["sgd"])
@@ -134,7 +134,7 @@ def test_a_damaged_table_or_partial_file_is_made_again(prepared: Path, weights: 
 
 def test_missing_and_foreign_weights_are_refused(prepared: Path, weights: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pack\.safetensors: the weights of labels=real,.*seed=2 are missing"):
-        compute(prepared, weights, tmp_path / "pack.csv", [replace(PLANS[0], seeds=3)])
+        compute(prepared, weights, tmp_path / "pack.csv", [replace(PLANS[0], seeds=(0, 1, 2))])
     with pytest.raises(UserError, match="no such file"):
         compute(prepared, tmp_path / "none.safetensors", tmp_path / "pack.csv")
 
@@ -149,8 +149,10 @@ def test_packs_are_those_of_the_experiments_that_are_named() -> None:
     assert evidence_packs(config()) == {}
     packs = evidence_packs(config(experiments=["kept"], seeds=3))
     assert len(packs) == 2
-    assert all(len(plans) == 2 and {plan.seeds for plan in plans} == {3} for plans in packs.values())
-    assert {plan.seeds for plans in evidence_packs(config(experiments=["kept"])).values() for plan in plans} == {8}
+    assert all(len(plans) == 2 and {plan.seeds for plan in plans} == {(0, 1, 2)} for plans in packs.values())
+    assert {plan.seeds for plans in evidence_packs(config(experiments=["kept"])).values() for plan in plans} == {
+        tuple(range(8))
+    }
     assert memory_mb(next(iter(packs.values())), 10) == 1500 + round(1.3 * 8 * 9000**2 / 1e6)
     assert memory_mb([], 10) == 1500
 

@@ -98,6 +98,13 @@ BAD = {
     "no seed": (minimal(seeds=0), "seeds: 0"),
     "too many seeds": (minimal(seeds=65), "seeds: 65"),
     "fraction of a seed": (minimal(seeds=2.5), "seeds: 2.5"),
+    "seeds from a first one without a count": (minimal(seeds={"first": 100}), "seeds.count: Field required"),
+    "seeds from below 0": (minimal(seeds={"first": -1, "count": 2}), "seeds.first: -1"),
+    "unknown key of seeds": (minimal(seeds={"from": 1, "count": 2}), "seeds.from: unknown key; allowed: first, count"),
+    "too many seeds of an experiment": (
+        minimal(experiments={"a": GRID | {"seeds": {"first": 1, "count": 65}}}),
+        "experiments.a.seeds.count: 65",
+    ),
     "unknown data": (minimal(data={"name": "cifar10"}), "data.name: 'cifar10'"),
     "file without path": (minimal(data={"name": "file"}), "`name: file` needs it"),
     "path without file": (minimal(data={"path": "x.npz"}), "`path` goes with"),

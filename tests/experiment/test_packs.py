@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pandas as pd
@@ -11,6 +12,7 @@ from project import ROOT
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.noise_scale import effective_learning_rate, noise_scale
 from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, packs, plans
 
@@ -54,8 +56,37 @@ def test_updates_keep_their_product():
 def test_a_cell_of_two_experiments_is_planned_once_for_both():
     config = load_config(CONFIG)
     shared = [p for p in plans(config) if p.cell.batch_size == 8 and p.cell.learning_rate == 0.1 and p.cell.updates == 2000]
-    assert [(p.seeds, p.record, p.keep_weights) for p in shared] == [(5, (0, 10, 2000), True)]
+    assert [(p.seeds, p.record, p.keep_weights) for p in shared] == [((0, 1, 2, 3, 4), (0, 10, 2000), True)]
     assert len(plans(config)) == len({p.cell for p in plans(config)}) == 4 + 2 - 1 + 3
+
+
+def test_every_count_starts_at_the_first_seed_of_the_run() -> None:
+    parts = {"linear": {"seeds": 2}, "noise": {"seeds": 4}}
+    config = load_config(CONFIG | parts | {"seeds": {"first": 100, "count": 3}})
+    seeds = {name: {plan.seeds for plan in experiment_plans(config, name)} for name in config.experiments}
+    assert seeds == {"learning_rate": {(100, 101, 102)}, "batch_size": {tuple(range(100, 105))}, "momentum": {(100, 101, 102)}}
+    assert [seed_range(part.seeds) for part in (config.linear, config.noise)] == [range(100, 102), range(100, 104)]
+    assert config.statistics.seed == 100
+    assert load_config(config.model_dump(mode="json")) == config, "what a rule gets says the same as the file"
+
+
+def test_a_part_can_have_seeds_of_its_own() -> None:
+    experiments = CONFIG["experiments"] | {
+        "batch_size": CONFIG["experiments"]["batch_size"] | {"seeds": {"first": 7, "count": 2}}
+    }
+    config = load_config(CONFIG | {"experiments": experiments, "linear": {"seeds": {"first": 5, "count": 1}}})
+    assert {plan.seeds for plan in experiment_plans(config, "batch_size")} == {(7, 8)}
+    (shared,) = [p for p in plans(config) if p.cell.batch_size == 8 and p.cell.learning_rate == 0.1 and p.cell.updates == 2000]
+    assert shared.seeds == (0, 1, 2, 7, 8)
+    assert seed_range(config.linear.seeds) == range(5, 6)
+
+
+def test_plans_as_plain_data_say_seeds_from_0_on_as_a_count() -> None:
+    plan = plans(load_config(CONFIG))[0]
+    assert plan.to_dict()["seeds"] == len(plan.seeds)
+    for seeds in (plan.seeds, (100, 101), (0, 1, 7)):
+        other = replace(plan, seeds=seeds)
+        assert Plan.from_dict(other.to_dict()) == other
 
 
 def test_packs_hold_every_plan_once_and_agree_in_shape():
@@ -105,7 +136,7 @@ def test_rows_of_an_experiment_are_its_own_and_missing_ones_are_told():
         [
             {"data": "mnist5k"} | p.cell.columns() | {"seed": s, "update": u, "phase": phase, "test_accuracy": 0.5}
             for p in plans(config)
-            for s in range(p.seeds)
+            for s in p.seeds
             for u, phase in p.points
         ]
     )
@@ -124,7 +155,7 @@ def test_cooled_phases_are_planned_where_the_run_asks_for_them():
         [
             {"data": "mnist5k"} | p.cell.columns() | {"seed": s, "update": u, "phase": phase, "test_accuracy": 0.5}
             for p in plans(config)
-            for s in range(p.seeds)
+            for s in p.seeds
             for u, phase in p.points
         ]
     )
@@ -144,7 +175,8 @@ def test_the_cost_of_the_papers_sizes_is_the_one_that_its_file_states():
     total = 0.0
     for name in config.experiments:
         cost = sum(
-            4 * p.cell.batch_size * weights * p.seeds * (p.cell.updates + p.cooldown) for p in experiment_plans(config, name)
+            4 * p.cell.batch_size * weights * len(p.seeds) * (p.cell.updates + p.cooldown)
+            for p in experiment_plans(config, name)
         )
         total += cost
         if name != "random_labels":

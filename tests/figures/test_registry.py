@@ -51,7 +51,7 @@ def cells(config: Config, name: str) -> pd.DataFrame:
             "weight_norm": 1.0, "dead_units": 0.0,
         }
         for plan in experiment_plans(config, name)
-        for seed in range(plan.seeds)
+        for seed in plan.seeds
         for update, phase in plan.points
     ]  # fmt: skip
     return pd.DataFrame(rows)

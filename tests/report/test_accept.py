@@ -19,7 +19,7 @@ from bayes_sgd.report.accept import accept, main
 from bayes_sgd.training import runner as store
 from bayes_sgd.training.runner import RunSettings, train_pack
 
-PLANS = [Plan(Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 10), 2, (10,), keep_weights=True)]
+PLANS = [Plan(Cell("real", (6,), 20, 5, 0.05, 0.9, 0.0, 0.0, "independent", 10), (0, 1), (10,), keep_weights=True)]
 RUN = RunSettings(DataConfig(), device="cpu")
 
 

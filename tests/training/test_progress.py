@@ -19,7 +19,7 @@ from bayes_sgd.training.progress import BriefDict, BriefList, Progress, duration
 def plan(seeds: int = 4, **fields: object) -> Plan:
     usual = {"labels": "real", "hidden_sizes": (9,), "n_train": 1000, "batch_size": 20, "learning_rate": 0.1, "momentum": 0.9}
     rest = {"dampening": 0.0, "l2": 0.0, "sampling": "independent", "updates": 10}
-    return Plan(Cell(**(usual | rest | fields)), seeds, (10,))
+    return Plan(Cell(**(usual | rest | fields)), tuple(range(seeds)), (10,))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import forget_partial, read_parquet, write_parquet
 from bayes_sgd.core.schema import CELLS
+from bayes_sgd.core.tensors import read_tensors
 from bayes_sgd.experiment import cell as cell_module
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import DataConfig
@@ -43,10 +45,10 @@ def test_cuda_without_a_gpu_is_told_in_one_line(monkeypatch, visible, why):
 
 
 PLANS = [
-    Plan(cell(), 3, (20, 40), keep_weights=True),
-    Plan(cell(learning_rate=0.04), 3, (20, 40), keep_weights=True),
-    Plan(cell(learning_rate=0.04, l2=0.1), 3, (20, 40)),
-    Plan(cell(momentum=0.0, updates=60), 2, (60,)),
+    Plan(cell(), (0, 1, 2), (20, 40), keep_weights=True),
+    Plan(cell(learning_rate=0.04), (0, 1, 2), (20, 40), keep_weights=True),
+    Plan(cell(learning_rate=0.04, l2=0.1), (0, 1, 2), (20, 40)),
+    Plan(cell(momentum=0.0, updates=60), (0, 1), (60,)),
 ]
 
 
@@ -129,12 +131,32 @@ def test_only_what_is_missing_is_trained(whole, prepared, tmp_path):
     pd.testing.assert_frame_equal(rows_of(table), rows_of(whole[0]), check_exact=True)
     (nothing,) = trained(tmp_path, prepared, PLANS)[2]
     assert nothing.endswith(f"all there already; delete {table} to train again")
-    more_seeds = [Plan(PLANS[0].cell, 4, (20, 40))]
+    more_seeds = [Plan(PLANS[0].cell, (0, 1, 2, 3), (20, 40))]
     assert ["1 cell x 1 seed:" in line for line in trained(tmp_path, prepared, more_seeds)[2]] == [True]
 
 
+@pytest.mark.parametrize("labels", ["real", "random"])
+def test_a_seed_is_the_same_network_whichever_seeds_are_beside_it(prepared, tmp_path, labels):
+    of_three = [Plan(cell(labels=labels), (0, 1, 2), (20, 40), keep_weights=True)]
+    of_one = [Plan(cell(labels=labels), (2,), (20, 40), keep_weights=True)]
+    both = [trained(tmp_path / name, prepared, plans)[:2] for name, plans in (("three", of_three), ("one", of_one))]
+    rows = [rows_of(table) for table, _ in both]
+    wanted = rows[0][rows[0]["seed"] == 2].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows[1], wanted, check_exact=True)
+    weights = [read_tensors(path)[0] for _, path in both]
+    assert weights[1]
+    assert all(torch.equal(tensor, weights[0][name]) for name, tensor in weights[1].items())
+
+
+def test_seeds_beyond_the_rows_of_the_labels_train_on_labels_of_their_own(prepared, tmp_path):
+    plans = [Plan(cell(labels="random"), (63, 64, 100), (40,))]
+    rows = rows_of(trained(tmp_path, prepared, plans)[0])
+    assert rows["seed"].tolist() == [63, 64, 100]
+    assert rows["test_loss"].nunique() == 3
+
+
 def test_rows_of_another_setup_are_trained_again(prepared, tmp_path):
-    plans = [Plan(cell(updates=5), 1, (5,))]
+    plans = [Plan(cell(updates=5), (0,), (5,))]
     first = rows_of(trained(tmp_path, prepared, plans)[0])
     for run in (
         RunSettings(DataConfig(), initialization="glorot_uniform", device="cpu"),
@@ -184,7 +206,7 @@ def test_damaged_weights_are_trained_again(whole, prepared, tmp_path):
 
 
 def test_labels_of_a_seed_are_its_own(prepared, tmp_path):
-    plans = [Plan(cell(labels="random", updates=300, learning_rate=0.2, n_train=60, batch_size=30), 2, (300,))]
+    plans = [Plan(cell(labels="random", updates=300, learning_rate=0.2, n_train=60, batch_size=30), (0, 1), (300,))]
     rows = rows_of(trained(tmp_path, prepared, plans)[0])
     assert (rows["train_accuracy"] > 0.9).all(), "it memorizes random labels"
     assert (rows["test_accuracy"] < 0.2).all(), "which tell nothing about others"
@@ -192,7 +214,7 @@ def test_labels_of_a_seed_are_its_own(prepared, tmp_path):
 
 
 def test_rows_from_before_a_field_of_the_cell_count_with_its_default(tmp_path, prepared, monkeypatch):
-    plans = [Plan(cell(updates=5), 2, (5,))]
+    plans = [Plan(cell(updates=5), (0, 1), (5,))]
     table, _, _ = trained(tmp_path, prepared, plans)
     forget_partial([table])
     frame, metadata = read_parquet(table)

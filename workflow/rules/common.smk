@@ -20,6 +20,7 @@ try:
         spectra_packs,
     )
     from bayes_sgd.experiment.feeds import feed_notes
+    from bayes_sgd.experiment.fields import seed_range
     from bayes_sgd.figures.registry import captions, figure_tables
     from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.core.provenance import code_digest

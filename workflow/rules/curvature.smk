@@ -26,7 +26,7 @@ rule measure_noise:
         config=config_subset("run", "noise", "cell", "data", "initialization"),
         code=code("measure_noise"),
     message:
-        f"measure the noise of the gradient: {counted(CONFIG.noise.seeds, 'seed')}"
+        f"measure the noise of the gradient: {counted(len(seed_range(CONFIG.noise.seeds)), 'seed')}"
     script:
         "../scripts/measure_noise.py"
 

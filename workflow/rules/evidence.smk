@@ -26,7 +26,7 @@ rule fit_linear:
         linear=config_subset("linear", "data"),
         code=code("fit_linear"),
     message:
-        f"fit the linear model to {{wildcards.labels}} labels: {counted(CONFIG.linear.seeds, 'seed')}"
+        f"fit the linear model to {{wildcards.labels}} labels: {counted(len(seed_range(CONFIG.linear.seeds)), 'seed')}"
     script:
         "../scripts/fit_linear.py"
 
@@ -156,6 +156,7 @@ rule compare_laplace_ais:
         runtime=doubling_on_retry(30),
     params:
         config=config_subset("data", "initialization"),
+        first_seed=CONFIG.first_seed,
         code=code("compare_laplace_ais"),
     message:
         "compare Laplace's approximation with sampling"

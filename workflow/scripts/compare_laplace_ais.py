@@ -15,6 +15,7 @@ torch.set_num_threads(snakemake.threads)
 params = snakemake.params
 with one_line(snakemake.log[0]):
     data = DataConfig(**params.config["data"])
-    table = laplace_error_table(Path(snakemake.input.data).parent, data, params.config["initialization"])
+    prepared, seeds = Path(snakemake.input.data).parent, [params.first_seed]
+    table = laplace_error_table(prepared, data, params.config["initialization"], seeds)
     metadata = table_metadata(snakemake.config, params.code, snakemake.threads)
     write_csv(Path(snakemake.output.table), table, LAPLACE_VS_AIS, metadata)

@@ -27,6 +27,7 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.curvature.ggn import Linearization
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.config import Config
+from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.packs import make_cell
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.minibatches import Batches
@@ -174,7 +175,7 @@ def measure(
         UserError: the cell does not fit the data, or no batch size lies below its N.
 
     Gives a row for each (update, seed, sampling, batch size), with the skewness and kurtosis of independent batches beside,
-    and the gradient of one weight at the first update of seed 0 (columns batch_size, gradient).
+    and the gradient of one weight at the first update of the first seed (columns batch_size, gradient).
     """
     sizes = [size for size in batch_sizes if size <= cell.n_train]
     if not sizes or cell.n_train < SMALLEST:
@@ -187,9 +188,9 @@ def measure(
     for update in updates:
         stack.run(update)
         for index, seed in enumerate(seeds):
-            subset = data.subsets[seed, : cell.n_train]
+            inputs, labels = data.training_set(seed, cell.n_train)
             layers = [layer.double() for layer in stack.network(index)]
-            parts = factors(layers, data.train_inputs[subset].double(), data.train_labels[seed][subset])
+            parts = factors(layers, inputs.double(), labels)
             shapes = {row.pop("batch_size"): row for row in shape_of_noise(parts[-1], seed, sizes, draws)}
             for row in covariance_rows(gradient_gram(parts), seed, sizes, draws):
                 more = shapes[row["batch_size"]] if row["sampling"] == "independent" else {}
@@ -201,7 +202,7 @@ def measure(
 
 def measure_run(config: Config, prepared: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`measure` for what a configuration asks for: the networks of its `cell`, its section `noise`, the prepared data."""
-    cell, noise = make_cell(config.cell), config.noise
-    data = load_labelled(prepared, config.data, cell.labels, noise.seeds, torch.device("cpu"))
-    seeds, updates = list(range(noise.seeds)), sorted(set(noise.updates))
+    cell, noise, seeds = make_cell(config.cell), config.noise, seed_range(config.noise.seeds)
+    data = load_labelled(prepared, config.data, cell.labels, seeds, torch.device("cpu"))
+    updates = sorted(set(noise.updates))
     return measure(data, cell, seeds, updates, noise.batch_sizes, noise.draws, config.initialization)

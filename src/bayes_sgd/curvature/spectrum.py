@@ -37,9 +37,8 @@ from bayes_sgd.data.datasets import load_prepared
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
-from bayes_sgd.training.runner import RunSettings, load_labelled, network_layers, read_weights, weights_key
+from bayes_sgd.training.runner import RunSettings, all_seeds, load_labelled, network_layers, read_weights, weights_key
 
-SEED = 0  # one network a batch size: a spectrum has thousands of rows
 LARGEST = 5  # of the Hessian
 TOLERANCE = 1e-4  # relative, of Lanczos
 RESTARTS = 500  # of Lanczos, at most
@@ -140,7 +139,7 @@ def chosen_sizes(accuracies: Mapping[tuple[str, int, int], float], failed_below:
 
 
 def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFrame:
-    """The spectra of the networks of seed `SEED` at the batch sizes of `chosen_sizes`, a row for each eigenvalue.
+    """The spectra of the networks of the first seed at the batch sizes of `chosen_sizes`, a row for each eigenvalue.
 
     Args:
         networks: of one kind (`evidence_plan.KIND`), at several batch sizes, with real or random labels or both.
@@ -162,11 +161,12 @@ def spectra_table(networks: Sequence[Trained], failed_below: float) -> pd.DataFr
             )
         accuracies[key] = network.train_accuracy()
     sizes = chosen_sizes(accuracies, failed_below)
+    first = min(network.seed for network in networks)  # one network a batch size: a spectrum has thousands of rows
     tables = []
     for network in networks:
-        if network.seed == SEED and network.cell.batch_size in sizes:
-            columns = network.cell.columns() | {"seed": SEED}
-            columns["train_accuracy"] = accuracies[network.cell.labels, network.cell.batch_size, SEED]
+        if network.seed == first and network.cell.batch_size in sizes:
+            columns = network.cell.columns() | {"seed": first}
+            columns["train_accuracy"] = accuracies[network.cell.labels, network.cell.batch_size, first]
             constant = {name: columns[name] for name in SPECTRA.names if name in columns}
             tables.append(_eigenvalues(network).assign(**constant).reindex(columns=list(SPECTRA.names)))
     return pd.concat(tables, ignore_index=True)
@@ -208,15 +208,14 @@ def compute_spectra(
     """
     torch.set_num_threads(run.threads)
     trained_on, device, networks = load_prepared(prepared, run.data).digest, run.torch_device, []
-    seeds = max(plan.seeds for plans, _ in packs for plan in plans)
+    seeds = all_seeds(plan for plans, _ in packs for plan in plans)
     labellings = {plans[0].cell.labels for plans, _ in packs}
     labelled = {labels: load_labelled(prepared, run.data, labels, seeds, device) for labels in sorted(labellings)}
     for plans, weights in packs:
         tensors, data = read_weights(weights, prepared, trained_on), labelled[plans[0].cell.labels]
         for plan in plans:
-            for seed in range(plan.seeds):
+            for seed in plan.seeds:
                 layers = [layer.to(device) for layer in network_layers(tensors, weights_key(plan.cell, seed), weights).values()]
-                subset = data.subsets[seed, : plan.cell.n_train]
-                networks.append(Trained(plan.cell, seed, layers, data.train_inputs[subset], data.train_labels[seed, subset]))
+                networks.append(Trained(plan.cell, seed, layers, *data.training_set(seed, plan.cell.n_train)))
     with threadpool_limits(run.threads):
         write_csv(table, spectra_table(networks, failed_below), SPECTRA, metadata)

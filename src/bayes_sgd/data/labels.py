@@ -1,7 +1,8 @@
 """Randomized labels: takes prepared data and how to label them, gives the training and test labels of every seed.
 
 `write_labels` writes labels_<how>.safetensors next to the data, a row for each seed, and labels_<how>.json, which holds
-its SHA-256; `load_labels` gives the labels of one seed. A row depends on its seed and the data alone.
+its SHA-256; `load_labels` gives the labels of one seed, drawn afresh where it has no row. A row depends on its seed and the
+data alone.
 """
 
 from __future__ import annotations
@@ -93,23 +94,28 @@ def load_labels(prepared_folder: Path, how: str, seed: int) -> tuple[npt.NDArray
     Args:
         prepared_folder: the folder of the prepared data.
         how: real, random, or random-0.2 and the like.
-        seed: the replicate, 0 to MAX_SEEDS − 1.
+        seed: the replicate; one without a row in the file is drawn from the prepared data, as a row would be.
 
     Returns:
         Training labels int64 (n_pool,) and test labels int64 (n_test,).
 
     Raises:
-        UserError: the seed has no row; or a file is missing, damaged, or made from other data than lie beside it.
+        UserError: the seed is negative; or a file is missing, damaged, or made from other data than lie beside it.
     """
     _probability(how)
-    if not 0 <= seed < MAX_SEEDS:
-        raise UserError(f"seed: {seed} has no labels; allowed: 0 to {MAX_SEEDS - 1}")
+    if seed < 0:
+        raise UserError(f"seed: {seed} has no labels; allowed: 0 and above")
     tensors, manifest = _paths(prepared_folder, how)
     rows, about = read_arrays(tensors, manifest, ("train", "test"))
     if about.get("data_sha256") != prepared_digest(prepared_folder):
         raise UserError(f"{tensors}: made from other data than {prepared_folder / 'data.safetensors'}; delete it and run again")
     row = 0 if how == "real" else seed
-    return rows["train"][row].astype(np.int64), rows["test"][row].astype(np.int64)
+    if row < len(rows["train"]):
+        return rows["train"][row].astype(np.int64), rows["test"][row].astype(np.int64)
+    files = prepared_folder / "data.safetensors", prepared_folder / "manifest.json"
+    real, _ = read_arrays(*files, ("y_train", "y_test"))
+    train, test = (relabel(real[f"y_{part}"], how, about["classes"], seed, part) for part in ("train", "test"))
+    return train.astype(np.int64), test.astype(np.int64)
 
 
 def _paths(folder: Path, how: str) -> tuple[Path, Path]:

@@ -182,12 +182,12 @@ def check_invariance(
     data = load_labelled(prepared, run.data, plan.cell.labels, plan.seeds, run.torch_device)
     columns, tables = plan.cell.columns(), []
     with threadpool_limits(run.threads):
-        for seed in range(plan.seeds):
-            examples = data.subsets[seed, : min(plan.cell.n_train, INVARIANCE_EXAMPLES)]
+        for seed in plan.seeds:
+            inputs, labels = data.training_set(seed, min(plan.cell.n_train, INVARIANCE_EXAMPLES))
             rows = invariance_table(
                 list(network_layers(tensors, weights_key(plan.cell, seed), weights).values()),
-                data.train_inputs[examples],
-                data.train_labels[seed, examples],
+                inputs,
+                labels,
                 data.classes,
                 l2,
             )

@@ -190,32 +190,31 @@ def network_gap(
     return _gap(laplace, list(prior_precisions), sampled, len(x), classes, settings.chains)
 
 
-def laplace_error_table(prepared: Path, data: DataConfig, initialization: str, seeds: int = 1) -> pd.DataFrame:
+def laplace_error_table(prepared: Path, data: DataConfig, initialization: str, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
     """Laplace's error for real and for random labels on few images: columns `labels`, `seed`, then `COLUMNS`.
 
     The linear model has the digits 0 and 1 (the first two classes); the network, 5 hidden units, has all classes and is trained
     by SGD. N = 40 in both. Rows with the labels `simulated` are of labels drawn from the linear model (`simulate_labels`), for
-    the images that it has under real labels with seed 0; `log_evidence_ratio_reverse_ais` is empty in the others.
+    the images that it has under real labels with the first seed; `log_evidence_ratio_reverse_ais` is empty in the others.
 
     Args:
         prepared: folder of the prepared data and labels.
         data: as they were prepared.
         initialization: of the network, as in `mlp.initial_weights`.
-        seeds: replicates.
+        seeds: replicates; those of simulated labels start at the first of them.
     """
     tables = []
     for labelling in ("real", "random"):
         labelled = load_labelled(prepared, data, labelling, seeds, torch.device("cpu"))
         cell = Cell(labelling, (UNITS,), EXAMPLES, 8, 0.05, 0.9, 0.0, 0.0, "independent", UPDATES)
-        for _, (_, seed), _, layers in train([(cell, seed) for seed in range(seeds)], [UPDATES], labelled, initialization):
-            order = labelled.subsets[seed][:EXAMPLES]
-            images, labels = labelled.train_inputs[order], labelled.train_labels[seed, order]
+        for _, (_, seed), _, layers in train([(cell, seed) for seed in seeds], [UPDATES], labelled, initialization):
+            images, labels = labelled.training_set(seed, EXAMPLES)
             network = network_gap(layers, images, labels, labelled.classes, NETWORK_PRECISIONS, seed)
             both = pd.concat([linear_gap(*_two_digits(labelled, seed), LINEAR_PRECISIONS, seed), network], ignore_index=True)
             tables.append(both.assign(labels=labelling, seed=seed))
         if labelling == "real":
-            images, _ = _two_digits(labelled, 0)
-            for seed in range(SIMULATED):
+            images, _ = _two_digits(labelled, seeds[0])
+            for seed in range(seeds[0], seeds[0] + SIMULATED):
                 drawn, weights = simulate_labels(images, LINEAR_PRECISIONS, seed)
                 tables.append(linear_gap(images, drawn, LINEAR_PRECISIONS, seed, weights).assign(labels="simulated", seed=seed))
     return pd.concat(tables, ignore_index=True).reindex(columns=list(LAPLACE_VS_AIS.names))
@@ -227,9 +226,10 @@ def _with_ones(inputs: np.ndarray) -> Tensor:
 
 def _two_digits(labelled: LabelledData, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The first images of a seed's order that are labelled 0 or 1, (n, d) without the ones, and these labels."""
-    order = labelled.subsets[seed]
-    two = order[labelled.train_labels[seed, order] < 2][:EXAMPLES]
-    return labelled.train_inputs[two, :-1].double().numpy(), labelled.train_labels[seed, two].numpy()
+    row = labelled.row(seed)
+    order = labelled.subsets[row]
+    two = order[labelled.train_labels[row, order] < 2][:EXAMPLES]
+    return labelled.train_inputs[two, :-1].double().numpy(), labelled.train_labels[row, two].numpy()
 
 
 def _gap(

@@ -28,7 +28,7 @@ from bayes_sgd.experiment.config import NetworkEvidenceConfig
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import weights_of_cell
 from bayes_sgd.training.progress import summary
-from bayes_sgd.training.runner import RunSettings, load_labelled, network_layers, read_weights, weights_key
+from bayes_sgd.training.runner import RunSettings, all_seeds, load_labelled, network_layers, read_weights, weights_key
 
 _METADATA = ("code_digest", "data", "pixels", "initialization", "settings", "device", "threads", "torch")
 
@@ -59,7 +59,7 @@ def compute_pack_evidence(
     torch.set_num_threads(run.threads)
     dataset = load_prepared(prepared, run.data)
     tensors = read_weights(weights, prepared, dataset.digest)
-    data = load_labelled(prepared, run.data, plans[0].cell.labels, max(plan.seeds for plan in plans), run.torch_device)
+    data = load_labelled(prepared, run.data, plans[0].cell.labels, all_seeds(plans), run.torch_device)
     metadata = {
         "code_digest": code_digest(__file__),
         "data": dataset.digest,
@@ -73,7 +73,7 @@ def compute_pack_evidence(
     partial = partial_file(table)
     done = _done(table, partial, metadata)
     rows: list[pd.DataFrame] = []
-    networks = [(plan, seed) for plan in plans for seed in range(plan.seeds)]
+    networks = [(plan, seed) for plan in plans for seed in plan.seeds]
     present = len(done)
     with threadpool_limits(run.threads):  # of SciPy's own LAPACK, which torch's setting does not reach
         for number, (plan, seed) in enumerate(networks, 1):
@@ -126,15 +126,15 @@ def _compute(
     plan: Plan, seed: int, layers: Mapping[str, Tensor], data: LabelledData, run: RunSettings, settings: NetworkEvidenceConfig
 ) -> pd.DataFrame:
     cell, device = plan.cell, run.torch_device
-    examples = data.subsets[seed, : cell.n_train]
+    inputs, labels = data.training_set(seed, cell.n_train)
     initial = weights_of_cell(cell, seed, data.train_inputs.shape[1] - 1, data.classes, run.initialization)
     table = network_evidence(
         [layer.to(device) for layer in layers.values()],
         [layer.to(device) for layer in initial],
-        data.train_inputs[examples],
-        data.train_labels[seed, examples],
+        inputs,
+        labels,
         data.test_inputs,
-        data.test_labels[seed],
+        data.labels_of_test_set(seed),
         data.classes,
         settings.prior_precision,
         settings.points,

@@ -101,14 +101,14 @@ def with_defaults(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is wanted of a cell: seeds 0 .. seeds − 1, the updates recorded (the last is the cell's), weights kept or not.
+    """What is wanted of a cell: its seeds, ascending, the updates recorded (the last is the cell's), weights kept or not.
 
     `cooldown`: so many updates with ε going to 0 after the last one, and the mean of the iterates over as many before it; 0:
     none.
     """
 
     cell: Cell
-    seeds: int
+    seeds: tuple[int, ...]
     record: tuple[int, ...]
     keep_weights: bool = False
     cooldown: int = 0
@@ -124,19 +124,25 @@ class Plan:
         """The plan that serves two experiments."""
         return Plan(
             self.cell,
-            max(self.seeds, other.seeds),
+            tuple(sorted({*self.seeds, *other.seeds})),
             tuple(sorted({*self.record, *other.record})),
             self.keep_weights or other.keep_weights,
             max(self.cooldown, other.cooldown),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for a workflow's parameters; of a cell its identity, so that a new field changes no old parameter."""
+        """Plain data, for a workflow's parameters; of a cell its identity, so that a new field changes no old parameter.
+
+        Seeds from 0 on are their count, as they were when there were no others.
+        """
         plain = asdict(self)
-        return plain | {"cell": {name: plain["cell"][name] for name in self.cell.identity()}}
+        seeds = len(self.seeds) if self.seeds == tuple(range(len(self.seeds))) else list(self.seeds)
+        return plain | {"cell": {name: plain["cell"][name] for name in self.cell.identity()}, "seeds": seeds}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Plan:
         """The inverse of `to_dict`."""
         cell: dict[str, Any] = dict(plain["cell"]) | {"hidden_sizes": tuple(plain["cell"]["hidden_sizes"])}
-        return cls(Cell(**cell), plain["seeds"], tuple(plain["record"]), plain["keep_weights"], plain["cooldown"])
+        seeds = plain["seeds"]
+        seeds = tuple(range(seeds) if isinstance(seeds, int) else seeds)
+        return cls(Cell(**cell), seeds, tuple(plain["record"]), plain["keep_weights"], plain["cooldown"])

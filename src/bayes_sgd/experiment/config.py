@@ -23,7 +23,7 @@ from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.core.validation import first_fault
 from bayes_sgd.experiment.cell import CELL_FIELDS, PACK_AXES, CellDefaults, ConstantProduct
 from bayes_sgd.experiment.feeds import FEEDS, L2_SHOWN, follows, l2_shown
-from bayes_sgd.experiment.fields import MAX_SEEDS, Count, Model, OneOf, Recorded, Updates
+from bayes_sgd.experiment.fields import MAX_SEEDS, Count, Model, OneOf, Recorded, SeedRange, Seeds, Updates, seed_range
 from bayes_sgd.experiment.grid import combinations
 from bayes_sgd.experiment.parts import (
     BatchSizeQuery,
@@ -58,8 +58,9 @@ class Config(Model):
     data: DataConfig = DataConfig()
     initialization: Literal["lecun_normal", "glorot_uniform", "he_normal", "torch"] = "lecun_normal"
     """Weights at the start; biases start at 0, but with `torch`, which draws them too."""
-    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 8
-    """Replicates of every cell: initial weights, training subset and batches, paired over cells."""
+    seeds: Seeds = 8
+    """Replicates of every cell: initial weights, training subset and batches, paired over cells. 8: seeds 0 to 7;
+    `{first: 100, count: 8}`: seeds 100 to 107, and the counts of all parts then start at 100."""
     record: Recorded = 1
     """Recorded updates of every cell: how many, equally spaced up to the last, or a list."""
     cooldown: Updates | Literal[0] = 0
@@ -86,6 +87,35 @@ class Config(Model):
     network_evidence: NetworkEvidenceConfig = NetworkEvidenceConfig()
     """The evidence of trained networks."""
     statistics: StatisticsConfig = StatisticsConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counts_start_at_the_first_seed(cls, given: Any) -> Any:
+        """Counts of seeds as ranges from the run's first seed on, so that each part alone says which seeds are its own.
+
+        The bootstrap's seed follows, where none is given.
+        """
+        seeds = given.get("seeds") if isinstance(given, Mapping) else None
+        first = seeds.get("first") if isinstance(seeds, Mapping) else None
+        if not first:
+            return given
+
+        def placed(part: Any) -> Any:
+            count = part.get("seeds") if isinstance(part, Mapping) else None
+            return {**part, "seeds": {"first": first, "count": count}} if type(count) is int and count > 0 else part
+
+        experiments = given.get("experiments")
+        if isinstance(experiments, Mapping):
+            given = {**given, "experiments": {name: placed(experiment) for name, experiment in experiments.items()}}
+        statistics = given.get("statistics", {})
+        if isinstance(statistics, Mapping):
+            given = {**given, "statistics": {"seed": first, **statistics}}
+        return {**given, **{name: placed(given[name]) for name in ("linear", "noise") if name in given}}
+
+    @property
+    def first_seed(self) -> int:
+        """The run's first seed."""
+        return seed_range(self.seeds)[0]
 
     @model_validator(mode="after")
     def _parts_say_how_often(self) -> Config:
@@ -185,6 +215,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "statistics": StatisticsConfig,
     "experiments": Experiment,
     "updates": ConstantProduct,
+    "seeds": SeedRange,
 }
 
 

@@ -27,8 +27,7 @@ def evidence_packs(config: Config) -> dict[str, list[Plan]]:
     merged: dict[Cell, Plan] = {}
     for name in config.network_evidence.experiments:
         for plan in experiment_plans(config, name):
-            limit = config.network_evidence.seeds or plan.seeds
-            wanted = replace(plan, seeds=min(plan.seeds, limit))
+            wanted = replace(plan, seeds=plan.seeds[: config.network_evidence.seeds])
             merged[plan.cell] = merged[plan.cell] | wanted if plan.cell in merged else wanted
     result: dict[str, list[Plan]] = {}
     for cell in sorted(merged):
@@ -70,7 +69,7 @@ def with_main_series(table: pd.DataFrame) -> pd.DataFrame:
 def commonest_packs(config: Config) -> dict[str, list[Plan]]:
     """Of `evidence_packs` the networks of the commonest kind with true or random labels: what figures show and claims judge."""
     packs = evidence_packs(config)
-    rows = [plan.cell.columns() | {"seed": seed} for plans in packs.values() for plan in plans for seed in range(plan.seeds)]
+    rows = [plan.cell.columns() | {"seed": seed} for plans in packs.values() for plan in plans for seed in plan.seeds]
     most = commonest_kind(pd.DataFrame(rows)) if rows else {}
     chosen = {name: [plan for plan in plans if _is_of_kind(plan.cell, most)] for name, plans in packs.items()}
     return {name: plans for name, plans in chosen.items() if plans}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, Tag, field_validator
 from pydantic_core import CoreSchema, core_schema
 from pydantic_core.core_schema import ValidationInfo
 
@@ -26,7 +27,8 @@ MAX_TRAIN = 2**20  # what the sampler of batches can tell apart
 Units = Annotated[int, Field(ge=1, le=100_000)]
 Updates = Annotated[int, Field(ge=1, le=MAX_UPDATES)]
 Recorded = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-MAX_SEEDS = 64  # the label files hold a row for each of so many seeds, whatever the config asks for
+MAX_SEEDS = 64  # in one set; the label files hold so many rows, and those of later seeds are drawn when they are read
+MAX_FIRST_SEED = 10**6
 
 
 class Model(BaseModel):
@@ -42,6 +44,26 @@ class Model(BaseModel):
         if wanted is not bool and any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
             raise ValueError("a number or a text is wanted, not true or false (as YAML reads yes, no, on, off); quote a text")
         return value
+
+
+class SeedRange(Model):
+    """Seeds from another first one on: networks, batches, subsets and labels that no run from seed 0 has."""
+
+    first: Annotated[int, Field(ge=0, le=MAX_FIRST_SEED)] = 0
+    """The first seed."""
+    count: Annotated[int, Field(ge=1, le=MAX_SEEDS)]
+    """How many there are."""
+
+
+_By = Discriminator(lambda value: "SeedRange" if isinstance(value, Mapping | SeedRange) else "Count")
+_Range = Annotated[SeedRange, Tag("SeedRange")]
+Seeds = Annotated[Annotated[int, Field(ge=1, le=MAX_SEEDS), Tag("Count")] | _Range, _By]
+SeedsOrNone = Annotated[Annotated[int, Field(ge=0, le=MAX_SEEDS), Tag("Count")] | _Range, _By]
+
+
+def seed_range(seeds: int | SeedRange) -> range:
+    """The seeds that a configuration asks for: a count of them from 0 on, or as a `SeedRange` says."""
+    return range(seeds) if isinstance(seeds, int) else range(seeds.first, seeds.first + seeds.count)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pandas as pd
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import Cell, CellDefaults, ConstantProduct, Plan, with_defaults
 from bayes_sgd.experiment.config import Config, Experiment
-from bayes_sgd.experiment.fields import MAX_UPDATES
+from bayes_sgd.experiment.fields import MAX_UPDATES, seed_range
 from bayes_sgd.experiment.grid import combinations
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 
@@ -53,7 +53,8 @@ def experiment_plans(config: Config, name: str) -> list[Plan]:
         for fields in block:
             cell = make_cell(fields)
             record = _recorded(config, experiment, cell.updates)
-            seeds, cooldown = experiment.seeds or config.seeds, config.cooldown if experiment.cooldown else 0
+            seeds = tuple(seed_range(experiment.seeds or config.seeds))
+            cooldown = config.cooldown if experiment.cooldown else 0
             plans[cell] = Plan(cell, seeds, record, experiment.keep_weights, cooldown)
     return list(plans.values())
 
@@ -110,7 +111,7 @@ def experiment_rows(config: Config, name: str, cells: pd.DataFrame, phase: str =
         [
             plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
             for plan in experiment_plans(config, name)
-            for seed in range(plan.seeds)
+            for seed in plan.seeds
             for update, recorded in plan.points
             if recorded == phase
         ]

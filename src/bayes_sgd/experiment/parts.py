@@ -8,7 +8,18 @@ from pydantic import Field, model_validator
 
 from bayes_sgd.experiment.cell import AXES
 from bayes_sgd.experiment.feeds import FEEDS
-from bayes_sgd.experiment.fields import MAX_SEEDS, MAX_UPDATES, Count, DataName, Model, OneOf, Positive, Recorded
+from bayes_sgd.experiment.fields import (
+    MAX_SEEDS,
+    MAX_UPDATES,
+    Count,
+    DataName,
+    Model,
+    OneOf,
+    Positive,
+    Recorded,
+    Seeds,
+    SeedsOrNone,
+)
 
 
 class DataConfig(Model):
@@ -45,8 +56,8 @@ class Experiment(Model):
     """Fields that all blocks share, over the run's `cell`."""
     grid: list[dict[str, Any]] = Field(min_length=1)
     """Blocks: cell fields to a value or a list of values; a block's cells are the product of its lists."""
-    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
-    """Replicates of each cell; the run's `seeds` if not given."""
+    seeds: Seeds | None = None
+    """Replicates of each cell; the run's `seeds` if not given. A count keeps the run's first seed."""
     record: Recorded | None = None
     """Recorded updates: how many, equally spaced up to the last, or a list of updates (the last is always recorded)."""
     keep_weights: bool = False
@@ -58,8 +69,8 @@ class Experiment(Model):
 class LinearConfig(Model):
     """The logistic regression of the paper's section 3: digits 0 and 1."""
 
-    seeds: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 0
-    """Replicates over subset and labels (20 in `paper.yaml`); 0 leaves the linear model out."""
+    seeds: SeedsOrNone = 0
+    """Replicates over subset and labels (20 in `paper.yaml`); 0 leaves the linear model out. As an experiment's."""
     n_train: Annotated[int, Field(ge=4, multiple_of=2)] = 800
     """Training images, half of each digit."""
     n_test: Annotated[int, Field(ge=2, multiple_of=2)] = 10_000
@@ -81,8 +92,8 @@ class LinearConfig(Model):
 class NoiseConfig(Model):
     """The noise of minibatch gradients on frozen networks, of the run's `cell` (section 5, appendix C, figure 9)."""
 
-    seeds: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 0
-    """Replicates; 0 leaves it out."""
+    seeds: SeedsOrNone = 0
+    """Replicates; 0 leaves it out. As an experiment's."""
     updates: Annotated[list[Annotated[int, Field(ge=0, le=MAX_UPDATES)]], Field(min_length=1)] = [0, 300]
     """Updates at which the networks are frozen."""
     batch_sizes: Annotated[list[Count], Field(min_length=1)] = [1, 3, 10, 30, 100, 1000]
@@ -119,7 +130,7 @@ class NetworkEvidenceConfig(Model):
     """Eigenvalues of the GGN and of the Hessian of the commonest kind of these networks, at the smallest, a middle and the
     largest batch size at which all trained (tables/spectra.csv)."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None = None
-    """At most so many replicates of each cell; all of them if not given."""
+    """At most so many replicates of each cell, its first ones; all of them if not given."""
 
     @property
     def evidence_settings(self) -> dict[str, Any]:
@@ -133,6 +144,6 @@ class StatisticsConfig(Model):
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 2000
     """Bootstrap replicates over paired seeds."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the bootstrap."""
+    """Seed of the bootstrap; the run's first seed if not given."""
     failed_below: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """A run whose final training accuracy lies below this has failed to train."""

@@ -11,6 +11,7 @@ import pandas as pd
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.evidence_plan import commonest_packs
 from bayes_sgd.experiment.feeds import feeds, l2_shown
+from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, make_cell
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _linear_caption(config: Config) -> CaptionValues | None:
         return None
     return {
         "data": config.data.name,
-        "seeds": str(config.linear.seeds),
+        "seeds": str(len(seed_range(config.linear.seeds))),
         "n_train": str(config.linear.n_train),
         "n_test": f"at most {config.linear.n_test}",
         "l2": f"{config.linear.l2_low:g} to {config.linear.l2_high:g}, {config.linear.l2_per_decade} a decade",
@@ -49,7 +50,7 @@ def _cell_caption(config: Config, experiments: Iterable[str]) -> CaptionValues:
     columns = [plan.cell.columns() for plan in plans]
     caption_values = {key: _listed(row[key] for row in columns) for key in columns[0] if key != "noise_scale"} | {
         "data": config.data.name,
-        "seeds": _listed(plan.seeds for plan in plans),
+        "seeds": _listed(len(plan.seeds) for plan in plans),
         "cooldown": _listed(plan.cooldown for plan in plans),
         "recorded": _listed(update for plan in plans for update in plan.record),
     }
@@ -88,7 +89,7 @@ def _noise_caption(config: Config) -> CaptionValues | None:
     shown = ("n_train", "hidden_sizes", "learning_rate", "momentum", "labels")
     caption_values = {key: _listed([columns[key]]) for key in shown} | {
         "data": config.data.name,
-        "seeds": str(config.noise.seeds),
+        "seeds": str(len(seed_range(config.noise.seeds))),
         "updates": _listed(config.noise.updates),
         "batch_size": _listed(size for size in config.noise.batch_sizes if size <= cell.n_train),
         "draws": str(config.noise.draws),
@@ -107,7 +108,7 @@ def _evidence_caption(config: Config) -> CaptionValues | None:
     keys = ("n_train", "hidden_sizes", "learning_rate", "momentum", "updates", "batch_size", "labels")
     caption_values = {key: _listed(row[key] for row in columns) for key in keys} | {
         "data": config.data.name,
-        "seeds": _listed(plan.seeds for plan in own),
+        "seeds": _listed(len(plan.seeds) for plan in own),
         "l2": _listed(chosen.prior_precision),
         "points": ", ".join(chosen.points),
         "prior_centre": "zero" if "zero" in chosen.prior_centres else chosen.prior_centres[0],

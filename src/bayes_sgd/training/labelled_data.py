@@ -25,9 +25,10 @@ class LabelledData:
     Args:
         train_inputs: the pool, (n_pool, d + 1), pixels and a column of ones.
         test_inputs: (n_test, d + 1).
-        train_labels, test_labels: int64 (seeds, n_pool) and (seeds, n_test).
+        train_labels, test_labels: int64 (seeds, n_pool) and (seeds, n_test), a row for each seed.
         subsets: int64 (seeds, n): the order in which a seed takes images from the pool; the first N are its training subset.
         classes: C.
+        seeds: the seed of each row; from 0 on if not given.
     """
 
     train_inputs: Tensor
@@ -36,6 +37,17 @@ class LabelledData:
     test_labels: Tensor
     subsets: Tensor
     classes: int
+    seeds: tuple[int, ...] | None = None
+
+    def row(self, seed: int) -> int:
+        """The row that holds a seed's labels and order.
+
+        Raises:
+            UserError: the seed is none of those that were loaded.
+        """
+        if seed not in (known := self.seeds or range(len(self.subsets))):
+            raise UserError(f"seed: {seed} is not loaded; allowed: {', '.join(map(str, known))}")
+        return known.index(seed)
 
     @property
     def pixels(self) -> int:
@@ -49,8 +61,13 @@ class LabelledData:
 
     def training_set(self, seed: int, n_train: int) -> tuple[Tensor, Tensor]:
         """Inputs (N, d + 1) and labels int64 (N,) on which a seed trains."""
-        subset = self.subsets[seed, :n_train]
-        return self.train_inputs[subset], self.train_labels[seed, subset]
+        row = self.row(seed)
+        subset = self.subsets[row, :n_train]
+        return self.train_inputs[subset], self.train_labels[row, subset]
+
+    def labels_of_test_set(self, seed: int) -> Tensor:
+        """Labels int64 (n_test,) of the test set in a seed."""
+        return self.test_labels[self.row(seed)]
 
     def check(self, cell: Cell) -> None:
         """Refuse a cell that does not fit.
@@ -78,7 +95,7 @@ class LabelledBatches:
             dtype: of the targets.
         """
         device = data.train_inputs.device
-        rows = torch.tensor(seeds, device=device)
+        rows = torch.tensor([data.row(seed) for seed in seeds], device=device)
         self._positions = Batches(list(seeds), cell.n_train, cell.batch_size, cell.sampling, device)
         self._subsets = data.subsets[rows, : cell.n_train]
         self._labels = data.train_labels[rows].gather(1, self._subsets)

@@ -55,7 +55,7 @@ def measure(layers: Sequence[Tensor], data: LabelledData, seed: int, n_train: in
     train_loss, train_accuracy = loss_and_accuracy(logits, labels)
     active = [float((layer > 0).any(0).double().mean()) * layer.shape[1] for layer in hidden]
     logits, _ = forward(layers, data.test_inputs.to(dtype))
-    test_loss, test_accuracy = loss_and_accuracy(logits, data.test_labels[seed])
+    test_loss, test_accuracy = loss_and_accuracy(logits, data.labels_of_test_set(seed))
     if not (math.isfinite(squares) and math.isfinite(train_loss) and math.isfinite(test_loss)):
         return diverged(data.classes)
     dead_units = 1 - sum(active) / sum(layer.shape[1] for layer in hidden) if hidden else 0.0

@@ -36,7 +36,7 @@ def summary(plans: Sequence[Plan], seeds: int | None = None) -> str:
     said = [f"{name} labels" for name in sorted({cell.labels for cell in cells} - {"real"})]
     said += [f"N {values('n_train')}", f"B {values('batch_size')}", f"learning rate {values('learning_rate')}"]
     said += [f"{label} {text}" for name, label in _OTHERS.items() if " to " in (text := values(name))]
-    return f"{', '.join(said)}: {counted(len(plans), 'cell')} x {counted(seeds or max(p.seeds for p in plans), 'seed')}"
+    return f"{', '.join(said)}: {counted(len(plans), 'cell')} x {counted(seeds or max(len(p.seeds) for p in plans), 'seed')}"
 
 
 class Progress:
@@ -65,7 +65,7 @@ class Progress:
         return f" ({cells} of {counted(of, 'cell')} done{left})"
 
     def _work(self, path: Path) -> int:
-        return sum(p.seeds * (p.cell.updates + p.cooldown) * (p.cell.batch_size + _OVERHEAD) for p in self._packs[path])
+        return sum(len(p.seeds) * (p.cell.updates + p.cooldown) * (p.cell.batch_size + _OVERHEAD) for p in self._packs[path])
 
 
 def _written(path: Path) -> int:

@@ -78,11 +78,12 @@ def _why_no_gpu() -> str:
     return f"torch {torch.__version__}, CUDA {torch.version.cuda}; see what nvidia-smi says"
 
 
-def load_labelled(prepared: Path, data: DataConfig, labels: str, seeds: int, device: torch.device) -> LabelledData:
-    """The prepared data under one labelling, for seeds 0 .. seeds − 1, on a device."""
+def load_labelled(prepared: Path, data: DataConfig, labels: str, seeds: Iterable[int], device: torch.device) -> LabelledData:
+    """The prepared data under one labelling, for these seeds, on a device."""
     dataset = load_prepared(prepared, data)
     pool = len(dataset.x_train)
-    by_seed = [load_labels(prepared, labels, seed) for seed in range(seeds)]
+    seeds = tuple(seeds)
+    by_seed = [load_labels(prepared, labels, seed) for seed in seeds]
 
     def on_device(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -92,9 +93,15 @@ def load_labelled(prepared: Path, data: DataConfig, labels: str, seeds: int, dev
         test_inputs=with_ones(on_device(dataset.x_test)),
         train_labels=on_device(np.stack([train for train, _ in by_seed])),
         test_labels=on_device(np.stack([test for _, test in by_seed])),
-        subsets=on_device(np.stack([subset_indices(pool, pool, seed) for seed in range(seeds)])),
+        subsets=on_device(np.stack([subset_indices(pool, pool, seed) for seed in seeds])),
         classes=dataset.classes,
+        seeds=seeds,
     )
+
+
+def all_seeds(plans: Iterable[Plan]) -> list[int]:
+    """The seeds of all plans, each once, ascending."""
+    return sorted({seed for plan in plans for seed in plan.seeds})
 
 
 def train_pack(
@@ -120,7 +127,7 @@ def train_pack(
     """
     torch.set_num_threads(run.threads)
     torch.backends.cuda.matmul.allow_tf32 = run.tf32
-    data = load_labelled(prepared, run.data, plans[0].cell.labels, max(plan.seeds for plan in plans), run.torch_device)
+    data = load_labelled(prepared, run.data, plans[0].cell.labels, all_seeds(plans), run.torch_device)
     metadata = {
         "code": code_digest(__file__),
         "data": load_prepared(prepared, run.data).digest,
@@ -153,7 +160,7 @@ def train_pack(
     planned = _planned_rows(plans, run)
     rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
     write_parquet(table, CELLS.ordered(rows, table), metadata)
-    wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in range(p.seeds)}
+    wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in p.seeds}
     write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, metadata)
 
 
@@ -229,7 +236,7 @@ def _planned_rows(plans: Sequence[Plan], run: RunSettings) -> pd.DataFrame:
     rows = [
         {"data": run.data.name} | plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
         for plan in plans
-        for seed in range(plan.seeds)
+        for seed in plan.seeds
         for update, phase in plan.points
     ]
     return pd.DataFrame(rows)
@@ -244,7 +251,7 @@ def _missing(plan: Plan, done: pd.DataFrame, kept: dict[str, Tensor]) -> list[in
     there = set(done.loc[same, ["seed", "update", "phase"]].itertuples(index=False, name=None))
     return [
         seed
-        for seed in range(plan.seeds)
+        for seed in plan.seeds
         if any((seed, *point) not in there for point in plan.points)
         or (plan.keep_weights and f"{weights_key(plan.cell, seed)}/0" not in kept)
     ]
