@@ -5,6 +5,7 @@ OUTPUTS  CONFIG, RUN, PACKS, and functions that give a rule its own part of the 
          only when its own part changes
 """
 
+from functools import cache
 from pathlib import Path
 
 try:
@@ -82,9 +83,10 @@ wildcard_constraints:
 def code(*scripts):
     """The digest of the code of scripts and of all of the library that they use: a rule's parameter.
 
-    A function, so that a job, which reads all rules, computes only its own.
+    A function, so that a job, which reads all rules, computes only its own; and once, however many jobs the rule has.
     """
-    return lambda wildcards: code_digest(*(beside(f"workflow/scripts/{script}.py") for script in scripts))
+    once = cache(lambda: code_digest(*(beside(f"workflow/scripts/{script}.py") for script in scripts)))
+    return lambda wildcards: once()
 
 
 def take_folder(jobs):

@@ -7,7 +7,7 @@ has a default in both. At its default it stays out of names and parameters, so t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -69,7 +69,7 @@ class Cell:
 
     def columns(self) -> dict[str, Any]:
         """The cell as columns of a table: hidden sizes as text ("200", "256x256", "none"), and its noise scale g."""
-        values = asdict(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes)) or "none"}
+        values = vars(self) | {"hidden_sizes": "x".join(map(str, self.hidden_sizes)) or "none"}
         return values | {"noise_scale": noise_scale(self)}
 
     def later(self) -> dict[str, Any]:
@@ -135,9 +135,8 @@ class Plan:
 
         Seeds from 0 on are their count, as they were when there were no others.
         """
-        plain = asdict(self)
         seeds = len(self.seeds) if self.seeds == tuple(range(len(self.seeds))) else list(self.seeds)
-        return plain | {"cell": {name: plain["cell"][name] for name in self.cell.identity()}, "seeds": seeds}
+        return vars(self) | {"cell": {name: getattr(self.cell, name) for name in self.cell.identity()}, "seeds": seeds}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Plan:

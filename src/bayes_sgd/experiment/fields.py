@@ -40,8 +40,9 @@ class Model(BaseModel):
     @classmethod
     def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Python counts True as 1, so a number would take it."""
-        wanted = cls.model_fields[info.field_name or ""].annotation
-        if wanted is not bool and any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
+        if not any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
+            return value
+        if cls.model_fields[info.field_name or ""].annotation is not bool:
             raise ValueError("a number or a text is wanted, not true or false (as YAML reads yes, no, on, off); quote a text")
         return value
 
