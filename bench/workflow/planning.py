@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from bench.common.values import Value
-from bench.common.workflow_copy import copy_workflow
+from bench.common.workflow_copy import ROOT, copy_workflow
 
 SMALL: dict[str, Any] = {
     "run": "small",
@@ -56,13 +57,26 @@ def workflow(folder: Path, config: dict[str, Any]) -> Path:
 
 def snakemake(folder: Path, *arguments: str, cores: int = 1) -> float:
     """Wall-clock seconds of a call that must succeed."""
-    command = [str(Path(sys.executable).with_name("snakemake")), "--quiet", "all", "--cores", str(cores), *arguments]
+    return called([str(Path(sys.executable).with_name("snakemake"))], folder, arguments, cores)[0]
+
+
+def planned(config: dict[str, Any]) -> tuple[float, float]:
+    """Wall-clock seconds of a dry run in a fresh copy, and its peak memory in MB."""
+    with tempfile.TemporaryDirectory() as parent:
+        command = [sys.executable, "-m", "bench.workflow.one_plan"]
+        seconds, said = called(command, workflow(Path(parent), config), ("--dry-run",), 1)
+        return seconds, json.loads(said.splitlines()[-1])["peak_mb"]
+
+
+def called(command: list[str], folder: Path, arguments: Sequence[str], cores: int) -> tuple[float, str]:
+    """Wall-clock seconds of a call of Snakemake that must succeed, and what it printed."""
+    command = [*command, "--quiet", "all", "--cores", str(cores), *arguments]
     if (folder / "config").exists():
         command += ["--configfile", "config/bench.yaml"]
-    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{folder / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-    return time.perf_counter() - started
+    done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    return time.perf_counter() - started, done.stdout
 
 
 def timed(config: dict[str, Any], *arguments: str, cores: int = 1, twice: bool = False) -> list[float]:
@@ -72,7 +86,7 @@ def timed(config: dict[str, Any], *arguments: str, cores: int = 1, twice: bool =
         return [snakemake(folder, *arguments, cores=cores) for _ in range(2 if twice else 1)]
 
 
-def workflow_values(repeats: int, plans: tuple[int, ...] = (1, 100, 2000), jobs: int = 12) -> Iterator[Value]:
+def workflow_values(repeats: int, plans: tuple[int, ...] = (1, 100, 2000, 10_000), jobs: int = 12) -> Iterator[Value]:
     """Whole runs, planning, jobs."""
     for cores in (1, 2):
         first, second = timed(SMALL, cores=cores, twice=True)
@@ -80,8 +94,9 @@ def workflow_values(repeats: int, plans: tuple[int, ...] = (1, 100, 2000), jobs:
         yield Value("whole workflow", setting, "s", [first], "cores", cores)
         yield Value("whole workflow, second call", setting, "s", [second])
     for cells in plans:
-        times = [timed(many(cells), "--dry-run")[0] for _ in range(repeats)]
+        times, peaks = zip(*(planned(many(cells)) for _ in range(repeats)), strict=True)
         yield Value("planning (snakemake -n)", f"{cells} cells, pack: []", "s", times, "planning", cells)
+        yield Value("peak memory of planning", f"{cells} cells, pack: []", "MB", peaks)
     target = "results/many/tables/cells.csv"
     few, more = ([timed(many(n, 1, 1), target)[0] for _ in range(repeats)] for n in (2, 2 + jobs))
     costs = [(b - a) / jobs for a, b in zip(few, more, strict=True)]

@@ -80,7 +80,7 @@ def test_values_are_medians_with_their_range():
     assert (row["value"], row["low"], row["high"], row["repeats"]) == (2.0, 1.0, 3.0, 3)
 
 
-@pytest.mark.parametrize("cells", [1, 20, 100, 2000])
+@pytest.mark.parametrize("cells", [1, 20, 100, 2000, 10_000])
 def test_the_planning_configurations_have_so_many_jobs(cells):
     from bayes_sgd.experiment.config import load_config
     from bayes_sgd.experiment.packs import packs
