@@ -178,7 +178,18 @@ BAD = {
         minimal(noise={"seeds": 1, "batch_sizes": [30]}, cell={"n_train": 20, "batch_size": 5}, experiments={}),
         "noise.batch_sizes: [30]: none is at most cell.n_train 20",
     ),
-    "more images than batches tell apart": (minimal(cell={"n_train": 2**20 + 1}), "cell.n_train: 1048577"),
+    "more images than batches tell apart": (
+        minimal(cell={"n_train": 2**20 + 1}),
+        "cell.n_train: 1048577: Input should be less than or equal to 1048576",
+    ),
+    "more images than batches tell apart, in a grid": (
+        minimal(experiments={"a": GRID | {"grid": [{"n_train": [1000, 2**20 + 1]}]}}),
+        "experiments.a.grid[0].n_train: 1048577: Input should be less than or equal to 1048576",
+    ),
+    "more images than batches tell apart, in a cell": (
+        minimal(experiments={"a": GRID | {"cell": {"n_train": 2**20 + 1}}}),
+        "experiments.a.cell.n_train: 1048577: Input should be less than or equal to 1048576",
+    ),
 }
 
 

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.experiment.fields import MAX_TRAIN
 from bayes_sgd.training.minibatches import Batches
 
 SCHEMES = ["independent", "replacement", "shuffle"]
@@ -95,6 +97,52 @@ def test_streams_of_seeds_differ_and_first_values_are_pinned():
     batches = Batches([0, 1], 1000, 6, "independent").draw(0, 1)[0]
     assert not torch.equal(batches[0], batches[1])
     assert batches.tolist() == PINNED, "the batches of every published number would change"
+
+
+@pytest.mark.parametrize("b", [1, 8, 32, 250])
+def test_too_few_candidates_are_drawn_again_and_give_the_same(monkeypatch, b):
+    wanted = Batches([0, 3], 1000, b, "independent").draw(0, 20)
+    monkeypatch.setattr(Batches, "_candidates", property(lambda self: self.batch_size))
+    assert torch.equal(Batches([0, 3], 1000, b, "independent").draw(0, 20), wanted)
+
+
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("b", "scheme", "draws"),
+    [(64, "independent", 2000), (300_000, "independent", 1), (64, "replacement", 2000), (64, "shuffle", 2000)],
+)
+def test_a_million_examples_are_drawn_uniformly_and_none_twice(b, scheme, draws):
+    batches = Batches([5], MILLION, b, scheme).draw(0, draws)[:, 0]
+    assert 0 <= int(batches.min()) < 1000
+    assert MILLION - 1000 < int(batches.max()) < MILLION
+    counts = np.bincount(batches.flatten().numpy() // 10_000, minlength=100)
+    expected = draws * b / 100
+    statistic = ((counts - expected) ** 2).sum() / expected
+    assert statistic < stats.chi2.ppf(0.9999, 99)
+    if scheme != "replacement":
+        assert all(len(torch.unique(batch)) == b for batch in batches[:50])
+    if scheme == "shuffle":
+        assert len(torch.unique(batches)) == batches.numel(), "an epoch of 15 625 batches holds no example twice"
+    else:
+        # the last bits of a position vary too, as they would not if a product had overflowed
+        assert len(torch.unique(batches % 1000)) == 1000
+
+
+def test_the_largest_number_of_examples_and_one_more():
+    largest = Batches([0], MAX_TRAIN, 1000, "replacement").draw(0, 40)
+    assert 0 <= int(largest.min()) < 1000
+    assert MAX_TRAIN - 1000 < int(largest.max()) < MAX_TRAIN
+    with pytest.raises(UserError, match=r"n_train: 1048577 is more than .*; allowed: up to 1048576"):
+        Batches([0], MAX_TRAIN + 1, 1000, "replacement")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_draw_does_not_depend_on_the_epochs_drawn_before(scheme):
+    again = Batches([0, 1], 100, 30, scheme)
+    for start in (40, 0, 41, 1, 0):
+        assert torch.equal(again.draw(start, 7), Batches([0, 1], 100, 30, scheme).draw(start, 7))
 
 
 PINNED = [[684, 774, 953, 586, 523, 315], [310, 507, 802, 355, 536, 58]]

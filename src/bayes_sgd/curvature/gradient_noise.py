@@ -56,8 +56,8 @@ def gradient_gram(parts: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
 
 def batch_weights(positions: Tensor, n: int) -> Tensor:
     """Give v (M, N), the weight of each example in the mean gradient of a batch minus that of all, for positions (M, B)."""
-    weights = torch.full((len(positions), n), -1.0 / n, dtype=torch.float64)
-    share = torch.full(positions.shape, 1.0 / positions.shape[1], dtype=torch.float64)
+    weights = torch.full((len(positions), n), -1.0 / n, dtype=torch.float64, device=positions.device)
+    share = torch.full(positions.shape, 1.0 / positions.shape[1], dtype=torch.float64, device=positions.device)
     return weights.scatter_add_(1, positions, share)
 
 
@@ -73,13 +73,13 @@ def covariance_rows(gram: Tensor, seed: int, batch_sizes: Sequence[int], draws: 
     for sampling in SAMPLINGS:
         for batch_size in batch_sizes:
             squares, products = [], []
-            batches = Batches([seed], n, batch_size, sampling)
+            batches = Batches([seed], n, batch_size, sampling, gram.device)
             per_epoch = n // batch_size if sampling == "shuffle" else 1
             for start in range(0, draws, _AT_ONCE):
                 v = batch_weights(batches.draw(start, min(_AT_ONCE, draws - start))[:, 0], n)
                 kv = v @ gram
                 squares.append((v * kv).sum(1))
-                inside = torch.arange(start + 1, start + len(v)) % per_epoch != 0
+                inside = torch.arange(start + 1, start + len(v), device=v.device) % per_epoch != 0
                 products.append((v[1:] * kv[:-1]).sum(1)[inside if sampling == "shuffle" else slice(None)])
             measured, error = _mean(torch.cat(squares))
             lag = torch.cat(products)
@@ -113,8 +113,8 @@ def shape_of_noise(part: tuple[Tensor, Tensor], seed: int, batch_sizes: Sequence
     single = single[:, single.std(0) > 0]
     rows = []
     for batch_size in batch_sizes:
-        batches = Batches([seed], n, batch_size, "independent")
-        count, sums = 0, [torch.zeros(single.shape[1], dtype=torch.float64) for _ in range(3)]
+        batches = Batches([seed], n, batch_size, "independent", a.device)
+        count, sums = 0, [single.new_zeros(single.shape[1]) for _ in range(3)]
         for start in range(0, draws, _AT_ONCE):
             v = batch_weights(batches.draw(start, min(_AT_ONCE, draws - start))[:, 0], n)
             centred = v @ single
@@ -143,10 +143,10 @@ def one_weight(part: tuple[Tensor, Tensor], seed: int, batch_size: int, draws: i
     a, d = (tensor.double() for tensor in part)
     unit = int((a[:, :-1] > 0).sum(0).argmax())
     single = a[:, unit] * d[:, 0]
-    positions = Batches([seed], len(a), batch_size, "independent").draw(0, draws)[:, 0]
+    positions = Batches([seed], len(a), batch_size, "independent", a.device).draw(0, draws)[:, 0]
     values = {1: single, batch_size: single[positions].mean(1)}
     return pd.concat(
-        [pd.DataFrame({"batch_size": size, "gradient": gradient.numpy()}) for size, gradient in values.items()],
+        [pd.DataFrame({"batch_size": size, "gradient": gradient.cpu().numpy()}) for size, gradient in values.items()],
         ignore_index=True,
     )
 
@@ -163,7 +163,7 @@ def measure(
     """The tables `gradient_noise` and `gradients`.
 
     Args:
-        data: images and labels, on the CPU.
+        data: images and labels, on the device that is to be used.
         cell: what is trained to the later of the frozen networks.
         seeds: replicates.
         updates: at which the network is frozen, ascending; 0 is its initialization.

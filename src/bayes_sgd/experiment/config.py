@@ -201,6 +201,8 @@ def _checked_grid(config: Config, name: str) -> list[list[CellDefaults]]:
             products = combinations(config.cell.model_dump() | experiment.cell, block)
             blocks.append([CellDefaults.model_validate(fields) for fields in products])
         except ValidationError as error:
+            key = error.errors()[0]["loc"][0]
+            where = where if key in block else f"experiments.{name}.cell" if key in experiment.cell else "cell"
             raise ValueError(f"{where}.{first_fault(error, _PARTS, Config)}") from None
     return blocks
 

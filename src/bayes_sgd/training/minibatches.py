@@ -12,14 +12,18 @@ or on which device, and a seed sees the same candidates in every cell.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.rng import key
+from bayes_sgd.experiment.fields import MAX_TRAIN
 
-_SLOT_BITS = 20  # a batch draws at most 2^20 candidates; an update is the upper part of the counter
+_SLOT_BITS = (MAX_TRAIN - 1).bit_length()  # of a counter: the lower ones count the candidates of a batch, the upper ones updates
 _BLOCK = 1 << 17  # random numbers drawn at a time: small enough for the cache, large enough to hide the calls
 
 
@@ -44,10 +48,25 @@ class Batches:
     def __init__(
         self, seeds: list[int], n_train: int, batch_size: int, sampling: str, device: torch.device | str = "cpu"
     ) -> None:
+        """Prepare to draw.
+
+        Args:
+            seeds: of the networks.
+            n_train: N, at most `MAX_TRAIN`.
+            batch_size: B, at most N.
+            sampling: independent, replacement or shuffle.
+            device: of the positions.
+
+        Raises:
+            UserError: N is more than positions of so many bits can tell apart.
+        """
+        if n_train > MAX_TRAIN:
+            raise UserError(f"n_train: {n_train} is more than the sampler of batches tells apart; allowed: up to {MAX_TRAIN}")
         self.n_train = n_train
         self.batch_size = batch_size
         self.sampling = sampling
         self._keys = torch.tensor([_signed(key(seed, "batches") % 2**64) for seed in seeds], device=device)[None, :, None]
+        self._last_epoch: tuple[int, Tensor] | None = None
 
     @property
     def _candidates(self) -> int:
@@ -57,21 +76,30 @@ class Batches:
         return math.ceil(mean + 6 * math.sqrt(mean - b + 1)) + 4
 
     def draw(self, start: int, count: int) -> Tensor:
-        """Positions, int64 (count, seeds, B), of the batches of updates start, ..., start + count − 1 (from 0)."""
+        """Positions, int64 (count, seeds, B), of the batches of updates start, ..., start + count − 1 (from 0).
+
+        On a GPU nothing waits for the host but one check of a whole draw with `independent`: whether candidates sufficed.
+        """
         n, b = self.n_train, self.batch_size
         if self.sampling == "shuffle":
             return self._shuffle(start, count)
         if self.sampling == "replacement":
-            per_row, block = b, self._replacement
-        elif b == n:
+            return self._in_blocks(self._replacement, b, start, count)
+        if b == n:
             return torch.arange(n, device=self._keys.device).expand(count, self._keys.shape[1], n)
-        elif b <= n // 4:
-            per_row, block = self._candidates, self._first_different
-        else:
-            per_row, block = n, self._smallest_keys
+        if b > n // 4:
+            return self._in_blocks(self._smallest_keys, n, start, count)
+        slots = self._candidates
+        while True:
+            drawn = self._in_blocks(partial(self._first_different, slots=slots), slots, start, count)
+            if bool((drawn[..., -1] >= 0).all()):
+                return drawn[..., :-1]
+            slots *= 2
+
+    def _in_blocks(self, block: Callable[[int, int], Tensor], per_row: int, start: int, count: int) -> Tensor:
+        """What a block of updates gives, joined; `per_row`: random numbers that a batch takes."""
         step = max(1, _BLOCK // (per_row * self._keys.shape[1]))
-        parts = [block(start + i, min(step, count - i)) for i in range(0, count, step)]
-        return torch.cat(parts)
+        return torch.cat([block(start + i, min(step, count - i)) for i in range(0, count, step)])
 
     def _random(self, start: int, count: int, slots: int) -> Tensor:
         device = self._keys.device
@@ -80,26 +108,29 @@ class Batches:
         return _splitmix64(self._keys + (update + slot))
 
     def _below_n(self, random: Tensor) -> Tensor:
-        # 43 random bits scaled to [0, N): the bias is below N / 2^43; N < 2^20 keeps the product in 63 bits
+        # 43 random bits scaled to [0, N): the bias is below N / 2^43; N ≤ 2^20 keeps the product in 63 bits
         return (random * self.n_train) >> 43
 
     def _replacement(self, start: int, count: int) -> Tensor:
         return self._below_n(self._random(start, count, self.batch_size))
 
-    def _first_different(self, start: int, count: int) -> Tensor:
-        """The first B different values of a sequence of independent draws are a draw without replacement."""
-        slots = self._candidates
-        while True:
-            values = self._below_n(self._random(start, count, slots))
-            ordered = _sort((values << _SLOT_BITS) | torch.arange(slots, device=values.device))
-            position = ordered & ((1 << _SLOT_BITS) - 1)
-            ordered >>= _SLOT_BITS
-            repeated = torch.zeros_like(values, dtype=torch.bool)
-            repeated.scatter_(2, position[..., 1:], ordered[..., 1:] == ordered[..., :-1])
-            rank = (~repeated).cumsum(2)
-            if bool((rank[..., -1] >= self.batch_size).all()):
-                return values[~repeated & (rank <= self.batch_size)].view(count, -1, self.batch_size)
-            slots *= 2
+    def _first_different(self, start: int, count: int, slots: int) -> Tensor:
+        """The first B different values of a sequence of independent draws are a draw without replacement.
+
+        Gives them in a tensor (count, seeds, B + 1) whose last column is negative where `slots` draws held fewer.
+        """
+        values = self._below_n(self._random(start, count, slots))
+        ordered = _sort((values << _SLOT_BITS) | torch.arange(slots, device=values.device))
+        position = ordered & ((1 << _SLOT_BITS) - 1)
+        ordered >>= _SLOT_BITS
+        repeated = torch.zeros_like(values, dtype=torch.bool)
+        repeated.scatter_(2, position[..., 1:], ordered[..., 1:] == ordered[..., :-1])
+        rank = (~repeated).cumsum(2)
+        # repeats and what is too many all go to the last column
+        place = (rank - 1).clamp_(max=self.batch_size).masked_fill_(repeated, self.batch_size)
+        chosen = values.new_empty(count, values.shape[1], self.batch_size + 1).scatter_(2, place, values)
+        chosen[..., -1] = rank[..., -1] - self.batch_size
+        return chosen
 
     def _smallest_keys(self, start: int, count: int) -> Tensor:
         """The places of the B smallest of N random keys; two equal keys (chance 2^-43 a pair) fall back on the place."""
@@ -110,11 +141,17 @@ class Batches:
         place = torch.arange(self.n_train, device=random.device)
         return _sort((random << _SLOT_BITS) | place) & ((1 << _SLOT_BITS) - 1)
 
+    def _epoch(self, epoch: int) -> Tensor:
+        """The permutation of an epoch, (1, seeds, N); the last one is kept, for a long epoch spans many draws."""
+        if self._last_epoch is None or self._last_epoch[0] != epoch:
+            # negative counters: epochs never share random numbers with the batches of the other schemes
+            self._last_epoch = epoch, self._permuted(-1 - epoch, 1)
+        return self._last_epoch[1]
+
     def _shuffle(self, start: int, count: int) -> Tensor:
         per_epoch = self.n_train // self.batch_size
         first, last = start // per_epoch, (start + count - 1) // per_epoch
-        # negative counters: epochs never share random numbers with the batches of the other schemes
-        epochs = torch.cat([self._permuted(-1 - epoch, 1) for epoch in range(first, last + 1)])
+        epochs = torch.cat([self._epoch(epoch) for epoch in range(first, last + 1)])
         epochs = epochs[..., : per_epoch * self.batch_size].unflatten(2, (per_epoch, self.batch_size))
         batches = epochs.transpose(1, 2).flatten(0, 1)
         return batches[start - first * per_epoch :][:count].contiguous()
