@@ -102,8 +102,21 @@ def test_streams_of_seeds_differ_and_first_values_are_pinned():
 @pytest.mark.parametrize("b", [1, 8, 32, 250])
 def test_too_few_candidates_are_drawn_again_and_give_the_same(monkeypatch, b):
     wanted = Batches([0, 3], 1000, b, "independent").draw(0, 20)
-    monkeypatch.setattr(Batches, "_candidates", property(lambda self: self.batch_size))
+    monkeypatch.setattr(Batches, "candidates", lambda self, nats: self.batch_size)
     assert torch.equal(Batches([0, 3], 1000, b, "independent").draw(0, 20), wanted)
+
+
+@pytest.mark.parametrize(("n", "b"), [(4, 1), (8, 2), (40, 10), (200, 3), (1000, 8), (1000, 250)])
+@pytest.mark.parametrize("nats", [1.0, 20.0, 70.0])
+def test_candidates_suffice_but_for_the_chance_that_is_given(n, b, nats):
+    slots = Batches([0], n, b, "independent").candidates(nats)
+    chances = np.eye(1, b + 1)[0]  # of 0 to B different ones, B taken for all that are more
+    seen = np.arange(b + 1) / n
+    for _ in range(slots):
+        fresh = chances[:-1] * (1 - seen[:-1])
+        chances = np.append(chances[:-1] * seen[:-1], chances[-1]) + np.append(0.0, fresh)
+    assert chances[:-1].sum() <= np.exp(-nats)
+    assert slots <= 2 * b + 20 + 3 * nats, "no more than needed, about"
 
 
 MILLION = 1_000_000

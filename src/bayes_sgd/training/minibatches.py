@@ -23,7 +23,8 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.rng import key
 from bayes_sgd.experiment.fields import MAX_TRAIN
 
-_SLOT_BITS = (MAX_TRAIN - 1).bit_length()  # of a counter: the lower ones count the candidates of a batch, the upper ones updates
+_SLOT_BITS = (MAX_TRAIN - 1).bit_length()  # the lower bits of a counter, for the candidates of a batch; the others: its update
+_RARE, _NEVER = 20.0, 70.0  # −ln of the chance that a batch has too few candidates: drawn again, and once in 10^30 batches
 _BLOCK = 1 << 17  # random numbers drawn at a time: small enough for the cache, large enough to hide the calls
 
 
@@ -40,6 +41,11 @@ def _splitmix64(counter: Tensor) -> Tensor:
     z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _MIX_1
     z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _MIX_2
     return ((z ^ ((z >> 31) & ((1 << 33) - 1))) >> 21) & ((1 << 43) - 1)
+
+
+def _area(x: float) -> float:
+    """The integral of −ln(1 − q) from 0 to x < 1."""
+    return (1 - x) * math.log1p(-x) + x
 
 
 class Batches:
@@ -68,17 +74,20 @@ class Batches:
         self._keys = torch.tensor([_signed(key(seed, "batches") % 2**64) for seed in seeds], device=device)[None, :, None]
         self._last_epoch: tuple[int, Tensor] | None = None
 
-    @property
-    def _candidates(self) -> int:
-        """Draws that hold B different ones but for a chance of about 1e-9: coupon collector's mean and six deviations."""
+    def candidates(self, nats: float) -> int:
+        """Draws that hold B ≤ N/4 different ones, but for a chance of at most e^−nats.
+
+        Chernoff's bound: the repeats T before B different ones are a sum of geometric numbers with ratios q = i/N, i < B, so
+        that P(T > k) ≤ z^−k E z^T with ln E z^T = Σ ln((1 − q)/(1 − zq)), which an integral bounds; z = N/2B.
+        """
         n, b = self.n_train, self.batch_size
-        mean = n * math.log(n / (n - b))
-        return math.ceil(mean + 6 * math.sqrt(mean - b + 1)) + 4
+        moment = b * (1 - math.log(2)) - n * _area(b / n)
+        return b + math.ceil((nats + moment) / math.log(n / (2 * b)))
 
     def draw(self, start: int, count: int) -> Tensor:
         """Positions, int64 (count, seeds, B), of the batches of updates start, ..., start + count − 1 (from 0).
 
-        On a GPU nothing waits for the host but one check of a whole draw with `independent`: whether candidates sufficed.
+        On a GPU the host waits for nothing.
         """
         n, b = self.n_train, self.batch_size
         if self.sampling == "shuffle":
@@ -89,10 +98,17 @@ class Batches:
             return torch.arange(n, device=self._keys.device).expand(count, self._keys.shape[1], n)
         if b > n // 4:
             return self._in_blocks(self._smallest_keys, n, start, count)
-        slots = self._candidates
+        return self._independent(start, count)
+
+    def _independent(self, start: int, count: int) -> Tensor:
+        on_host = self._keys.device.type == "cpu"
+        slots = self.candidates(_RARE if on_host else _NEVER)
         while True:
             drawn = self._in_blocks(partial(self._first_different, slots=slots), slots, start, count)
-            if bool((drawn[..., -1] >= 0).all()):
+            enough = (drawn[..., -1] >= 0).all()
+            if not on_host:  # the GPU looks for itself, some time later
+                torch.ops.aten._assert_async.msg(enough, "a batch had too few candidates")
+            if not on_host or enough:
                 return drawn[..., :-1]
             slots *= 2
 
