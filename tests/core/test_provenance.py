@@ -45,7 +45,7 @@ OF_CELLS = (
     "compute_spectra",
     "measure_noise",
     "estimate_optima",
-    "plot_figure",
+    "plot_figures",
 )
 
 A = """
@@ -242,8 +242,8 @@ def test_every_module_that_a_script_reaches_is_in_the_digest_of_its_rule():
         ("check_invariance", "evidence/invariance.py", "EXAMPLES = 200", "EXAMPLES = 50"),
         ("compute_spectra", "curvature/spectrum.py", ": plan.cell.n_train]", ": plan.cell.n_train // 2]"),
         ("fit_linear", "experiment/grid.py", "* per_decade", "* 2 * per_decade"),
-        ("plot_figure", "experiment/packs.py", "", "MORE = 1\n"),
-        ("plot_figure", "experiment/grid.py", "product(*choices)", "zip(*choices)"),
+        ("plot_figures", "experiment/packs.py", "", "MORE = 1\n"),
+        ("plot_figures", "experiment/grid.py", "product(*choices)", "zip(*choices)"),
         ("judge_claims", "claims/verdicts.py", "", "MORE = 1\n"),
         ("train", "core/rng.py", "", "MORE = 1\n"),
     ],
@@ -265,7 +265,7 @@ def test_provenance_is_of_all_scripts_that_make_numbers():
     common = (ROOT / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8")
     numbers = re.search(r"(?s)NUMBERS = \((.+?)\n\)", common)
     assert numbers is not None
-    others = {"collect_evidence", "collect_tables", "collect_metrics", "record_provenance", "plot_figure"}
+    others = {"collect_evidence", "collect_tables", "collect_metrics", "record_provenance", "plot_figures"}
     assert sorted(re.findall(r"\w+", numbers[1])) == sorted(set(ALL_SCRIPTS) - others)
 
 
@@ -330,7 +330,7 @@ def test_every_script_that_writes_a_table_says_what_made_it():
         "estimate_optima.py",
         "fit_linear.py",
         "judge_claims.py",
-        "plot_figure.py",
+        "plot_figures.py",
     }
     assert wanted <= writing
     assert unmarked("write_csv(path, table, LINEAR)") == ["1: write_csv"]

@@ -447,7 +447,8 @@ def test_number(value: float, text: str) -> None:
 def test_captions_print_the_values_used(number: int) -> None:
     keys = ("data seeds n_train n_test l2" if number < 3 else "networks seeds cooldown").split()
     caption_values = {key: f"the {key} used" for key in keys} | ({"networks": "- the networks used"} if number > 2 else {})
-    html = rendered(f"fig{number}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=caption_values), config={}))
+    params = SimpleNamespace(caption_values={f"fig{number}": caption_values})
+    html = rendered(f"fig{number}.rst", SimpleNamespace(params=params, config={}))
     assert f"Figure {number}." in html
     for fact in caption_values.values():
         assert fact.removeprefix("- ") in html

@@ -14,7 +14,7 @@ from project import ROOT
 from bayes_sgd.analysis.tables import estimate
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.packs import experiment_plans
-from bayes_sgd.figures.registry import FIGURES, captions, draw, figure_tables
+from bayes_sgd.figures.registry import FIGURES, STAGES, captions, draw, figure_groups, figure_tables
 
 EVERY = {
     "run": "every",
@@ -64,7 +64,17 @@ def test_a_run_that_asks_for_everything_gets_every_figure() -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_registered_figure_has_a_function_of_its_name_and_tables(name: str) -> None:
     assert callable(getattr(import_module(f"bayes_sgd.figures.{FIGURES[name].module}"), name))
-    assert figure_tables(name)
+    assert figure_tables([name])
+
+
+def test_figures_are_drawn_together_whose_tables_are_ready_at_one_time() -> None:
+    groups = figure_groups(FIGURES)
+    assert sorted(name for names in groups.values() for name in names) == sorted(FIGURES)
+    assert set(groups) == set(STAGES)
+    assert groups["linear"] == ["fig1", "fig2"]
+    assert groups["cells"] == ["fig3", "fig4", "fig8", "accuracy_vs_noise_scale"]
+    assert groups["optima"] == ["fig5", "fig6", "fig7", "headline", "optimum_vs_n", "prediction"]
+    assert figure_tables(groups["noise"]) == ["gradients", "gradient_noise"]
 
 
 def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
@@ -106,7 +116,7 @@ def test_captions_get_the_settings_of_the_networks_as_one_text() -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_captions_have_every_fact_that_they_print(name: str) -> None:
     caption_values = captions(changed())[name]
-    html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=caption_values), config={}))
+    html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=captions(changed())), config={}))
     assert caption_values["data"] in html
     assert "CSV file beside the figure" in html
 

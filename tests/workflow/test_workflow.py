@@ -37,6 +37,7 @@ from tiny_workflow import (
 )
 
 from bayes_sgd.core.io import csv_metadata
+from bayes_sgd.figures.registry import figure_groups
 
 pytestmark = pytest.mark.workflow
 
@@ -74,7 +75,7 @@ def test_what_a_key_does_not_concern_is_not_made_again(clone):
     assert not untouched & jobs
     configure(clone, TINY | {"linear": TINY["linear"] | {"seeds": 3}})
     jobs = set(planned(clone))
-    assert {"fit_linear", "collect_linear", "judge_claims", "plot_fig1"} <= jobs
+    assert {"fit_linear", "collect_linear", "judge_claims", "plot_linear"} <= jobs
     assert not {"prepare_data", "randomize_labels", "train", "collect_cells", "estimate_optima"} & jobs
 
 
@@ -182,7 +183,24 @@ def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone)
     training.write_text(text)
     figures = clone / "src" / "bayes_sgd" / "figures" / "fig4_to_fig7_batch_size.py"
     figures.write_text(figures.read_text() + "\nMORE = 1\n")
-    assert planned(clone) == {f"plot_{name}": 1 for name in FIGURES} | {"all": 1}
+    assert planned(clone) == {f"plot_{group}": 1 for group in figure_groups(FIGURES)} | {"all": 1}
+
+
+def test_a_figure_that_is_asked_for_needs_its_own_tables_alone(tmp_path):
+    jobs = planned(copied(tmp_path, TINY), "results/tiny/figures/fig5.png")
+    assert jobs["plot_optima"] == 1
+    assert not {"plot_cells", "plot_linear", "fit_linear", "compute_evidence", "measure_noise", "judge_claims"} & set(jobs)
+
+
+def test_a_figure_that_fails_is_named_and_those_of_other_tables_are_drawn(clone):
+    laws = clone / "src" / "bayes_sgd" / "figures" / "laws.py"
+    laws.write_text(
+        laws.read_text().replace("def prediction(", "def prediction(*_):\n    raise KeyError('b')\n\n\ndef _other(", 1)
+    )
+    failed = snakemake(clone)
+    assert failed.returncode == 1
+    assert "KeyError: 'b'\nwhile prediction was drawn" in failed.stdout
+    assert (clone / "results" / "tiny" / "figures" / "fig4.png").exists()
 
 
 def test_results_that_are_accepted_after_an_edit_are_not_trained_again(clone):
@@ -390,7 +408,7 @@ def test_a_deployed_module_runs_with_its_own_library_wherever_it_lies(tmp_path, 
     assert done.returncode == 0, done.stdout[-4000:]
     jobs = dict(re.findall(r"^smith_le_(\w+) +(\d+)$", done.stdout, re.MULTILINE))
     assert jobs["train"] == "3"
-    assert {"all", "judge_claims", "fit_linear", "plot_fig5"} <= set(jobs)
+    assert {"all", "judge_claims", "fit_linear", "plot_optima"} <= set(jobs)
     done = called(away, "smith_le_prepared", "sl/results/tiny/cells/real_h12_n100_b5_independent.parquet", path=other)
     assert done.returncode == 0, done.stdout[-4000:]
     assert (away / "sl/data/prepared/mnist5k/labels_real.safetensors").exists()

@@ -1,7 +1,7 @@
 """What all stages share: the validated configuration and the lists of what it asks for.
 
 INPUTS   config (one YAML file)
-OUTPUTS  CONFIG, RUN, PACKS, and functions that give a rule its own part of the configuration, so that a rule runs again
+OUTPUTS  CONFIG, RUN, PACKS, CAPTIONS, and functions that give a rule its own part of the configuration, so that a rule runs again
          only when its own part changes
 """
 
@@ -22,7 +22,7 @@ try:
     )
     from bayes_sgd.experiment.feeds import feed_notes
     from bayes_sgd.experiment.fields import seed_range
-    from bayes_sgd.figures.registry import captions, figure_tables
+    from bayes_sgd.figures.registry import captions, figure_groups, figure_tables
     from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.core.provenance import code_digest
     from bayes_sgd.experiment.run_folder import check_owner, plain_path, record_owner
@@ -59,6 +59,7 @@ PACKS = packs(CONFIG)
 EVIDENCE_PACKS = evidence_packs(CONFIG)
 INVARIANCE_CASE = invariance_case(CONFIG)
 SPECTRA_PACKS = spectra_packs(CONFIG)
+CAPTIONS = captions(CONFIG)
 LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
 # the scripts that make numbers of the run's tables
 NUMBERS = (
@@ -146,7 +147,7 @@ def config_subset(*keys):
 
 def wanted_figures():
     """The figures whose cells the configuration holds."""
-    return [f"results/{RUN}/figures/{name}.png" for name in captions(CONFIG)]
+    return [f"results/{RUN}/figures/{name}.png" for name in CAPTIONS]
 
 
 def evidence_tables():

@@ -1,29 +1,33 @@
-"""The paper's figures and ours, each with its data beside it: a rule for each figure, because each has a caption of its own.
+"""The paper's figures and ours, each with its caption and with its data beside it. A job draws all whose tables are ready at one
+time, for a process imports longer than it draws; to ask for one of them makes its tables and these figures.
 
 REQUIRED INPUTS  results/<run>/tables/<table>.csv, those that `bayes_sgd.figures.registry.figure_tables` names
 OUTPUTS          results/<run>/figures/<figure>.png, .svg, .csv
 """
 
-for figure, caption_values in captions(CONFIG).items():
+for group, figures in figure_groups(CAPTIONS).items():
 
     rule:
         name:
-            f"plot_{figure}"
+            f"plot_{group}"
         input:
-            expand("results/{{run}}/tables/{table}.csv", table=figure_tables(figure)),
+            expand("results/{{run}}/tables/{table}.csv", table=figure_tables(figures)),
         output:
-            png=report(
-                f"results/{{run}}/figures/{figure}.png",
-                caption=f"../report/{figure}.rst",
-                category="Figures",
-                labels={"figure": figure},
-            ),
-            svg=f"results/{{run}}/figures/{figure}.svg",
-            data=f"results/{{run}}/figures/{figure}.csv",
+            png=[
+                report(
+                    f"results/{{run}}/figures/{figure}.png",
+                    caption=f"../report/{figure}.rst",
+                    category="Figures",
+                    labels={"figure": figure},
+                )
+                for figure in figures
+            ],
+            svg=expand("results/{{run}}/figures/{figure}.svg", figure=figures),
+            data=expand("results/{{run}}/figures/{figure}.csv", figure=figures),
         log:
-            f"logs/{{run}}/plot_figure/{figure}.log",
+            f"logs/{{run}}/plot_figures/{group}.log",
         benchmark:
-            f"benchmarks/{{run}}/plot_figure/{figure}.tsv"
+            f"benchmarks/{{run}}/plot_figures/{group}.tsv"
         localrule: True
         conda:
             "../envs/bayes-sgd.yaml"
@@ -31,11 +35,10 @@ for figure, caption_values in captions(CONFIG).items():
             mem_mb=1000,
             runtime=5,
         params:
-            figure=figure,
-            caption_values=BriefDict(caption_values),
+            caption_values=BriefDict({figure: CAPTIONS[figure] for figure in figures}),
             config=config_subset("run", *CELLS_PART, "statistics"),
-            code=code("plot_figure"),
+            code=code("plot_figures"),
         message:
-            f"draw {figure}"
+            f"draw {', '.join(figures)}"
         script:
-            "../scripts/plot_figure.py"
+            "../scripts/plot_figures.py"

@@ -6,7 +6,8 @@ Takes tables and axes; a figure comes with its data, a row for each point: `pane
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,6 +88,18 @@ def edges(ax: Axes, rows: pd.DataFrame, beside: float, color: str) -> None:
     for edge, (marker, _) in EDGES.items():
         at = rows.loc[rows["edge"] == edge]
         ax.plot(at["x"] * beside, at["value"], marker, mfc="none", mec=color, ms=8, label=f"_{edge}")
+
+
+@contextmanager
+def named(figure: str) -> Iterator[None]:
+    """Inside, an error says which figure was drawn."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{figure}: {error}") from None
+    except Exception as error:
+        error.add_note(f"while {figure} was drawn")
+        raise
 
 
 def save(figure: Figure, data: pd.DataFrame, stem: Path, metadata: Mapping[str, Any] | None = None) -> None:

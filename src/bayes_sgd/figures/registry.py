@@ -182,15 +182,36 @@ FIGURES = {
 """Every figure. A new one needs a function of its name in a module of this package, a line here, and a caption."""
 
 
+STAGES = {
+    "linear": ("linear",),
+    "cells": ("cells",),
+    "optima": ("optimum", "scaling", "laws", "prediction"),
+    "noise": ("gradients", "gradient_noise"),
+    "evidence": ("network_evidence",),
+    "spectra": ("spectra",),
+    "laplace": ("laplace_vs_ais",),
+}
+"""The tables of figures by the stage of a run that makes them; a stage comes after those whose tables it reads."""
+
+
 def captions(config: Config) -> dict[str, CaptionValues]:
     """The figures of a run by name, each with the values that its caption prints, as text."""
     found = {name: figure.caption_values(config) for name, figure in FIGURES.items()}
     return {name: caption_values for name, caption_values in found.items() if caption_values is not None}
 
 
-def figure_tables(name: str) -> list[str]:
-    """The tables that a figure is drawn from, by their names under tables/."""
-    return list(FIGURES[name].tables)
+def figure_groups(names: Iterable[str]) -> dict[str, list[str]]:
+    """Figures, those together whose tables are ready at one time, by the last of `STAGES` that they wait for."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        last = [stage for stage, tables in STAGES.items() if set(tables) & set(FIGURES[name].tables)][-1]
+        groups.setdefault(last, []).append(name)
+    return groups
+
+
+def figure_tables(names: Iterable[str]) -> list[str]:
+    """The tables that figures are drawn from, by their names under tables/."""
+    return list(dict.fromkeys(table for name in names for table in FIGURES[name].tables))
 
 
 def _renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from bayes_sgd.core.schema import ADVICE, CLAIMS, COSTS, OPTIMUM, SCALING
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs
 from bayes_sgd.experiment.packs import packs
-from bayes_sgd.figures.registry import captions
+from bayes_sgd.figures.registry import captions, figure_groups
 from bayes_sgd.report.comparison import compare_claims, comparison_lines, difference_lines
 from bayes_sgd.report.findings import findings
 from bayes_sgd.report.first_page import PAGE, claims_page, update_readme
@@ -91,7 +91,8 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
         read_csv(table)
     wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
     config = load_config(_provenance(source).get("config", {}), str(wanted[0]))
-    cost = costs(results.parent / "benchmarks" / run, {*packs(config), *evidence_packs(config), *captions(config), *LABELS})
+    jobs = {*packs(config), *evidence_packs(config), *figure_groups(captions(config)), *LABELS}
+    cost = costs(results.parent / "benchmarks" / run, jobs)
     fresh = target.with_name(f".{run}.part")
     shutil.rmtree(fresh, ignore_errors=True)
     for path in wanted:

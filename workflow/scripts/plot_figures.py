@@ -1,4 +1,4 @@
-"""Draw one figure, and write its data beside it."""
+"""Draw figures, and write the data of each beside it."""
 
 from pathlib import Path
 
@@ -7,11 +7,14 @@ from bayes_sgd.core.io import read_csv
 from bayes_sgd.core.schema import TABLES
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.metadata import table_metadata
-from bayes_sgd.figures.common import save
+from bayes_sgd.figures.common import named, save
 from bayes_sgd.figures.registry import draw
 
 with one_line(snakemake.log[0]):
+    config = load_config(snakemake.params.config)
     tables = {Path(path).stem: read_csv(Path(path), TABLES[Path(path).stem]) for path in snakemake.input}
-    figure, data = draw(snakemake.params.figure, load_config(snakemake.params.config), tables)
     metadata = table_metadata(snakemake.config, snakemake.params.code, snakemake.threads)
-    save(figure, data, Path(snakemake.output.png).with_suffix(""), metadata)
+    for data_file in map(Path, snakemake.output.data):
+        with named(data_file.stem):
+            figure, data = draw(data_file.stem, config, tables)
+            save(figure, data, data_file.with_suffix(""), metadata)
