@@ -61,3 +61,15 @@ def test_rules_and_scripts_have_no_mathematics_and_no_test_imports_another():
         names = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert not [name for name in names if name.split(".")[-1].startswith(("test_", "conftest"))], path.name
+
+
+def test_nothing_imports_all_of_scipy_stats():
+    """It takes half a second, in every job; scipy.special has what we need of it."""
+    for path in MODULES:
+        names = {
+            f"{getattr(node, 'module', '')}.{alias.name}"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert not [name for name in names if "scipy.stats" in name], path.name

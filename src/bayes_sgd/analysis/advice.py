@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from bayes_sgd.analysis.exponent import SWEPT, Optima, budget_words, scaling_variable
 from bayes_sgd.analysis.intervals import Floats
@@ -145,7 +145,7 @@ def _number(used: Mapping[str, Track], query: Mapping[str, float], notes: Sequen
         outside += [words for value in values if (words := track.beyond(value))]
         budgets.append(budget_words(track.optima) + (f" along {axis}" if axis in setting else ""))
     freedom = min(len(track.x) - 2 for axis, track in used.items() if axis != "n_train")
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom) * np.sqrt(variance))
+    half = float(stdtrit(freedom, 0.5 + LEVEL / 2) * np.sqrt(variance))
     b, low, high = (float(np.exp(center + shift)) for shift in (0.0, -half, half))
     n = float(query["n_train"])
     row = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri
 
 from bayes_sgd.analysis.intervals import Floats, Interval, p_value, percentile_interval, seed_counts, with_holm
 from bayes_sgd.analysis.optimum import (
@@ -254,7 +254,7 @@ def slope_replicates(x: Floats, log_b: Floats, replicates: Floats, seeds: int, m
     residuals = log_b - log_b.mean() - float(log_slope(x, log_b[:, None], min_points)[0]) * centred
     spread = [row[np.isfinite(row)].var() for row in replicates]
     scatter = (1 - 1 / seeds) * (residuals**2).sum() / (len(x) - 2) - float(np.mean(spread))
-    deviates = stats.norm.ppf((np.random.default_rng(seeds).permutation(len(slopes)) + 0.5) / max(1, len(slopes)))
+    deviates = ndtri((np.random.default_rng(seeds).permutation(len(slopes)) + 0.5) / max(1, len(slopes)))
     return slopes + deviates * np.sqrt(max(0.0, scatter) / (centred**2).sum())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from bayes_sgd.analysis.exponent import Optima, scaling_variable
 from bayes_sgd.analysis.intervals import Floats
@@ -73,7 +73,7 @@ def prediction_table(optima: Sequence[Optima]) -> pd.DataFrame:
             others = np.arange(len(x)) != j
             predicted, residual = PowerLaw.through(x[others], log_b[others], replicates[others]).at(x[j])
             errors = predicted[1:] - np.where(np.isfinite(replicates[j]), replicates[j], log_b[j])
-            half = stats.t.ppf(0.5 + LEVEL / 2, others.sum() - 2) * max(residual, float(errors.std(ddof=1)))
+            half = stdtrit(others.sum() - 2, 0.5 + LEVEL / 2) * max(residual, float(errors.std(ddof=1)))
             low, high = predicted[0] - half, predicted[0] + half
             rows.append(
                 {

@@ -12,9 +12,16 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
-from bayes_sgd.analysis.intervals import Floats, Interval, bootstrap_mean, mean_interval, percentile_interval, seed_counts
+from bayes_sgd.analysis.intervals import (
+    Floats,
+    Interval,
+    bootstrap_mean,
+    mean_interval,
+    percentile_interval,
+    ranks,
+    seed_counts,
+)
 from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, measure, select
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
@@ -116,9 +123,9 @@ def evidence_rank(
     """
     columns = [predictor, "sgd_test_accuracy", "weight_norm"]
     sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train, RANKED)
-    a, b = rankdata(x, axis=0), rankdata(accuracy, axis=0)
+    a, b = ranks(x), ranks(accuracy)
     if given == "weight_norm":
-        a, b = _residual(a, rankdata(norm, axis=0)), _residual(b, rankdata(norm, axis=0))
+        a, b = _residual(a, ranks(norm)), _residual(b, ranks(norm))
     detail = (
         f"rank correlation with test accuracy of {predictor} at the {point} point over {len(sizes)} batch sizes, "
         f"{sizes[0]:g} to {sizes[-1]:g}, N = {n}{', given the norm of the weights' if given == 'weight_norm' else ''}"
@@ -200,7 +207,7 @@ def conditional_evidence(tables: Tables, point: Point) -> Measured:
 def conditional_evidence_rank(tables: Tables, point: Point) -> Measured:
     """Rank correlation over batch sizes of minus the conditional E with test accuracy, within seeds, mean over seeds."""
     sizes, values, accuracy, first, n = _conditional(tables, point, at_least=RANKED)
-    rho = _correlation(rankdata(-values, axis=0), rankdata(accuracy, axis=0))
+    rho = _correlation(ranks(-values), ranks(accuracy))
     detail = (
         f"rank correlation with test accuracy of the evidence of examples {first} to {n} given those before, at the {point} "
         f"point over {len(sizes)} batch sizes, {sizes[0]:g} to {sizes[-1]:g}"
@@ -238,9 +245,7 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
         f"rank correlation with test accuracy of minus the sum of the training loss from update {updates[0]:g} to "
         f"{updates[-1]:g}, over {len(sizes)} batch sizes, {sizes[0]:g} to {sizes[-1]:g}"
     )
-    return Measured.of(
-        bootstrap_mean(_correlation(rankdata(speed, axis=0), rankdata(accuracy, axis=0)), rng=tables.rng), detail
-    )
+    return Measured.of(bootstrap_mean(_correlation(ranks(speed), ranks(accuracy)), rng=tables.rng), detail)
 
 
 @measure
