@@ -27,12 +27,16 @@ EVERY = {
         "training_set_size": {"axis": "n_train", "grid": [{"n_train": [50, 100], "batch_size": [4, 8]}]},
         "momentum": {"axis": "momentum", "grid": [{"momentum": [0.5, 0.9], "batch_size": [4, 8]}]},
         "l2": {"axis": "l2", "record": [1, 10], "grid": [{"l2": [0.0, 0.1, 5.0], "batch_size": [5, 50]}]},
-        "weighed": {"axis": "labels", "keep_weights": True, "grid": [{"labels": ["real", "random"], "batch_size": [4, 8, 50]}]},
+        "evidence": {
+            "axis": "labels",
+            "keep_weights": True,
+            "grid": [{"labels": ["real", "random"], "batch_size": [4, 8, 50]}],
+        },
         "deeper": {"axis": "labels", "keep_weights": True, "grid": [{"hidden_sizes": [[9, 9]], "batch_size": [4, 8]}]},
     },
     "linear": {"seeds": 2},
     "noise": {"seeds": 2},
-    "network_evidence": {"experiments": ["weighed", "deeper"], "laplace_vs_ais": True, "spectra": True},
+    "network_evidence": {"experiments": ["evidence", "deeper"], "laplace_vs_ais": True, "spectra": True},
 }
 PAPER = {f"fig{number}" for number in range(1, 10)}
 
@@ -85,13 +89,13 @@ def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
     assert PAPER - set(captions(no_reading)) == {"fig8"}
     assert {"fig9", "gradient_noise"}.isdisjoint(captions(changed(noise={})))
     assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"}.isdisjoint(captions(changed(network_evidence={})))
-    at_sgd = changed(network_evidence={"experiments": ["weighed"], "points": ["sgd"]})
+    at_sgd = changed(network_evidence={"experiments": ["evidence"], "points": ["sgd"]})
     assert {"evidence", "evidence_l2", "sharpness", "laplace", "spectra"} & set(captions(at_sgd)) == {
         "evidence",
         "sharpness",
     }
     assert "laplace" in captions(changed(network_evidence={"laplace_vs_ais": True}))
-    assert "spectra" in captions(changed(network_evidence={"experiments": ["weighed"], "spectra": True}))
+    assert "spectra" in captions(changed(network_evidence={"experiments": ["evidence"], "spectra": True}))
 
 
 def test_facts_of_the_evidence_are_those_of_the_commonest_networks() -> None:

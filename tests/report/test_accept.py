@@ -24,14 +24,14 @@ RUN = RunSettings(DataConfig(), device="cpu")
 
 
 def made(prepared: Path, results: Path) -> tuple[list[str], list[str]]:
-    """Train and weigh what is missing in a run's folder; the lines that were said."""
+    """Train networks and compute evidence where they are missing in a run's folder; the lines of both logs."""
     trained: list[str] = []
-    weighed: list[str] = []
+    computed: list[str] = []
     weights = results / "weights" / "pack.safetensors"
     train_pack(PLANS, prepared, RUN, results / "cells" / "pack.parquet", weights, trained.append)
     settings = NetworkEvidenceConfig(prior_precision=[1.0], points=["sgd"])
-    compute_pack_evidence(PLANS, prepared, RUN, settings, weights, results / "evidence" / "pack.csv", weighed.append)
-    return trained, weighed
+    compute_pack_evidence(PLANS, prepared, RUN, settings, weights, results / "evidence" / "pack.csv", computed.append)
+    return trained, computed
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_accepted_results_are_not_made_again(prepared: Path, old: Path, monkeypa
 
 
 def test_without_it_they_are_made_again(prepared: Path, old: Path) -> None:
-    trained, weighed = made(prepared, old)
+    trained, computed = made(prepared, old)
     assert len(trained) == 1
-    assert len(weighed) == 2
+    assert len(computed) == 2
 
 
 def test_a_damaged_file_is_told_and_nothing_is_rewritten(old: Path) -> None:

@@ -38,17 +38,17 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         OSError: with the name of `path`, whatever file or system call it was that failed.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    made = False
+    written = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("xb") as file:  # not tempfile's, which are for their owner alone whatever the umask
-            made = True
+            written = True
             write(file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except BaseException as error:
-        if made:
+        if written:
             part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             error.filename, error.filename2 = str(path), None
@@ -61,8 +61,8 @@ def check_writable(folder: Path) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"{folder}: cannot be written; make it writable, or copy the workflow to where it can write")
 
 
@@ -202,10 +202,10 @@ def collect(
     """
     frames, parts_metadata = [], []
     for part in parts:
-        frame, made = read_parquet(part) if part.suffix == ".parquet" else (read_csv(part, table), csv_metadata(part))
+        frame, about = read_parquet(part) if part.suffix == ".parquet" else (read_csv(part, table), csv_metadata(part))
         frames.append(frame)
-        parts_metadata.append({"code_digest": made["code"]} | made if "code" in made else made)
-    values = {key: sorted({str(made[key]) for made in parts_metadata if key in made}) for key in _OF_PARTS}
+        parts_metadata.append({"code_digest": about["code"]} | about if "code" in about else about)
+    values = {key: sorted({str(about[key]) for about in parts_metadata if key in about}) for key in _OF_PARTS}
     of_parts = {key: several[0] if len(several) == 1 else several for key, several in values.items() if several}
     joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(table.names if table else ()))
     write_csv(path, finish(joined), table, dict(metadata or {}) | of_parts)

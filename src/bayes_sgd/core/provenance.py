@@ -80,17 +80,17 @@ def code_digest(*files: str | Path) -> str:
 
 def reached(*files: str | Path) -> set[Path]:
     """The files, and the library's files that they import, at once or through others, but for those that make no number."""
-    seen: set[Path] = set()
+    reached_files: set[Path] = set()
     modules = [_find(f"{_PACKAGE.name}.{file}") for file in files]
     waiting = [
         module[0] if module and not module[1] else Path(file).resolve() for file, module in zip(files, modules, strict=True)
     ]
     while waiting:
         file = waiting.pop()
-        if file not in seen and not _makes_no_number(file):
-            seen.add(file)
+        if file not in reached_files and not _makes_no_number(file):
+            reached_files.add(file)
             waiting.extend(_parsed(file).imports)
-    return seen
+    return reached_files
 
 
 def _makes_no_number(file: Path) -> bool:
@@ -141,19 +141,19 @@ def _content(file: Path) -> str:
     parsed = _parsed(file)
     outside = {name: source for name, source in parsed.outside.items() if name in parsed.names}
     inside = {}
-    for name, (source, there) in parsed.inside.items():
+    for name, (source, definition) in parsed.inside.items():
         if name in parsed.names:
-            source, there = _definition(source, there)
-            inside[name] = [there, "" if _makes_no_number(source) else digest(_parsed(source).code)]
+            source, definition = _definition(source, definition)
+            inside[name] = [definition, "" if _makes_no_number(source) else digest(_parsed(source).code)]
     return digest([parsed.code, outside, inside])
 
 
 def _definition(file: Path, name: str) -> tuple[Path, str]:
     """Where a name that may only pass through a package's `__init__` is defined."""
-    seen = {file}
-    while (found := _parsed(file).inside.get(name)) and found[0] not in seen:
-        file, name = found
-        seen.add(file)
+    visited = {file}
+    while (target := _parsed(file).inside.get(name)) and target[0] not in visited:
+        file, name = target
+        visited.add(file)
     return file, name
 
 
@@ -182,9 +182,9 @@ class _Canonical(ast.NodeTransformer):
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
-            found = _find(alias.name)
-            if found:
-                self.inside[alias.asname or alias.name] = found
+            target = _find(alias.name)
+            if target:
+                self.inside[alias.asname or alias.name] = target
             else:
                 self.outside[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else ""
 
@@ -194,9 +194,9 @@ class _Canonical(ast.NodeTransformer):
             inside = self.file.parents[node.level - 1].relative_to(_PACKAGE)
             source = ".".join([_PACKAGE.name, *inside.parts, *([source] if source else [])])
         for alias in node.names:
-            found = _find(f"{source}.{alias.name}")
-            if found:
-                self.inside[alias.asname or alias.name] = found
+            target = _find(f"{source}.{alias.name}")
+            if target:
+                self.inside[alias.asname or alias.name] = target
             else:
                 self.outside[alias.asname or alias.name] = f"{source}.{alias.name}"
 
@@ -248,14 +248,14 @@ class _Renamed(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
         inner = list(ast.walk(node))
         names = [part for part in inner if isinstance(part, ast.Name)]
-        kept = {part.arg for part in inner if isinstance(part, ast.arg)}
+        fixed = {part.arg for part in inner if isinstance(part, ast.arg)}
         for part in inner:
             if isinstance(part, ast.Global | ast.Nonlocal):
-                kept |= set(part.names)
+                fixed |= set(part.names)
             elif isinstance(part, ast.ClassDef):  # its attributes are looked up by name
-                kept |= {name.id for name in ast.walk(part) if isinstance(name, ast.Name)}
-        given = dict.fromkeys(name.id for name in names if isinstance(name.ctx, ast.Store) and name.id not in kept)
-        numbers = {name: str(number) for number, name in enumerate(given)}
+                fixed |= {name.id for name in ast.walk(part) if isinstance(name, ast.Name)}
+        stored = dict.fromkeys(name.id for name in names if isinstance(name.ctx, ast.Store) and name.id not in fixed)
+        numbers = {name: str(number) for number, name in enumerate(stored)}
         for name in names:
             name.id = numbers.get(name.id, name.id)
         return node

@@ -194,7 +194,7 @@ def check_memory(n: int, rank: int, device: torch.device, element_size: int = 8)
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Bytes of memory that can still be taken on a device, within the limit of a container; None where no one tells."""
+    """Bytes of memory that can still be taken on a device, within the limit of a container; None where it is unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     limits = []

@@ -193,8 +193,8 @@ def measure(
             parts = factors(layers, inputs.double(), labels)
             shapes = {row.pop("batch_size"): row for row in shape_of_noise(parts[-1], seed, sizes, draws)}
             for row in covariance_rows(gradient_gram(parts), seed, sizes, draws):
-                more = shapes[row["batch_size"]] if row["sampling"] == "independent" else {}
-                rows.append({"n_train": cell.n_train, "update": update, "seed": seed} | row | more)
+                moments = shapes[row["batch_size"]] if row["sampling"] == "independent" else {}
+                rows.append({"n_train": cell.n_train, "update": update, "seed": seed} | row | moments)
             if gradients.empty:
                 gradients = one_weight(parts[-1], seed, min(30, cell.n_train // 2), 10 * cell.n_train)
     return pd.DataFrame(rows), gradients

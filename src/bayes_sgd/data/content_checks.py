@@ -80,9 +80,9 @@ def _count_repeated(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, int]:
         first = labels.setdefault(_key(image), label)
         repeated += 1
         conflicting += label != first
-    found = sum(_key(image) in labels for image in arrays["x_test"])
+    in_both = sum(_key(image) in labels for image in arrays["x_test"])
     return {
-        "test_images_in_train": found,
+        "test_images_in_train": in_both,
         "repeated_train_images": repeated - len(labels),
         "images_with_two_labels": conflicting,
     }

@@ -60,7 +60,7 @@ def check_memory(config: Config, classes: int, memory: int | None, file: str = "
     Args:
         config: of the run.
         classes: C of the data.
-        memory: bytes, as `whole_memory` gives them; None where no one tells, or jobs run elsewhere.
+        memory: bytes, as `whole_memory` gives them; None where it is unknown, or jobs run elsewhere.
         file: the name that the message shows.
 
     Raises:
@@ -76,12 +76,12 @@ def check_memory(config: Config, classes: int, memory: int | None, file: str = "
 
 
 def whole_memory(device: str) -> int | None:
-    """Bytes of this machine's memory, within the limit of a container; None where no one tells, or a GPU is what counts."""
+    """Bytes of this machine's memory, within the limit of a container; None where it is unknown, or a GPU is what counts."""
     if device == "cuda" or (device == "auto" and any(map(os.path.exists, _GPUS))):
         return None
-    found = []
+    limits = []
     with suppress(AttributeError, OSError, ValueError):
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     with suppress(OSError, ValueError):
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))  # "max" is no number: no limit
-    return min(found, default=None)
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))  # "max" is no number: no limit
+    return min(limits, default=None)

@@ -202,19 +202,19 @@ def _read_checked(name: str, number: int, path: Path) -> tuple[npt.NDArray[np.ui
 
 
 def _check_owner(name: str, number: int, path: Path, content: bytes) -> None:
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     for owner, md5s in _CONTENT_MD5.items():
-        if found in md5s and (owner, md5s.index(found)) != (name, number):
+        if md5 in md5s and (owner, md5s.index(md5)) != (name, number):
             raise UserError(
-                f"{path}: this is {list(_FILES)[md5s.index(found)]} of {owner}, wanted: {list(_FILES)[number]} of {name}; "
+                f"{path}: this is {list(_FILES)[md5s.index(md5)]} of {owner}, wanted: {list(_FILES)[number]} of {name}; "
                 "correct data.name, data.raw or the file's name"
             )
 
 
 def _check_md5(content: bytes, wanted: str) -> None:
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != wanted:
-        raise ValueError(f"its MD5 is {found}, wanted: {wanted}")
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if md5 != wanted:
+        raise ValueError(f"its MD5 is {md5}, wanted: {wanted}")
 
 
 def _download(name: str, folder: Path, files: list[str]) -> None:
@@ -238,11 +238,11 @@ def _download(name: str, folder: Path, files: list[str]) -> None:
                 except (OSError, RuntimeError, HTTPException, ValueError) as error:
                     reason = f"{type(error).__name__}: {error}"
             else:
-                found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-                there = f" (found there: {', '.join(found[:8])})" if found else ""
+                names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+                present = f" (found there: {', '.join(names[:8])})" if names else ""
                 raise UserError(
                     f"{folder / file}: not there, and the download failed ({reason}); put {', '.join(_FILES)} "
-                    f"(or their .gz) into {folder}{there}"
+                    f"(or their .gz) into {folder}{present}"
                 )
 
 

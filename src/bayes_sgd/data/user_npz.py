@@ -81,8 +81,8 @@ def read_labels(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64
     """
     with _archive(path) as archive:
         headers = _headers(path, archive)
-        found = {key: _array(path, headers[key].name, archive) for key in ("y_train", "y_test")}
-    return _labels(path, headers, found)
+        labels = {key: _array(path, headers[key].name, archive) for key in ("y_train", "y_test")}
+    return _labels(path, headers, labels)
 
 
 def _labels(
@@ -127,8 +127,8 @@ def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, Header]:
     for key in _KEYS:
         name = next((name for name in (key, _OTHER_NAMES[key]) if f"{name}.npy" in present), None)
         if name is None:
-            found = ", ".join(sorted(map(_stem, present))[:8]) or "nothing"
-            raise UserError(f"{path}: {key} is missing; found: {found}; wanted: {_WANTED}")
+            names = ", ".join(sorted(map(_stem, present))[:8]) or "nothing"
+            raise UserError(f"{path}: {key} is missing; found: {names}; wanted: {_WANTED}")
         headers[key] = _header(path, name, archive)
     for key, (shape, dtype, name) in headers.items():
         if key.startswith("x"):

@@ -118,10 +118,10 @@ class Config(Model):
         return seed_range(self.seeds)[0]
 
     @model_validator(mode="after")
-    def _parts_say_how_often(self) -> Config:
+    def _parts_have_seeds(self) -> Config:
         for name in ("linear", "noise"):
-            given = getattr(self, name).model_fields_set
-            if given and "seeds" not in given:
+            keys = getattr(self, name).model_fields_set
+            if keys and "seeds" not in keys:
                 raise ValueError(f"{name}.seeds is missing: how many replicates; allowed: 0 (leave it out) to {MAX_SEEDS}")
         return self
 
@@ -137,11 +137,11 @@ class Config(Model):
         return self
 
     @model_validator(mode="after")
-    def _weighed_networks_are_kept(self) -> Config:
+    def _networks_with_evidence_keep_their_weights(self) -> Config:
         for name in self.network_evidence.experiments:
             if name not in self.experiments:
-                known = ", ".join(self.experiments) or "none"
-                raise ValueError(f"network_evidence.experiments: {name!r} is no experiment; allowed: {known}")
+                names = ", ".join(self.experiments) or "none"
+                raise ValueError(f"network_evidence.experiments: {name!r} is no experiment; allowed: {names}")
             if not self.experiments[name].keep_weights:
                 raise ValueError(
                     f"network_evidence.experiments: {name} keeps no weights; set experiments.{name}.keep_weights: true"

@@ -27,8 +27,8 @@ def evidence_packs(config: Config) -> dict[str, list[Plan]]:
     merged: dict[Cell, Plan] = {}
     for name in config.network_evidence.experiments:
         for plan in experiment_plans(config, name):
-            wanted = replace(plan, seeds=plan.seeds[: config.network_evidence.seeds])
-            merged[plan.cell] = merged[plan.cell] | wanted if plan.cell in merged else wanted
+            limited = replace(plan, seeds=plan.seeds[: config.network_evidence.seeds])
+            merged[plan.cell] = merged[plan.cell] | limited if plan.cell in merged else limited
     result: dict[str, list[Plan]] = {}
     for cell in sorted(merged):
         result.setdefault(pack_name(cell, config.pack), []).append(merged[cell])
@@ -45,11 +45,11 @@ def commonest_kind(networks: pd.DataFrame, kind: Sequence[str] = KIND) -> dict[s
         kind: the columns in which networks of one kind agree.
     """
     names = [name for name in kind if name in networks]
-    own = networks.loc[networks["labels"].isin(LABELS), [*names, "labels", "batch_size", "seed"]].drop_duplicates()
-    if own.empty:
+    rows = networks.loc[networks["labels"].isin(LABELS), [*names, "labels", "batch_size", "seed"]].drop_duplicates()
+    if rows.empty:
         return {}
-    most: Any = own.groupby(names, dropna=False).size().idxmax()
-    return dict(zip(names, most, strict=True))
+    commonest: Any = rows.groupby(names, dropna=False).size().idxmax()
+    return dict(zip(names, commonest, strict=True))
 
 
 def of_kind(table: pd.DataFrame, kind: Mapping[str, Any]) -> np.ndarray:
@@ -70,8 +70,8 @@ def commonest_packs(config: Config) -> dict[str, list[Plan]]:
     """Of `evidence_packs` the networks of the commonest kind with true or random labels: what figures show and claims judge."""
     packs = evidence_packs(config)
     rows = [plan.cell.columns() | {"seed": seed} for plans in packs.values() for plan in plans for seed in plan.seeds]
-    most = commonest_kind(pd.DataFrame(rows)) if rows else {}
-    chosen = {name: [plan for plan in plans if _is_of_kind(plan.cell, most)] for name, plans in packs.items()}
+    kind = commonest_kind(pd.DataFrame(rows)) if rows else {}
+    chosen = {name: [plan for plan in plans if _is_of_kind(plan.cell, kind)] for name, plans in packs.items()}
     return {name: plans for name, plans in chosen.items() if plans}
 
 
@@ -112,8 +112,8 @@ def linear_memory_mb(linear: LinearConfig, images: int, pixels: int) -> int:
 
 def invariance_case(config: Config) -> tuple[str, Plan] | None:
     """The pack and the cell on whose networks invariance is checked: the first with real labels, if there is one."""
-    found = [(name, plan) for name, plans in evidence_packs(config).items() for plan in plans]
-    return min(found, key=lambda case: (case[1].cell.labels != "real", case[1].cell), default=None)
+    cases = [(name, plan) for name, plans in evidence_packs(config).items() for plan in plans]
+    return min(cases, key=lambda case: (case[1].cell.labels != "real", case[1].cell), default=None)
 
 
 def invariance_l2(config: Config) -> float:

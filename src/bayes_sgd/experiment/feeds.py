@@ -46,8 +46,8 @@ def feeds(config: Config) -> dict[str, str]:
 
 def follows(axis: str, key: str) -> bool:
     """Whether an experiment along this axis can feed this key."""
-    wanted, _ = FEEDS[key]
-    return wanted in (None, axis)
+    required, _ = FEEDS[key]
+    return required in (None, axis)
 
 
 def l2_shown(key: str, cells: Iterable[Cell | CellDefaults]) -> bool:

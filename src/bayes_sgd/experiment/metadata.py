@@ -25,8 +25,8 @@ def table_metadata(config: Mapping[str, Any], code: str = "", threads: int = 1, 
     Raises:
         UserError: the configuration is not valid.
     """
-    whole = load_config(config).model_dump(mode="json")
-    metadata = {"run": whole["run"], "config_digest": digest(whole), "device": device, "threads": threads}
+    settings = load_config(config).model_dump(mode="json")
+    metadata = {"run": settings["run"], "config_digest": digest(settings), "device": device, "threads": threads}
     return metadata | ({"code_digest": code} if code else {})
 
 

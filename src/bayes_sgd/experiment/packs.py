@@ -60,10 +60,10 @@ def experiment_plans(config: Config, name: str) -> list[Plan]:
 
 
 def _recorded(config: Config, experiment: Experiment, updates: int) -> tuple[int, ...]:
-    wanted = config.record if experiment.record is None else experiment.record
-    if isinstance(wanted, int):
-        return tuple(sorted({max(1, round(updates * (i + 1) / wanted)) for i in range(wanted)}))
-    return tuple(sorted({*(u for u in wanted if 0 <= u < updates), updates}))
+    record = config.record if experiment.record is None else experiment.record
+    if isinstance(record, int):
+        return tuple(sorted({max(1, round(updates * (i + 1) / record)) for i in range(record)}))
+    return tuple(sorted({*(u for u in record if 0 <= u < updates), updates}))
 
 
 def plans(config: Config) -> list[Plan]:
@@ -107,7 +107,7 @@ def experiment_rows(config: Config, name: str, cells: pd.DataFrame, phase: str =
     Raises:
         UserError: a planned row is not in the table.
     """
-    wanted = pd.DataFrame(
+    planned = pd.DataFrame(
         [
             plan.cell.columns() | {"seed": seed, "update": update, "phase": phase}
             for plan in experiment_plans(config, name)
@@ -116,11 +116,11 @@ def experiment_rows(config: Config, name: str, cells: pd.DataFrame, phase: str =
             if recorded == phase
         ]
     )
-    if wanted.empty:
+    if planned.empty:
         return cells.iloc[:0]
-    wanted = wanted.drop(columns="noise_scale")
+    planned = planned.drop(columns="noise_scale")
     cells = with_defaults(cells)
-    rows = wanted.merge(cells, how="left", on=list(wanted.columns), validate="one_to_one", indicator=True)
+    rows = planned.merge(cells, how="left", on=list(planned.columns), validate="one_to_one", indicator=True)
     missing = rows[rows["_merge"] != "both"]
     if len(missing):
         first = missing.iloc[0]

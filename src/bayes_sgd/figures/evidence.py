@@ -58,11 +58,11 @@ def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     grid = grid.loc[2 * grid.notna().sum(axis=1) >= grid.shape[1]].dropna(axis=1)
     values = grid.to_numpy(float)
     sizes, seeds = values.shape
-    own = values - values.mean(axis=0) + values.mean() if seeds else values
-    found = [mean_interval(row) for row in own]
+    columns = values - values.mean(axis=0) + values.mean() if seeds else values
+    intervals = [mean_interval(row) for row in columns]
     wider = np.sqrt(sizes / (sizes - 1)) if sizes > 1 else 1.0
-    half = [wider * (interval.high - interval.value) for interval in found]
-    mean = np.array([interval.value for interval in found])
+    half = [wider * (interval.high - interval.value) for interval in intervals]
+    mean = np.array([interval.value for interval in intervals])
     table = pd.DataFrame(
         {"batch_size": grid.index, "quantity": column, "value": mean, "ci_low": mean - half, "ci_high": mean + half}
     )
@@ -106,12 +106,12 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
     for labels, rows in _of_labels(best, ("real", "random")).items():
         of_sgd = table.loc[(table["labels"] == labels) & (table["point"] == "sgd")]
         of_sgd = of_sgd.loc[of_sgd["prior_precision"] == of_sgd["prior_precision"].min()]  # the network is the same at every λ
-        found = [paired(of_sgd, "test_accuracy").assign(point="sgd", panel="top")]
+        tables = [paired(of_sgd, "test_accuracy").assign(point="sgd", panel="top")]
         for point in POINTS:
-            own = rows.loc[rows["point"] == point]
+            at_point = rows.loc[rows["point"] == point]
             for column, panel in ((EVIDENCE, "middle"), ("log10_prior_precision", "bottom")):
-                found.append(paired(own, column).assign(point=point, panel=panel))
-        parts[labels] = pd.concat([part for part in found if len(part)]).assign(labels=labels)
+                tables.append(paired(at_point, column).assign(point=point, panel=panel))
+        parts[labels] = pd.concat([part for part in tables if len(part)]).assign(labels=labels)
     data = pd.concat(parts.values())
     with rc_context(style.RC):
         figure = Figure(figsize=(10, 7), layout="constrained")
@@ -133,8 +133,8 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
             if low < 0 < high:
                 middle.axhline(0, color=BLACK, lw=0.9, zorder=1, label="0: above it the null model is better")
             style.plain_log(bottom.xaxis)
-        more = [handle for ax in axes[1, 1:] for handle in ax.get_legend_handles_labels()[0]]
-        legend(figure, axes[1, 0], 4, more)
+        handles = [handle for ax in axes[1, 1:] for handle in ax.get_legend_handles_labels()[0]]
+        legend(figure, axes[1, 0], 4, handles)
     return figure, data
 
 
@@ -194,12 +194,12 @@ def sharpness(network_evidence: pd.DataFrame) -> Drawn:
     if best.empty:
         raise UserError(f"{what}: no row is marked in the column best_prior_precision")
     logs = best.assign(**{name: np.log(best[name].where(best[name] > 0)) for name in SHARPNESS})
-    found = []
+    tables = []
     for labels, rows in _of_labels(logs, ("real", "random")).items():
         for point in POINTS:
-            own = rows.loc[rows["point"] == point]
-            found += [paired(own, name).assign(labels=labels, point=point) for name in SHARPNESS if len(own)]
-    data = pd.concat([table for table in found if len(table)])
+            at_point = rows.loc[rows["point"] == point]
+            tables += [paired(at_point, name).assign(labels=labels, point=point) for name in SHARPNESS if len(at_point)]
+    data = pd.concat([table for table in tables if len(table)])
     data = data.assign(**{end: np.exp(data[end]) for end in ("value", "ci_low", "ci_high")})
     data["panel"] = ["abc"[list(SHARPNESS).index(name)] for name in data["quantity"]]
     with rc_context(style.RC):
@@ -268,13 +268,13 @@ def spectra(spectra: pd.DataFrame) -> Drawn:
 def _draw_spectra(ax: Axes, part: pd.DataFrame, looks: Mapping[int, Look]) -> None:
     lines = ["smallest of the Hessian:"]
     for size, (color, marker, line) in looks.items():
-        own = part.loc[part["batch_size"] == size]
-        of_ggn = own.loc[own["matrix"] == "gauss_newton"]
+        spectrum = part.loc[part["batch_size"] == size]
+        of_ggn = spectrum.loc[spectrum["matrix"] == "gauss_newton"]
         ax.plot(of_ggn["index"], of_ggn["value"], color=color, ls=line, label=f"GGN, B = {number(size)}")
-        of_hessian = own.loc[(own["matrix"] == "hessian") & (own["index"] > 0) & (own["value"] > 0)]
+        of_hessian = spectrum.loc[(spectrum["matrix"] == "hessian") & (spectrum["index"] > 0) & (spectrum["value"] > 0)]
         hollow = {"ls": "", "marker": marker, "mfc": "none", "mec": color, "ms": 6}
         ax.plot(of_hessian["index"], of_hessian["value"], **hollow, label=f"Hessian, B = {number(size)}")
-        for row in own.loc[(own["matrix"] == "hessian") & (own["index"] < 0)].to_dict("records"):
+        for row in spectrum.loc[(spectrum["matrix"] == "hessian") & (spectrum["index"] < 0)].to_dict("records"):
             lines.append(f"B = {number(size)}: {row['value']:.2g} (training accuracy {100 * row['train_accuracy']:.3g} %)")
     if len(lines) > 1:
         ax.text(0.03, 0.03, "\n".join(lines), transform=ax.transAxes, fontsize=8, va="bottom")

@@ -43,11 +43,11 @@ def fig1(linear: pd.DataFrame) -> Drawn:
         figure, data, panels = _linear(linear, title, quantities, [LABELS["accuracy"], LABELS["margin"]])
         top, bottom, table = panels[1]
         inset = top.inset_axes((0.14, 0.14, 0.84, 0.6), xscale="log", title="the same, enlarged", label="b enlarged")
-        for ax, own in ((panels[0][0], panels[0][2]), (top, table), (inset, table)):
-            band(ax, own, "train_accuracy", TRAIN, "training accuracy", 100)
-            band(ax, own, "test_accuracy", TEST, "test accuracy", 100)
-        for _, ax, own in panels:
-            band(ax, own, "margin", ONLY, "mean margin, training set")
+        for ax, rows in ((panels[0][0], panels[0][2]), (top, table), (inset, table)):
+            band(ax, rows, "train_accuracy", TRAIN, "training accuracy", 100)
+            band(ax, rows, "test_accuracy", TEST, "test accuracy", 100)
+        for _, ax, rows in panels:
+            band(ax, rows, "margin", ONLY, "mean margin, training set")
         bottom.set_yscale("log")  # the margins of random labels are far smaller
         style.plain_log(bottom.yaxis)
         panels[0][0].legend()

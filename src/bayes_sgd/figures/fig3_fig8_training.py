@@ -27,10 +27,10 @@ def fig3(cells: pd.DataFrame) -> Drawn:
     """
     what = "Figure 3. Small and large batches during training, λ = 0"
     rows = _trained(cells, what)
-    own = rows.loc[rows["l2"] == 0]
-    if own.empty:
+    without_l2 = rows.loc[rows["l2"] == 0]
+    if without_l2.empty:
         raise UserError(f"{what}: the table has no rows with l2 0")
-    data = _curves(own)
+    data = _curves(without_l2)
     with rc_context(style.RC):
         figure = Figure(figsize=(9.6, 4.8), layout="constrained")
         figure.suptitle(f"{what}\n{_means(data)}", x=0.01, ha="left")
@@ -52,8 +52,8 @@ def fig8(cells: pd.DataFrame) -> Drawn:
     parts = {panel: _curves(rows.loc[np.isclose(rows["l2"], l2)]) for panel, (_, l2) in readings.items()}
     parts = {panel: table for panel, table in parts.items() if len(table)}
     if not parts:
-        wanted = " or ".join(number(l2) for _, l2 in readings.values())
-        raise UserError(f"{what}: the table has no rows with l2 {wanted}")
+        values = " or ".join(number(l2) for _, l2 in readings.values())
+        raise UserError(f"{what}: the table has no rows with l2 {values}")
     data = pd.concat([table.assign(panel=panel, l2=readings[panel][1]) for panel, table in parts.items()])
     with rc_context(style.RC):
         figure = Figure(figsize=(9.6, 6.8), layout="constrained")
@@ -101,9 +101,9 @@ def _draw_curves(peak: Axes, full: Axes, loss: Axes, data: pd.DataFrame) -> None
         ax.set_xscale("log")
         style.plain_log(ax.xaxis, (1.0,))
         for size, look in zip(sizes, looks, strict=True):
-            own = data.loc[data["batch_size"] == size]
-            tested = band(ax, own, f"test_{quantity}", look, f"B = {number(size)}, test", scale, "update")
-            trained = own.loc[own["quantity"] == f"train_{quantity}"]
+            rows = data.loc[data["batch_size"] == size]
+            tested = band(ax, rows, f"test_{quantity}", look, f"B = {number(size)}, test", scale, "update")
+            trained = rows.loc[rows["quantity"] == f"train_{quantity}"]
             label = f"B = {number(size)}, training"
             if ax is not peak:
                 ax.plot(trained["update"], scale * trained["value"], color=look.color, lw=0.7, ls="--", label=label)

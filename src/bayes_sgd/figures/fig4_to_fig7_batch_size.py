@@ -106,7 +106,7 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
         raise UserError(f"figure 4: no rows with learning_rate {rate:g}; there are {', '.join(map(number, rates))}")
     others_rows = {phase: _final_rows(cells, "learning_rate", "figure 4", phase) for phase in PHASES}
     others_rows = {phase: rows.loc[rows["learning_rate"] == rate] for phase, rows in others_rows.items()}
-    others: dict[str, pd.DataFrame] = {
+    by_phase: dict[str, pd.DataFrame] = {
         phase: over_seeds(rows, ["batch_size"], ["test_accuracy"]) for phase, rows in others_rows.items() if len(rows)
     }
     cells, final = (table.loc[table["learning_rate"] == rate] for table in (cells.loc[cells["phase"] == PHASE], final))
@@ -115,7 +115,7 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
     single = final.rename(columns={"test_accuracy": "value"}).loc[:, ["batch_size", "update", "seed", "value"]]
     single = single.assign(panel="b", quantity="test_accuracy", interval="none: a single seed")
     data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single]).assign(phase=PHASE)
-    data = pd.concat([data, *(table.assign(panel="b", phase=phase) for phase, table in others.items())])
+    data = pd.concat([data, *(table.assign(panel="b", phase=phase) for phase, table in by_phase.items())])
     train, test = (ends.loc[ends["quantity"] == f"{part}_accuracy"] for part in ("train", "test"))
     limits = window(test.assign(series=0), "series")
     sizes = sorted(curves["batch_size"].unique())
@@ -139,7 +139,7 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
         style.plain_log(full.xaxis)
         for ax in (top, full):
             ax.plot(single["batch_size"], 100 * single["value"], ".", color=GREY, alpha=0.5, ms=4, label="each seed")
-            for phase, table in others.items():
+            for phase, table in by_phase.items():
                 points(ax, table["batch_size"], table, PHASES[phase], f"test, {PHASE_NAMES[phase]}", 100, hollow=True)
             points(ax, test["batch_size"], test, TEST, "test, mean", 100)
         below_scale(top, test["batch_size"], test)
@@ -287,8 +287,8 @@ def optimum_panel(ax: Axes, sweep: Sweep, data: SweepData) -> pd.DataFrame:
 
 def edge_handles(optima: pd.DataFrame) -> list[Line2D]:
     """Legend entries of the kinds of censored optima that are there."""
-    seen = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == TREATMENT, "edge"])]
-    return [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen]
+    looks = [EDGES[edge] for edge in EDGES if edge in set(optima.loc[optima["treatment"] == TREATMENT, "edge"])]
+    return [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in looks]
 
 
 def _draw_right(part: SubFigure, sweep: Sweep, data: SweepData) -> None:
@@ -297,10 +297,10 @@ def _draw_right(part: SubFigure, sweep: Sweep, data: SweepData) -> None:
     constant = optima["phase"] == PHASE
     included, excluded = (optima.loc[constant & (optima["treatment"] == name)] for name in TREATMENTS)
     for estimator, look in LOOKS.items():
-        rows, others = (table.loc[table["estimator"] == estimator] for table in (included, excluded))
+        rows, without_failed = (table.loc[table["estimator"] == estimator] for table in (included, excluded))
         words = f"bar: {BARS[estimator]}; {exponent_text(data.exponents, estimator)}"
         draw_optima(ax, rows, BESIDE[estimator], look, NAMES[estimator], words)
-        _draw_without_failed(ax, others, rows, estimator)
+        _draw_without_failed(ax, without_failed, rows, estimator)
     for phase in data.phases:
         rows = optima.loc[(optima["phase"] == phase) & (optima["treatment"] == TREATMENT)]
         if len(rows):

@@ -39,7 +39,7 @@ def fig9(gradients: pd.DataFrame, noise: pd.DataFrame) -> Drawn:
     if gradients.empty:
         raise UserError(f"{what}: the table has no rows for it")
     histograms = {
-        float(str(size)): _histogram(own["gradient"].to_numpy(float)) for size, own in gradients.groupby("batch_size")
+        float(str(size)): _histogram(rows["gradient"].to_numpy(float)) for size, rows in gradients.groupby("batch_size")
     }
     shapes = over_seeds(noise.loc[noise["sampling"] == "independent"], ["update", "batch_size"], list(SHAPES))
     shapes = shapes.loc[np.isfinite(shapes["value"])].assign(panel="c")
@@ -165,7 +165,7 @@ def _total(rows: pd.DataFrame) -> np.ndarray:
 def _draw_noise(ax: Axes, rows: pd.DataFrame, updates: list[float]) -> None:
     for place, (sampling, look) in enumerate(SAMPLERS.items()):
         for later, update in enumerate(updates):
-            own = rows.loc[(rows["sampling"] == sampling) & (rows["update"] == update)]
+            series = rows.loc[(rows["sampling"] == sampling) & (rows["update"] == update)]
             beside = 1.06 ** (2 * place - 2 + 0.8 * later)
             at = "initial" if update == 0 else f"after {number(update)} updates"
-            points(ax, own["batch_size"] * beside, own, look, f"{sampling}, {at}", hollow=later > 0)
+            points(ax, series["batch_size"] * beside, series, look, f"{sampling}, {at}", hollow=later > 0)

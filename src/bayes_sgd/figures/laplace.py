@@ -36,21 +36,21 @@ def laplace(laplace_vs_ais: pd.DataFrame) -> Drawn:
         means = f"{sizes}; means over {span(data['seeds'], 'seed')}; bars: two standard errors of the sampling"
         figure.suptitle(f"{TITLE}\n{means}", x=0.01, ha="left")
         axes = figure.subplots(len(models), len(labels), squeeze=False)
-        seen = {}
+        handles = {}
         for row, model in enumerate(models):
             for column, name in enumerate(labels):
                 ax = axes[row, column]
-                own = data.loc[(data["model"] == model) & (data["labels"] == name)]
-                if own.empty:
+                panel = data.loc[(data["model"] == model) & (data["labels"] == name)]
+                if panel.empty:
                     ax.remove()
                     continue
                 ax.set(xscale="log", title=f"{'linear model' if model == 'linear' else 'network'}, {GAP_WORDS[name]}")
                 ax.set(xlabel=LABELS["l2"], ylabel="log evidence ratio E (nats)", label=f"{model} {name}")
                 if model == "network":  # E where SGD stopped is hundreds of times that at a minimum
                     ax.set_yscale("symlog", linthresh=10)
-                _draw_gap(ax, own, model)
-                seen |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        legend(figure, axes[0, 0], 3, seen.values())
+                _draw_gap(ax, panel, model)
+                handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        legend(figure, axes[0, 0], 3, handles.values())
     return figure, data
 
 

@@ -87,8 +87,8 @@ def _in_n(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _edge_handles(optima: pd.DataFrame) -> list[Line2D]:
-    seen = [EDGES[edge] for edge in EDGES if edge in set(optima["edge"])]
-    return [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in seen]
+    looks = [EDGES[edge] for edge in EDGES if edge in set(optima["edge"])]
+    return [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in looks]
 
 
 def _draw_n(ax: Axes, optima: pd.DataFrame) -> None:
@@ -126,11 +126,11 @@ def _draw_n(ax: Axes, optima: pd.DataFrame) -> None:
 def _draw_exponents(ax: Axes, exponents: pd.DataFrame, favoured: pd.DataFrame) -> None:
     ax.axhline(1, color=GREY, ls="--", lw=1, zorder=1, label="1: proportional")
     ax.axhline(0, color=GREY, ls=":", lw=1, zorder=1, label="0: constant")
-    known = exponents.loc[np.isfinite(exponents["value"])]
-    ends = known.loc[:, ["value", "ci_low", "ci_high"]].to_numpy(float)
+    finite = exponents.loc[np.isfinite(exponents["value"])]
+    ends = finite.loc[:, ["value", "ci_low", "ci_high"]].to_numpy(float)
     ends = np.concatenate([ends[np.isfinite(ends)], [-0.1, 1.2]])
     low, high = float(ends.min()) - 0.1, float(ends.max()) + 0.1
-    if known.empty:
+    if finite.empty:
         ax.text(0.5, 0.4, "no estimate of the exponent", transform=ax.transAxes, ha="center", color=GREY)
     ax.set_ylim(low, high + 0.6 * (high - low))  # room for the names of the laws
     words = {
@@ -139,7 +139,7 @@ def _draw_exponents(ax: Axes, exponents: pd.DataFrame, favoured: pd.DataFrame) -
     }
     for phase in ("constant", "after_cooldown"):
         for place, (estimator, (name, look)) in enumerate(words.items()):
-            rows = known.loc[(known["phase"] == phase) & (known["estimator"] == estimator)].sort_values("updates")
+            rows = finite.loc[(finite["phase"] == phase) & (finite["estimator"] == estimator)].sort_values("updates")
             cooled = phase == "after_cooldown"
             beside = 1.02 ** (2 * place - 1) * (1.09 if cooled else 1)
             label = f"{name}{', after cooldown' if cooled else ''}" if len(rows) else ""
@@ -250,10 +250,10 @@ def prediction(table: pd.DataFrame) -> Drawn:
             side = "left" if series % 2 == 0 else "right"
             away = (5, -8) if side == "left" else (-5, 4)
             for outer in (False, True):
-                own = data_shown.loc[(data["experiment"] == name) & (data["extrapolated"].astype(bool) == outer)]
+                part = data_shown.loc[(data["experiment"] == name) & (data["extrapolated"].astype(bool) == outer)]
                 label = f"{str(name).replace('_', ' ')}{': an end of the axis, extrapolated' if outer else ''}"
-                points(ax, own["b_opt_measured"], own, look, label if len(own) else "", hollow=outer)
-                for row in own.to_dict("records"):
+                points(ax, part["b_opt_measured"], part, look, label if len(part) else "", hollow=outer)
+                for row in part.to_dict("records"):
                     place = (row["b_opt_measured"], row["value"])
                     text = f"{SYMBOLS.get(row['axis'], row['axis'])} = {number(row['axis_value'])}"
                     ax.annotate(text, place, away, textcoords="offset points", fontsize=6.5, color=look.color, ha=side)

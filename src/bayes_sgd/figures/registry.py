@@ -54,8 +54,8 @@ def _cell_caption(config: Config, experiments: Iterable[str]) -> CaptionValues:
         "cooldown": _listed(plan.cooldown for plan in plans),
         "recorded": _listed(update for plan in plans for update in plan.record),
     }
-    more = "λ = {l2}, batches: {sampling}; updates: {updates}".format(**caption_values)
-    return caption_values | {"networks": _NETWORKS.format(**caption_values, more=more)}
+    details = "λ = {l2}, batches: {sampling}; updates: {updates}".format(**caption_values)
+    return caption_values | {"networks": _NETWORKS.format(**caption_values, more=details)}
 
 
 def _fed(*keys: str) -> Callable[[Config], CaptionValues | None]:
@@ -94,21 +94,21 @@ def _noise_caption(config: Config) -> CaptionValues | None:
         "batch_size": _listed(size for size in config.noise.batch_sizes if size <= cell.n_train),
         "draws": str(config.noise.draws),
     }
-    more = "frozen after so many updates: {updates}; batches for each mean: {draws}".format(**caption_values)
-    return caption_values | {"networks": _NETWORKS.format(**caption_values, more=more)}
+    details = "frozen after so many updates: {updates}; batches for each mean: {draws}".format(**caption_values)
+    return caption_values | {"networks": _NETWORKS.format(**caption_values, more=details)}
 
 
 def _evidence_caption(config: Config) -> CaptionValues | None:
     """Caption values of the kind of network that the figures show, that of which most have evidence."""
-    own = [plan for plans in commonest_packs(config).values() for plan in plans]
-    if not own:
+    members = [plan for plans in commonest_packs(config).values() for plan in plans]
+    if not members:
         return None
-    columns = [plan.cell.columns() for plan in own]
+    columns = [plan.cell.columns() for plan in members]
     chosen = config.network_evidence
     keys = ("n_train", "hidden_sizes", "learning_rate", "momentum", "updates", "batch_size", "labels")
     caption_values = {key: _listed(row[key] for row in columns) for key in keys} | {
         "data": config.data.name,
-        "seeds": _listed(len(plan.seeds) for plan in own),
+        "seeds": _listed(len(plan.seeds) for plan in members),
         "l2": _listed(chosen.prior_precision),
         "points": ", ".join(chosen.points),
         "prior_centre": "zero" if "zero" in chosen.prior_centres else chosen.prior_centres[0],
@@ -196,8 +196,8 @@ STAGES = {
 
 def captions(config: Config) -> dict[str, CaptionValues]:
     """The figures of a run by name, each with the values that its caption prints, as text."""
-    found = {name: figure.caption_values(config) for name, figure in FIGURES.items()}
-    return {name: caption_values for name, caption_values in found.items() if caption_values is not None}
+    values = {name: figure.caption_values(config) for name, figure in FIGURES.items()}
+    return {name: caption_values for name, caption_values in values.items() if caption_values is not None}
 
 
 def figure_groups(names: Iterable[str]) -> dict[str, list[str]]:
@@ -258,6 +258,6 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
             for phase in ("constant", *fig4_to_fig7_batch_size.PHASES)
         ]
         arguments.append(pd.concat([part for part in rows if len(part)]))
-    more = {"failed_below": config.statistics.failed_below} if figure.failures else {}
+    options = {"failed_below": config.statistics.failed_below} if figure.failures else {}
     function: Callable[..., tuple[Figure, pd.DataFrame]] = getattr(by_name[figure.module], name)
-    return function(*arguments, **more)
+    return function(*arguments, **options)

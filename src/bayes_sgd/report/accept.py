@@ -38,16 +38,16 @@ def accept(results: Path) -> dict[str, int]:
     if not results.is_dir():
         runs = sorted(path.name for path in results.parent.glob("*/") if path.name != "published")
         raise UserError(f"{results}: no such run; allowed: {', '.join(runs) or 'none is there'}")
-    old = [(path, key, code, made) for path, key, code in _with_code(results) if (made := _metadata(path)[key]) != code]
-    found = dict(Counter(made for _, _, _, made in old))
+    old = [(path, key, code, earlier) for path, key, code in _with_code(results) if (earlier := _metadata(path)[key]) != code]
+    counts = dict(Counter(earlier for _, _, _, earlier in old))
     if old:
         record = results / "accepted.json"
         before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else []
         to = sorted({code for _, _, code, _ in old})
-        write_json(record, [*before, {"date_utc": datetime.now(UTC).isoformat(timespec="seconds"), "files": found, "to": to}])
+        write_json(record, [*before, {"date_utc": datetime.now(UTC).isoformat(timespec="seconds"), "files": counts, "to": to}])
     for path, key, code, _ in old:
         _change_metadata(path, {key: code})
-    return found
+    return counts
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -86,8 +86,8 @@ def main(arguments: list[str]) -> None:
     """Accept a run's results and say what was done."""
     if len(arguments) != 1:
         raise UserError("usage: python -m bayes_sgd.report.accept RUN")
-    found = accept(Path("results") / arguments[0])
-    summary = ", ".join(f"{files} made by code {code[:12]}" for code, files in found.items())
+    counts = accept(Path("results") / arguments[0])
+    summary = ", ".join(f"{files} made by code {code[:12]}" for code, files in counts.items())
     print(f"results/{arguments[0]}: files that now count as made by the present code: {summary or 'none, all did'}")
 
 

@@ -33,13 +33,13 @@ NAMES = (
 def _exponents(tables: Tables) -> str:
     rows, estimators = [], [HEADLINE, "argmax", "quadratic", "plateau", "collapse"]
     for phase in ("constant", "iterate_average", "after_cooldown"):
-        whole = headline(tables["scaling"], phase=phase, estimator=None)
-        for experiment, group in whole.groupby("experiment", sort=False):
-            found = {row["estimator"]: row for row in group.to_dict("records")}
-            if HEADLINE not in found or pd.isna(found[HEADLINE]["exponent"]):
+        exponents = headline(tables["scaling"], phase=phase, estimator=None)
+        for experiment, group in exponents.groupby("experiment", sort=False):
+            by_estimator = {row["estimator"]: row for row in group.to_dict("records")}
+            if HEADLINE not in by_estimator or pd.isna(by_estimator[HEADLINE]["exponent"]):
                 continue
-            head = found[HEADLINE]
-            cells = [interval(found[e], "exponent") if e in found else "-" for e in estimators]
+            head = by_estimator[HEADLINE]
+            cells = [interval(by_estimator[e], "exponent") if e in by_estimator else "-" for e in estimators]
             rows.append([str(experiment), phase, number(head["ratio"]), *cells, number(head["p_holm"], 2)])
     return markdown(rows, ["experiment", "phase", "factor", *estimators, "Holm's p of exponent 1"])
 
@@ -94,12 +94,12 @@ def _laws(tables: Tables) -> str:
 
 def _prediction(tables: Tables) -> str:
     table = tables["prediction"]
-    whole = [["all", f"{len(table)}", f"{table['inside'].mean():.0%}", number(table["steps"].median(), 2)]]
+    total = [["all", f"{len(table)}", f"{table['inside'].mean():.0%}", number(table["steps"].median(), 2)]]
     parts = [
         [str(name), f"{len(group)}", f"{group['inside'].mean():.0%}", number(group["steps"].median(), 2)]
         for name, group in table.groupby("experiment", sort=False)
     ]
-    return markdown(whole + parts, ["experiment", "optima left out", "inside their 90 % interval", "median error, steps of √2"])
+    return markdown(total + parts, ["experiment", "optima left out", "inside their 90 % interval", "median error, steps of √2"])
 
 
 def _advice(tables: Tables) -> str:
@@ -197,12 +197,12 @@ def _brackets(simulated: Any) -> str:
 
 def _spectra(tables: Tables) -> str:
     table, rows = tables["spectra"], []
-    for (labels, size), own in table.groupby(["labels", "batch_size"]):
-        ggn = own[own["matrix"] == "gauss_newton"]["eigenvalue"]
-        hessian = own[own["matrix"] == "hessian"].set_index("index")["eigenvalue"]
+    for (labels, size), spectrum in table.groupby(["labels", "batch_size"]):
+        ggn = spectrum[spectrum["matrix"] == "gauss_newton"]["eigenvalue"]
+        hessian = spectrum[spectrum["matrix"] == "hessian"].set_index("index")["eigenvalue"]
         counts = [f"{(ggn > share * ggn.max()).sum()}" for share in (0.1, 0.01)]
         ends = [number(hessian.get(1)), number(hessian.get(-1))]
-        accuracy = f"{100 * own['train_accuracy'].iloc[0]:.3g}"
+        accuracy = f"{100 * spectrum['train_accuracy'].iloc[0]:.3g}"
         rows.append([str(labels), f"{size}", accuracy, number(ggn.max()), number(ggn.sum()), *counts, *ends])
     header = ["labels", "B", "training accuracy, %", "GGN, largest", "GGN, sum", "above 1/10 of the largest", "above 1/100"]
     return markdown(rows, [*header, "Hessian, largest", "Hessian, smallest"])
@@ -235,12 +235,12 @@ def _calibration(table: Any) -> str:
 
 def _costs(tables: Tables) -> str:
     table = tables["costs"].sort_values("cpu_hours", ascending=False)
-    whole = ["all", f"{table['jobs'].sum()}", number(table["hours"].sum()), number(table["cpu_hours"].sum()), ""]
+    total = ["all", f"{table['jobs'].sum()}", number(table["hours"].sum()), number(table["cpu_hours"].sum()), ""]
     rows = [
         [row["rule"], f"{row['jobs']}", number(row["hours"]), number(row["cpu_hours"]), number(row["max_rss_mb"], 4)]
         for row in table.head(6).to_dict("records")
     ]
-    return markdown([whole, *rows], ["rule", "jobs", "hours, sum of the jobs", "CPU hours", "largest memory, MB"])
+    return markdown([total, *rows], ["rule", "jobs", "hours, sum of the jobs", "CPU hours", "largest memory, MB"])
 
 
 SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {

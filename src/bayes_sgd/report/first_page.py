@@ -126,12 +126,12 @@ def _anchor(title: str) -> str:
 def question_table(claims: pd.DataFrame) -> str:
     """A row for each question: verdicts of its claims, and one value with its 95 % interval."""
     rows = []
-    for question, own in _groups(claims):
-        values = own.loc[own["claim"] == question.claim].to_dict("records")
+    for question, rows_of_question in _groups(claims):
+        values = rows_of_question.loc[rows_of_question["claim"] == question.claim].to_dict("records")
         value = f"{question.quantity}: {interval(values[0], scale=question.scale)}" if values else "-"
         source = f" ({question.source})" if question.source else ""
         link = f"[{question.text}]({PAGE.as_posix()}#{_anchor(question.text)})"
-        rows.append([f"{link}{source}", verdict_counts(own), value])
+        rows.append([f"{link}{source}", verdict_counts(rows_of_question), value])
     table = markdown(rows, ["question (paper)", "verdicts", "our value, 95 % interval"])
     return f"{table}\n{len(claims)} claims: {verdict_counts(claims)}.\n"
 
@@ -158,9 +158,11 @@ def claims_page(claims: pd.DataFrame, run: str) -> str:
         "The paper's values are recalled, not quoted. `make publish` writes this page from "
         f"results/published/{run}/tables/claims.csv.\n"
     ]
-    for question, own in _groups(claims):
-        parts.append(f"## {question.text}\n\n{question.source}{': ' if question.source else ''}{verdict_counts(own)}.\n")
-        parts += [_claim(row) for row in own.to_dict("records")]
+    for question, rows_of_question in _groups(claims):
+        parts.append(
+            f"## {question.text}\n\n{question.source}{': ' if question.source else ''}{verdict_counts(rows_of_question)}.\n"
+        )
+        parts += [_claim(row) for row in rows_of_question.to_dict("records")]
     return "\n".join(parts)
 
 

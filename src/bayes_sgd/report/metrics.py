@@ -34,5 +34,5 @@ def metrics(claims: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame) 
 
 
 def _measured(table: pd.DataFrame, key: str, value: str) -> dict[str, float]:
-    there = table.loc[table[value].notna()]
-    return {str(name): float(number) for name, number in zip(there[key], there[value], strict=True)}
+    finite = table.loc[table[value].notna()]
+    return {str(name): float(number) for name, number in zip(finite[key], finite[value], strict=True)}

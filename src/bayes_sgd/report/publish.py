@@ -82,24 +82,24 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
         UserError: the run is not finished, or a table is damaged; what was published stays.
     """
     source, target = folder_of(run, results), folder_of(run, results / "published")
-    wanted = [source / "provenance.json", source / "verdicts.json"]
-    for path in wanted:
+    files = [source / "provenance.json", source / "verdicts.json"]
+    for path in files:
         if not path.exists():
             raise UserError(f"{path}: no such file; finish the run {run!r} first")
     tables = sorted([*source.glob("tables/*.csv"), *source.glob("figures/*.csv")])
     for table in tables:
         read_csv(table)
-    wanted += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
-    config = load_config(_provenance(source).get("config", {}), str(wanted[0]))
+    files += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
+    config = load_config(_provenance(source).get("config", {}), str(files[0]))
     jobs = {*packs(config), *evidence_packs(config), *figure_groups(captions(config)), *LABELS}
     cost = costs(results.parent / "benchmarks" / run, jobs)
     fresh = target.with_name(f".{run}.part")
     shutil.rmtree(fresh, ignore_errors=True)
-    for path in wanted:
+    for path in files:
         copy = fresh / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    copied = [path.relative_to(source) for path in wanted]
+    copied = [path.relative_to(source) for path in files]
     if len(cost):
         write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run})
         copied += [Path("tables/costs.csv"), Path("tables/costs.json")]
@@ -129,8 +129,8 @@ def costs(folder: Path, jobs: Collection[str]) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame(columns=list(COSTS.names))
     rules = pd.concat(tables).groupby("rule")
-    found = rules.agg(jobs=("s", "size"), hours=("s", "sum"), cpu_hours=("cpu_time", "sum"), max_rss_mb=("max_rss", "max"))
-    return found.assign(hours=found["hours"] / 3600, cpu_hours=found["cpu_hours"] / 3600).reset_index()
+    totals = rules.agg(jobs=("s", "size"), hours=("s", "sum"), cpu_hours=("cpu_time", "sum"), max_rss_mb=("max_rss", "max"))
+    return totals.assign(hours=totals["hours"] / 3600, cpu_hours=totals["cpu_hours"] / 3600).reset_index()
 
 
 def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
@@ -144,8 +144,8 @@ def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
     ours, published = folder_of(run, results), folder_of(run, results / "published")
     here = _claims(ours)
     if not published.exists():
-        known = sorted(path.parent.name for path in published.parent.glob("*/verdicts.json"))
-        raise UserError(f"{published}: no such published run; published: {', '.join(known) or 'none'}")
+        names = sorted(path.parent.name for path in published.parent.glob("*/verdicts.json"))
+        raise UserError(f"{published}: no such published run; published: {', '.join(names) or 'none'}")
     compared = compare_claims(here, _claims(published))
     agree = all(row.answer != "apart" for row in compared)
     lines = [*comparison_lines(compared), *difference_lines(_provenance(ours), _provenance(published))]
@@ -176,16 +176,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("action", choices=["show", "publish", "compare"], help="compare ends with 1 if a claim is apart")
     parser.add_argument("run", help="name of a run: a folder under results/")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs (default: results)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with one_line():
-        if given.action == "show":
-            print(show(given.run, given.results))
-        elif given.action == "publish":
-            print("\n".join(map(str, publish(given.run, given.results))))
-            if given.run == README_RUN and given.results == RESULTS:
-                write_pages(RESULTS / "published" / given.run)
+        if options.action == "show":
+            print(show(options.run, options.results))
+        elif options.action == "publish":
+            print("\n".join(map(str, publish(options.run, options.results))))
+            if options.run == README_RUN and options.results == RESULTS:
+                write_pages(RESULTS / "published" / options.run)
         else:
-            text, agree = compare(given.run, given.results)
+            text, agree = compare(options.run, options.results)
             print(text)
             return 0 if agree else 1
     return 0

@@ -24,9 +24,9 @@ def verdict_lines(claims: pd.DataFrame) -> list[str]:
     if len(valued):
         lines += [f"{'claim':5}  {'verdict':21}  {'value [95 % interval]':30}  statement", "-" * WIDTH]
     for row in valued.to_dict("records"):
-        first, *more = textwrap.wrap(row["statement"], WIDTH - 62)
+        first, *continuation = textwrap.wrap(row["statement"], WIDTH - 62)
         lines.append(f"{row['claim']:5}  {row['verdict']:21}  {interval(row):30}  {first}")
-        lines += [" " * 62 + line for line in more]
+        lines += [" " * 62 + line for line in continuation]
     if untested:
         words = f"not tested, for this run has no value for them ({len(untested)}): {', '.join(untested)}"
         lines += textwrap.wrap(words, WIDTH, subsequent_indent=" " * 7)
@@ -35,13 +35,13 @@ def verdict_lines(claims: pd.DataFrame) -> list[str]:
 
 def optimum_lines(optimum: pd.DataFrame, scaling: pd.DataFrame) -> list[str]:
     """For each experiment with batch sizes to choose from, the exponent and the optimum at each value of its axis."""
-    whole, exponents = headline(optimum), headline(scaling)
-    lines = ["optimum batch size [95 % interval] at each value of the axis (optimum.csv, scaling.csv)"] if len(whole) else []
-    for experiment, rows in whole.groupby("experiment", sort=False):
+    optima, exponents = headline(optimum), headline(scaling)
+    lines = ["optimum batch size [95 % interval] at each value of the axis (optimum.csv, scaling.csv)"] if len(optima) else []
+    for experiment, rows in optima.groupby("experiment", sort=False):
         slope = exponents.loc[exponents["experiment"] == experiment].to_dict("records")
-        known = slope and pd.notna(slope[0]["exponent"])
+        has_exponent = slope and pd.notna(slope[0]["exponent"])
         title = f"{experiment}, along {rows['axis'].iloc[0]}"
-        title += f", exponent {interval(slope[0], 'exponent')}" if known else ""
+        title += f", exponent {interval(slope[0], 'exponent')}" if has_exponent else ""
         lines += [f"  {title}", *_paragraph("; ".join(_optimum(row) for row in rows.to_dict("records")))]
     return lines
 

@@ -33,10 +33,10 @@ def summary(plans: Sequence[Plan], seeds: int | None = None) -> str:
         distinct = sorted({getattr(cell, name) for cell in cells})
         return f"{distinct[0]:g}" + (f" to {distinct[-1]:g}" if len(distinct) > 1 else "")
 
-    said = [f"{name} labels" for name in sorted({cell.labels for cell in cells} - {"real"})]
-    said += [f"N {values('n_train')}", f"B {values('batch_size')}", f"learning rate {values('learning_rate')}"]
-    said += [f"{label} {text}" for name, label in _OTHERS.items() if " to " in (text := values(name))]
-    return f"{', '.join(said)}: {counted(len(plans), 'cell')} x {counted(seeds or max(len(p.seeds) for p in plans), 'seed')}"
+    parts = [f"{name} labels" for name in sorted({cell.labels for cell in cells} - {"real"})]
+    parts += [f"N {values('n_train')}", f"B {values('batch_size')}", f"learning rate {values('learning_rate')}"]
+    parts += [f"{label} {text}" for name, label in _OTHERS.items() if " to " in (text := values(name))]
+    return f"{', '.join(parts)}: {counted(len(plans), 'cell')} x {counted(seeds or max(len(p.seeds) for p in plans), 'seed')}"
 
 
 class Progress:
@@ -58,11 +58,11 @@ class Progress:
     def __str__(self) -> str:
         if not self._waiting:
             return ""
-        done = [path for path, before in self._waiting.items() if _written(path) not in (before, 0)]
-        cells, of = (sum(len(self._packs[path]) for path in paths) for paths in (done, self._waiting))
-        share = sum(map(self._work, done)) / sum(map(self._work, self._waiting))
-        left = f", about {duration((time.time() - self._began) * (1 / share - 1))} left" if share >= 0.1 else ""
-        return f" ({cells} of {counted(of, 'cell')} done{left})"
+        written = [path for path, before in self._waiting.items() if _written(path) not in (before, 0)]
+        cells, planned = (sum(len(self._packs[path]) for path in paths) for paths in (written, self._waiting))
+        share = sum(map(self._work, written)) / sum(map(self._work, self._waiting))
+        remaining = f", about {duration((time.time() - self._began) * (1 / share - 1))} left" if share >= 0.1 else ""
+        return f" ({cells} of {counted(planned, 'cell')} done{remaining})"
 
     def _work(self, path: Path) -> int:
         return sum(len(p.seeds) * (p.cell.updates + p.cooldown) * (p.cell.batch_size + _OVERHEAD) for p in self._packs[path])
@@ -87,11 +87,11 @@ class BriefDict(dict[str, Any]):
 
 
 class BriefList(list[Any]):
-    """A list whose `repr` is what is said of it and a digest; see `BriefDict`."""
+    """A list whose `repr` is its summary and a digest; see `BriefDict`."""
 
-    def __init__(self, items: Iterable[Any], said: str) -> None:
+    def __init__(self, items: Iterable[Any], summary: str) -> None:
         super().__init__(items)
-        self.said = said
+        self.summary = summary
 
     def __repr__(self) -> str:
-        return f"{self.said} {digest(list(self))[:12]}"
+        return f"{self.summary} {digest(list(self))[:12]}"

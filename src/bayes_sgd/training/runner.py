@@ -63,10 +63,10 @@ class RunSettings:
         """
         if self.device == "cpu":
             return torch.device("cpu")
-        found = torch.cuda.is_available()
-        if self.device == "cuda" and not found:
+        available = torch.cuda.is_available()
+        if self.device == "cuda" and not available:
             raise UserError(f"device: cuda, but torch finds no GPU here ({_why_no_gpu()}); use device: auto or cpu")
-        return torch.device("cuda" if found else "cpu")
+        return torch.device("cuda" if available else "cpu")
 
 
 def _why_no_gpu() -> str:
@@ -138,10 +138,10 @@ def train_pack(
         "torch": torch.__version__,
     }
     partial, partial_weights = partial_file(table), partial_file(weights)
-    done = _valid_rows([table, partial], metadata)
-    kept = _valid_weights([weights, partial_weights], metadata)
+    trained = _valid_rows([table, partial], metadata)
+    stored = _valid_weights([weights, partial_weights], metadata)
 
-    missing = [(plan, seeds) for plan in plans if (seeds := _missing(plan, done, kept))]
+    missing = [(plan, seeds) for plan in plans if (seeds := _missing(plan, trained, stored))]
     stacks = _stacks(missing)
     if not stacks:
         log(f"{summary(plans)}: all there already; delete {table} to train again")
@@ -149,19 +149,19 @@ def train_pack(
         started = time.perf_counter()
         stack_plans, seeds = [plan for plan, _ in stack], stack[0][1]
         rows, new_weights = _train_stack(stack_plans, seeds, data, run)
-        done = _latest([done, rows])
-        kept |= new_weights
-        write_parquet(partial, done, metadata)
-        write_tensors(partial_weights, kept, metadata)
+        trained = _latest([trained, rows])
+        stored |= new_weights
+        write_parquet(partial, trained, metadata)
+        write_tensors(partial_weights, stored, metadata)
         log(
             f"{number} of {counted(len(stacks), 'stack')}: {summary(stack_plans, len(seeds))}: "
             f"{time.perf_counter() - started:.1f} s"
         )
     planned = _planned_rows(plans, run)
-    rows = planned.merge(done, on=list(planned.columns), how="left", validate="one_to_one")
+    rows = planned.merge(trained, on=list(planned.columns), how="left", validate="one_to_one")
     write_parquet(table, CELLS.ordered(rows, table), metadata)
-    wanted = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in p.seeds}
-    write_tensors(weights, {name: w for name, w in kept.items() if name.rsplit("/", 1)[0] in wanted}, metadata)
+    asked_for = {weights_key(p.cell, s) for p in plans if p.keep_weights for s in p.seeds}
+    write_tensors(weights, {name: w for name, w in stored.items() if name.rsplit("/", 1)[0] in asked_for}, metadata)
 
 
 def weights_key(cell: Cell, seed: int) -> str:
@@ -180,27 +180,27 @@ def read_weights(weights: Path, prepared: Path, data: str) -> dict[str, Tensor]:
     Raises:
         UserError: the file is damaged, or its networks were trained on other data.
     """
-    kept, trained_on = read_tensors(weights)
+    tensors, trained_on = read_tensors(weights)
     if trained_on.get("data") != data:
         raise UserError(f"{weights}: of networks that were trained on other data than {prepared}; delete it and run again")
-    return kept
+    return tensors
 
 
-def network_layers(kept: Mapping[str, Tensor], key: str, file: Path) -> dict[str, Tensor]:
+def network_layers(tensors: Mapping[str, Tensor], key: str, file: Path) -> dict[str, Tensor]:
     """The layers of one network of a pack by full name, in order.
 
     Args:
-        kept: the tensors of the pack, by name.
+        tensors: of the pack, by name.
         key: the network's, as `weights_key` gives it.
         file: which the tensors are from, for the message.
 
     Raises:
         UserError: the network is not there.
     """
-    names = sorted((name for name in kept if name.rsplit("/", 1)[0] == key), key=lambda name: int(name.rsplit("/", 1)[1]))
+    names = sorted((name for name in tensors if name.rsplit("/", 1)[0] == key), key=lambda name: int(name.rsplit("/", 1)[1]))
     if not names:
         raise UserError(f"{file}: the weights of {key} are missing; delete it and run again")
-    return {name: kept[name] for name in names}
+    return {name: tensors[name] for name in names}
 
 
 def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, list[int]]]]:
@@ -219,17 +219,17 @@ def _train_stack(
     plans: Sequence[Plan], seeds: Sequence[int], data: LabelledData, run: RunSettings
 ) -> tuple[pd.DataFrame, dict[str, Tensor]]:
     networks = [(plan.cell, seed) for plan in plans for seed in seeds]
-    rows, kept = [], {}
+    rows, stored = [], {}
     records = plans[0].record
-    with _memory_told(len(networks), run):
+    with _memory_guard(len(networks), run):
         for point, (cell, seed), measured, layers in train(
             networks, records, data, run.initialization, run.stack, plans[0].cooldown
         ):
             where = {"seed": seed, "update": point[0], "phase": point[1]}
             rows.append({"data": run.data.name} | cell.columns() | where | asdict(measured))
             if plans[0].keep_weights and point == (records[-1], "constant"):
-                kept |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
-    return pd.DataFrame(rows, columns=list(CELLS.names)), kept
+                stored |= {f"{weights_key(cell, seed)}/{n}": layer.cpu().clone() for n, layer in enumerate(layers)}
+    return pd.DataFrame(rows, columns=list(CELLS.names)), stored
 
 
 def _planned_rows(plans: Sequence[Plan], run: RunSettings) -> pd.DataFrame:
@@ -242,18 +242,18 @@ def _planned_rows(plans: Sequence[Plan], run: RunSettings) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _missing(plan: Plan, done: pd.DataFrame, kept: dict[str, Tensor]) -> list[int]:
+def _missing(plan: Plan, trained: pd.DataFrame, stored: dict[str, Tensor]) -> list[int]:
     """Seeds of a plan for which a recorded update, or weights that are asked for, are not there."""
     columns = plan.cell.columns()
-    same = np.ones(len(done), dtype=bool)
+    same = np.ones(len(trained), dtype=bool)
     for name, value in columns.items():
-        same &= (done[name] == value).to_numpy(dtype=bool)
-    there = set(done.loc[same, ["seed", "update", "phase"]].itertuples(index=False, name=None))
+        same &= (trained[name] == value).to_numpy(dtype=bool)
+    points = set(trained.loc[same, ["seed", "update", "phase"]].itertuples(index=False, name=None))
     return [
         seed
         for seed in plan.seeds
-        if any((seed, *point) not in there for point in plan.points)
-        or (plan.keep_weights and f"{weights_key(plan.cell, seed)}/0" not in kept)
+        if any((seed, *point) not in points for point in plan.points)
+        or (plan.keep_weights and f"{weights_key(plan.cell, seed)}/0" not in stored)
     ]
 
 
@@ -269,13 +269,13 @@ def _valid_rows(paths: Iterable[Path], metadata: dict[str, str]) -> pd.DataFrame
 
 def _latest(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all frames, of two with the same cell, seed and update the later one."""
-    found = [frame for frame in frames if len(frame)] or [frames[0]]
+    parts = [frame for frame in frames if len(frame)] or [frames[0]]
     identity = list(CELLS.names[: CELLS.names.index("phase") + 1])
-    return pd.concat(found, ignore_index=True).drop_duplicates(identity, keep="last", ignore_index=True)
+    return pd.concat(parts, ignore_index=True).drop_duplicates(identity, keep="last", ignore_index=True)
 
 
 def _valid_weights(paths: Iterable[Path], metadata: dict[str, str]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    valid: dict[str, Tensor] = {}
     for path in paths:
         if path.exists():
             try:
@@ -283,12 +283,12 @@ def _valid_weights(paths: Iterable[Path], metadata: dict[str, str]) -> dict[str,
             except UserError:
                 continue  # not what was written: the seeds that it held are trained again
             if written == metadata:
-                found |= tensors
-    return found
+                valid |= tensors
+    return valid
 
 
 @contextmanager
-def _memory_told(networks: int, run: RunSettings) -> Iterator[None]:
+def _memory_guard(networks: int, run: RunSettings) -> Iterator[None]:
     """What to do when memory runs out, instead of a traceback."""
     try:
         yield
