@@ -238,9 +238,9 @@ def test_every_module_that_a_script_reaches_is_in_the_digest_of_its_rule():
 @pytest.mark.parametrize(
     ("script", "file", "old", "new"),
     [
-        ("compute_evidence", "evidence/runner.py", ": cell.n_train]", ": cell.n_train // 2]"),
+        ("compute_evidence", "evidence/runner.py", "(seed, cell.n_train)", "(seed, cell.n_train // 2)"),
         ("check_invariance", "evidence/invariance.py", "EXAMPLES = 200", "EXAMPLES = 50"),
-        ("compute_spectra", "curvature/spectrum.py", ": plan.cell.n_train]", ": plan.cell.n_train // 2]"),
+        ("compute_spectra", "curvature/spectrum.py", "(seed, plan.cell.n_train)", "(seed, plan.cell.n_train // 2)"),
         ("fit_linear", "experiment/grid.py", "* per_decade", "* 2 * per_decade"),
         ("plot_figures", "experiment/packs.py", "", "MORE = 1\n"),
         ("plot_figures", "experiment/grid.py", "product(*choices)", "zip(*choices)"),

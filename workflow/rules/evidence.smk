@@ -80,7 +80,7 @@ rule compute_evidence:
         run_settings=config_subset("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("compute_evidence"),
     message:
-        "compute evidence: {params.plans.said}"
+        "compute evidence: {params.plans.summary}"
     script:
         "../scripts/compute_evidence.py"
 

@@ -45,7 +45,7 @@ rule train:
         run_settings=config_subset("data", "initialization", "device", "threads", "stack", "tf32"),
         code=code("train"),
     message:
-        "train {params.plans.said}" + ("{PROGRESS}" if workflow.modifier.is_main_snakefile() else "")
+        "train {params.plans.summary}" + ("{PROGRESS}" if workflow.modifier.is_main_snakefile() else "")
     script:
         "../scripts/train.py"
 
