@@ -38,7 +38,7 @@ test-fast: .venv/test ## Tests of the library alone: no Snakemake, DVC or SLURM
 
 # MKL_ENABLE_INSTRUCTIONS acts on Intel, MKL_CBWR on all makes of processor
 portable: .venv/test ## Numerical tests with the instructions of an old processor
-	MKL_CBWR=COMPATIBLE MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default \
+	MKL_CBWR=COMPATIBLE MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem ATEN_CPU_CAPABILITY=default NUMBA_CPU_NAME=generic \
 	  $(BIN)/python -m pytest -n $(CORES) tests/training tests/curvature tests/evidence
 
 lint: .venv/test ## Check style and types of code and rules

@@ -7,16 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training import CELL, COOLED, SEEDS, torch_trained
+from training import CELL, COOLED, EXECUTIONS, SEEDS, torch_trained
 
 from bayes_sgd.training.momentum import MomentumRule, cooldown_stages
 from bayes_sgd.training.sgd import NetworkStack
 
 
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("fields", COOLED, ids=str)
-def test_cooling_equals_torch_with_a_falling_learning_rate_in_float64(data, fields):
+def test_cooling_equals_torch_with_a_falling_learning_rate_in_float64(data, fields, execution):
     cell = replace(CELL, **fields)
-    stack = NetworkStack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack = NetworkStack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64, execution=execution)
     stack.run(cell.updates)
     stack.cool(41)
     for index, seed in enumerate(SEEDS):

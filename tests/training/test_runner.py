@@ -72,7 +72,7 @@ def test_a_row_for_each_cell_seed_and_recorded_update(whole):
     frame, origin = read_parquet(whole[0])
     assert tuple(frame.columns) == CELLS.names
     assert len(frame) == 3 * 3 * 2 + 2
-    assert set(origin) == {"code", "data", "pixels", "initialization", "device", "threads", "torch"}
+    assert set(origin) == {"code", "data", "pixels", "initialization", "device", "threads", "torch", "compiled"}
     numbers = frame.select_dtypes("number")
     assert np.isfinite(numbers.to_numpy()).all()
     assert frame["train_accuracy"].between(0, 1).all()

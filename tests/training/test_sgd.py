@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training import CELL, COOLED, SEEDS, torch_trained
+from training import CELL, COOLED, EXECUTIONS, SEEDS, torch_trained
 
 from bayes_sgd.training.mlp import initial_weights
 from bayes_sgd.training.sgd import NetworkStack, train
 
 
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("sampling", ["independent", "replacement", "shuffle"])
 @pytest.mark.parametrize("hidden_sizes", [(), (7,), (7, 5), (7, 5, 6)])
 @pytest.mark.parametrize(
@@ -29,9 +30,9 @@ from bayes_sgd.training.sgd import NetworkStack, train
     ],
     ids=str,
 )
-def test_equals_torch_sgd_with_autograd(data, sampling, hidden_sizes, fields):
+def test_equals_torch_sgd_with_autograd(data, sampling, hidden_sizes, fields, execution):
     cell = replace(CELL, sampling=sampling, hidden_sizes=hidden_sizes, **fields)
-    stack = NetworkStack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack = NetworkStack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64, execution=execution)
     stack.run(cell.updates)
     for index, seed in enumerate(SEEDS):
         ours = stack.network(index)

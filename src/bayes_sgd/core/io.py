@@ -26,7 +26,8 @@ from bayes_sgd.core.table import Table
 _AGAIN = "delete it and run again"
 _CHECKSUM = "seal"  # its key on the disk
 
-_OF_PARTS = ("code_digest", "data", "initialization", "device", "threads", "torch")  # what a joined table takes from its parts
+# what a joined table takes from its parts
+_OF_PARTS = ("code_digest", "data", "initialization", "device", "threads", "torch", "compiled")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:

@@ -44,6 +44,7 @@ _WITH_VERSION = (
     "snakemake",
     "dvc",
     "torch",
+    "numba",
     "torchvision",
     "numpy",
     "scipy",

@@ -1,21 +1,30 @@
-"""How a stretch of updates is executed: one by one, with the first layer deferred, or as a CUDA graph.
+"""How a stretch of updates is executed: by compiled loops, update by update with torch, or as a CUDA graph.
 
-Takes the passes of a stack and its batches; an `Execution` advances them. All follow one rule and give the same networks but
-for the order of sums; `choose_execution` is the one place that picks.
+Takes the initial layers of a stack, its data and its batches; an `Execution` advances them. All follow one rule and give the
+same networks but for the order of sums; `execution_name` is the one place that picks.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from bayes_sgd.training.deferred import LARGEST_BATCH, DeferredLayer
-from bayes_sgd.training.labelled_data import LabelledBatches
-from bayes_sgd.training.passes import StackedPasses
+from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.training.labelled_data import LabelledBatches, LabelledData
+from bayes_sgd.training.momentum import MomentumRule
+from bayes_sgd.training.passes import StackedPasses, aligned_columns
 
 STRETCH = 64  # updates whose batches are drawn in one go
+ExecutionName = Literal["compiled", "direct", "graph"]
+# compiled loops skip zeros, but with large batches a dense product makes some 2.5 times as many multiplications a second
+_DENSE_GAIN = 2.5
+_SMALL_BATCH = 32  # up to it torch pays for its calls and for its passes over the weights, whatever the images
 
 
 class Execution(Protocol):
@@ -25,44 +34,48 @@ class Execution(Protocol):
         """Train on from `update` to the end of a stretch, or to `until` if that is earlier; gives the update reached."""
         ...
 
-    def settle(self) -> None:
-        """Make all pending changes, so that layers and steps of the passes are those of the update reached."""
+    def scale_learning_rate(self, factor: float) -> None:
+        """Change ε by a factor, from the update reached on."""
         ...
 
-    def first_layer(self, index: int) -> Tensor:
-        """The first layer of one network at the update reached, (inputs, units), without `settle`."""
+    def layers(self, index: int) -> list[Tensor]:
+        """The layers of one network at the update reached, (fan_in + 1, fan_out); the first may have rows of zeros below."""
         ...
 
 
 class DirectExecution:
     """Update by update."""
 
-    def __init__(self, passes: StackedPasses, batches: LabelledBatches) -> None:
+    def __init__(self, passes: StackedPasses, batches: LabelledBatches, classes: int) -> None:
         self._passes, self._batches = passes, batches
+        self._one_hot = torch.eye(classes, dtype=passes.inputs.dtype, device=passes.inputs.device)
+        self._update = 0
 
     def advance(self, update: int, until: int) -> int:
         """See `Execution`."""
-        images, targets = self._batches.draw(update, min(STRETCH, until - update))
-        self._run(images, targets, update)
-        return update + len(images)
+        images, labels = self._batches.draw(update, min(STRETCH, until - update))
+        self._run(images, self._one_hot[labels], update)
+        self._update = update + len(images)
+        return self._update
 
     def _run(self, images: Tensor, targets: Tensor, update: int) -> None:
         for number in range(len(images)):
             self._passes.update(images[number], targets[number], first=update + number == 0)
 
-    def settle(self) -> None:
-        """Nothing is pending."""
-
-    def first_layer(self, index: int) -> Tensor:
+    def scale_learning_rate(self, factor: float) -> None:
         """See `Execution`."""
-        return self._passes.layers[0][index]
+        self._passes.rule.scale_learning_rate(factor, self._passes.steps, self._update)
+
+    def layers(self, index: int) -> list[Tensor]:
+        """See `Execution`."""
+        return [layer[index] for layer in self._passes.layers]
 
 
 class GraphExecution(DirectExecution):
     """Whole stretches as one CUDA graph, captured when it is first needed; update by update for the rest."""
 
-    def __init__(self, passes: StackedPasses, batches: LabelledBatches) -> None:
-        super().__init__(passes, batches)
+    def __init__(self, passes: StackedPasses, batches: LabelledBatches, classes: int) -> None:
+        super().__init__(passes, batches, classes)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._static: tuple[Tensor, ...] = ()  # what the graph reads: images and targets of its stretch
 
@@ -95,50 +108,49 @@ class GraphExecution(DirectExecution):
         return graph
 
 
-class DeferredExecution:
-    """The first layer's changes a stretch at a time, see `deferred`; the other layers update by update."""
-
-    def __init__(self, passes: StackedPasses, batches: LabelledBatches, batch_size: int) -> None:
-        self._passes, self._batches = passes, batches
-        self._layer = DeferredLayer(passes.layers[0], passes.steps[0], passes.rule.momentum, batch_size)
-        self._targets = passes.inputs.new_zeros(0)
-
-    def advance(self, update: int, until: int) -> int:
-        """See `Execution`; a stretch that `until` cuts is gone on with, so that no sum depends on `until`."""
-        layer, passes = self._layer, self._passes
-        if layer.position == 0:
-            images, self._targets = self._batches.draw(update, layer.updates)
-            layer.begin(passes.inputs, images)
-        for targets in self._targets[layer.position : layer.position + until - update]:
-            layer.outputs(passes.outputs[0])
-            passes.update_above_first(targets, first=update == 0, first_deltas=layer.deltas)
-            layer.position += 1
-            update += 1
-        if layer.position == layer.updates:
-            layer.end()
-        return update
-
-    def settle(self) -> None:
-        """End the stretch."""
-        self._layer.end()
-
-    def first_layer(self, index: int) -> Tensor:
-        """See `Execution`."""
-        return self._layer.current(index)
+def compiler() -> str:
+    """What compiles the loops of CPU training, with its version; "none" if torch trains alone."""
+    return "none" if find_spec("numba") is None else f"numba {version('numba')}"
 
 
-def choose_execution(passes: StackedPasses, batches: LabelledBatches, batch_size: int, graphs: bool | None = None) -> Execution:
-    """The fastest way that fits the device, B and the rule.
+def execution_name(data: LabelledData, cell: Cell) -> ExecutionName:
+    """The fastest execution for images, the shape of a network and B; the same on every machine that has numba, or has none."""
+    if data.train_inputs.device.type == "cuda":
+        return "graph"
+    if find_spec("numba") is None:
+        return "direct"
+    if cell.batch_size <= _SMALL_BATCH:
+        return "compiled"
+    widths = [*cell.hidden_sizes, data.classes]
+    above = 3 * sum(below * width for below, width in pairwise(widths))  # outputs, their derivatives, and the weights'
+    first = 2 * widths[0]
+    sparse, dense = data.nonzero_pixels * first + above, data.active_inputs.numel() * first + above
+    return "compiled" if _DENSE_GAIN * sparse <= dense else "direct"
+
+
+def choose_execution(
+    initial: Sequence[Tensor],
+    data: LabelledData,
+    batches: LabelledBatches,
+    cell: Cell,
+    rule: MomentumRule,
+    name: ExecutionName | None = None,
+) -> Execution:
+    """Set up a stack at update 0.
 
     Args:
-        passes: of the stack.
-        batches: of its networks.
-        batch_size: B.
-        graphs: whether to replay CUDA graphs; by default, on a GPU.
+        initial: layers (networks, fan_in + 1, fan_out), of which the first has the rows of the active inputs.
+        data: images and labels.
+        batches: of the stack's networks.
+        cell: shape and B.
+        rule: the update rule of the networks.
+        name: of the execution; as `execution_name` picks if not given.
     """
-    device = passes.inputs.device.type
-    if device == "cpu" and batch_size <= LARGEST_BATCH and not passes.rule.has_l2:
-        return DeferredExecution(passes, batches, batch_size)
-    if device == "cuda" if graphs is None else graphs:
-        return GraphExecution(passes, batches)
-    return DirectExecution(passes, batches)
+    name = name or execution_name(data, cell)
+    if name == "compiled":
+        from bayes_sgd.training.compiled import CompiledExecution  # numba takes a third of a second to import
+
+        return CompiledExecution(initial, data.sparse_inputs, batches, cell.batch_size, rule)
+    inputs = aligned_columns(data.train_inputs[:, data.active_inputs].to(initial[0].dtype))
+    passes = StackedPasses(initial, inputs, cell.batch_size, rule)
+    return (GraphExecution if name == "graph" else DirectExecution)(passes, batches, data.classes)

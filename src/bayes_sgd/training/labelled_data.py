@@ -1,7 +1,7 @@
 """Images with the labels of one labelling, on one device, and the batches that a stack of networks takes from them.
 
-Takes tensors that the runner loads; gives training and test sets of a seed for measurement, and images and one-hot targets of
-any updates for training.
+Takes tensors that the runner loads; gives training and test sets of a seed for measurement, and images and labels of any
+updates for training.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.training.minibatches import Batches
+from bayes_sgd.training.sparse_images import SparseImages, sparse_images
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,16 @@ class LabelledData:
         """Columns that are not zero throughout the pool, int64, ascending; the column of ones is the last."""
         return (self.train_inputs != 0).any(0).nonzero()[:, 0]
 
+    @cached_property
+    def sparse_inputs(self) -> SparseImages:
+        """The pool's images by their nonzero pixels, numbered as in `active_inputs`."""
+        return sparse_images(self.train_inputs[:, self.active_inputs])
+
+    @cached_property
+    def nonzero_pixels(self) -> float:
+        """How many inputs of an image of the pool are not zero, on average."""
+        return int(self.train_inputs.count_nonzero()) / len(self.train_inputs)
+
     def training_set(self, seed: int, n_train: int) -> tuple[Tensor, Tensor]:
         """Inputs (N, d + 1) and labels int64 (N,) on which a seed trains."""
         row = self.row(seed)
@@ -83,30 +94,28 @@ class LabelledData:
 
 
 class LabelledBatches:
-    """Images and targets of the batches of networks that train in lock-step."""
+    """Images and labels of the batches of networks that train in lock-step."""
 
-    def __init__(self, data: LabelledData, seeds: Sequence[int], cell: Cell, dtype: torch.dtype) -> None:
+    def __init__(self, data: LabelledData, seeds: Sequence[int], cell: Cell) -> None:
         """Prepare to draw.
 
         Args:
             data: images and labels.
             seeds: of the networks.
             cell: N, B and sampling.
-            dtype: of the targets.
         """
         device = data.train_inputs.device
         rows = torch.tensor([data.row(seed) for seed in seeds], device=device)
         self._positions = Batches(list(seeds), cell.n_train, cell.batch_size, cell.sampling, device)
         self._subsets = data.subsets[rows, : cell.n_train]
         self._labels = data.train_labels[rows].gather(1, self._subsets)
-        self._one_hot = torch.eye(data.classes, dtype=dtype, device=device)
 
     def draw(self, start: int, count: int) -> tuple[Tensor, Tensor]:
-        """Batches of updates start, ..., start + count − 1: images and targets.
+        """Batches of updates start, ..., start + count − 1: images and labels.
 
         Returns:
-            Rows of the pool, int64 (count, networks, B), and one-hot targets (count, networks, B, C).
+            Rows of the pool and their labels, both int64 (count, networks, B).
         """
         positions = self._positions.draw(start, count)
         images = self._subsets.expand(count, -1, -1).gather(2, positions)
-        return images, self._one_hot[self._labels.expand(count, -1, -1).gather(2, positions)]
+        return images, self._labels.expand(count, -1, -1).gather(2, positions)

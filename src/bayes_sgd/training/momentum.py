@@ -15,6 +15,7 @@ The rule takes A and the derivatives times ε/B, so that m u + Aᵀ D is one mat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,16 @@ from torch import Tensor
 from bayes_sgd.experiment.cell import Cell
 
 _COOLDOWN_STAGES = 16  # ε falls in so many equal steps: linear, but for one update of the rates in each stage
+
+
+class RuleNumbers(NamedTuple):
+    """m; (1 − dampening) ε/B and (1 − dampening) ελ/N; and both without dampening, for the first update."""
+
+    momentum: float
+    rate: float
+    decay: float
+    first_rate: float
+    first_decay: float
 
 
 class MomentumRule:
@@ -50,6 +61,11 @@ class MomentumRule:
     def rate(self, first: bool) -> Tensor:
         """The factor (1 − dampening) ε/B of derivatives, (networks, 1, 1); `first`: of the first update."""
         return self._first_rate if first else self._rate
+
+    def numbers(self, index: int) -> RuleNumbers:
+        """The rule's numbers for one network, as they are now."""
+        of_network = (self._rate, self._decay, self._first_rate, self._first_decay)
+        return RuleNumbers(self.momentum, *(float(values[index]) for values in of_network))
 
     def apply(self, weights: Tensor, step: Tensor, inputs: Tensor, deltas: Tensor, first: bool) -> None:
         """Update one layer in place.

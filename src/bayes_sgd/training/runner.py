@@ -31,6 +31,7 @@ from bayes_sgd.data.datasets import load_prepared, subset_indices
 from bayes_sgd.data.labels import load_labels
 from bayes_sgd.experiment.cell import Cell, Plan, with_defaults
 from bayes_sgd.experiment.config import DataConfig
+from bayes_sgd.training.execution import compiler
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import with_ones
 from bayes_sgd.training.progress import counted, summary
@@ -136,6 +137,7 @@ def train_pack(
         "device": run.torch_device.type + (" tf32" if run.tf32 else ""),
         "threads": str(run.threads),
         "torch": torch.__version__,
+        "compiled": compiler(),
     }
     partial, partial_weights = partial_file(table), partial_file(weights)
     trained = _valid_rows([table, partial], metadata)

@@ -1,8 +1,8 @@
 """Training: stacks of networks of equal shape follow the update rule in lock-step, and are measured on the way.
 
 Takes labelled data, cells that agree in shape and momentum, and seeds; gives a measurement and the layers for each (cell,
-seed, recorded update). The parts: `momentum` has the rule (paper, appendix D), `passes` one update by hand-written passes,
-`execution` how a stretch of updates is run, `measurement` what is recorded.
+seed, recorded update). The parts: `momentum` has the rule (paper, appendix D), `execution` how a stretch of
+updates is run (`compiled` on a CPU, else `passes`), `measurement` what is recorded.
 
 Pixels that are zero in every training image of the pool take no part in the passes. Their gradient is always zero, and under L2
 a scalar recursion gives their weights.
@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.experiment.cell import Cell
-from bayes_sgd.training.execution import choose_execution
+from bayes_sgd.training.execution import ExecutionName, choose_execution
 from bayes_sgd.training.hardware import stack_bytes, stack_size
 from bayes_sgd.training.labelled_data import LabelledBatches, LabelledData
 from bayes_sgd.training.measurement import IterateAverage, Measurement, measure
 from bayes_sgd.training.mlp import weights_of_cell
 from bayes_sgd.training.momentum import MomentumRule, cooldown_stages
-from bayes_sgd.training.passes import StackedPasses, aligned_columns
 
 Network = tuple[Cell, int]
 """A cell and a seed."""
@@ -43,7 +42,7 @@ class NetworkStack:
         data: LabelledData,
         initialization: str = "lecun_normal",
         dtype: torch.dtype = torch.float32,
-        graphs: bool | None = None,
+        execution: ExecutionName | None = None,
     ) -> None:
         """Set up networks at update 0.
 
@@ -52,7 +51,7 @@ class NetworkStack:
             data: images and labels, on the device where the networks are to train.
             initialization: as in `mlp.initial_weights`.
             dtype: of weights and activations.
-            graphs: replay whole stretches of updates as CUDA graphs; by default, on a GPU.
+            execution: how stretches of updates are run; by default as `execution_name` picks.
 
         Raises:
             UserError: the data have fewer training images than N, or a batch more than N.
@@ -65,10 +64,8 @@ class NetworkStack:
         first, *above = [torch.stack(layers).to(device, dtype) for layers in zip(*initial, strict=True)]
         self._initial_first = first
         self._rule = MomentumRule([c for c, _ in networks], dtype, device)
-        inputs = aligned_columns(data.train_inputs[:, self._active].to(dtype))
-        self._passes = StackedPasses([first[:, self._active], *above], inputs, cell.batch_size, self._rule)
-        batches = LabelledBatches(data, seeds, cell, dtype)
-        self._execution = choose_execution(self._passes, batches, cell.batch_size, graphs)
+        batches = LabelledBatches(data, seeds, cell)
+        self._execution = choose_execution([first[:, self._active], *above], data, batches, cell, self._rule, execution)
 
     def run(self, until: int) -> None:
         """Train on to update `until`."""
@@ -79,15 +76,15 @@ class NetworkStack:
         """Train on for `updates` more while ε falls to 0, see `cooldown_stages`."""
         start = self.update
         for factor, done in cooldown_stages(updates):
-            self._execution.settle()
-            self._rule.scale_learning_rate(factor, self._passes.steps, self.update)
+            self._execution.scale_learning_rate(factor)
             self.run(start + done)
 
     def network(self, index: int) -> list[Tensor]:
         """The layers of one network, with all pixels; each (fan_in + 1, fan_out), bias last."""
         first = self._initial_first[index] * self._rule.factor_without_gradient(index, self.update)
-        first[self._active] = self._execution.first_layer(index)[: self._active.numel()]
-        return [first, *(layer[index] for layer in self._passes.layers[1:])]
+        active, *above = self._execution.layers(index)
+        first[self._active] = active[: self._active.numel()]
+        return [first, *above]
 
     def measure(self, index: int, layers: list[Tensor] | None = None) -> Measurement:
         """Measure one network, or `layers` in its place."""
