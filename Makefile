@@ -19,7 +19,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast portable lint format report publish compare accept restore plots coverage-study schema bench bench-faults bench-install lock clean
+.PHONY: help run test test-fast portable lint format report publish compare accept restore plots coverage-study replicate schema bench bench-faults bench-install lock clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench-faults: .venv/run ## Break runs in many ways, write what was seen and lost
 
 coverage-study: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.claims.coverage_study "$$run"
+
+replicate: .venv/run ## Run CONFIG again with other seeds and other roundings, and say how far claims and digits agree
+	$(BIN)/python -m bench.replication.run --configuration "$$CONFIG" --cores $(CORES) $(REPLICATE)
 
 schema: .venv/run ## Write config/schema.json, the tables of config/README.md and docs/tables.md from their models
 	PYTHONIOENCODING=utf-8 $(BIN)/python -m bayes_sgd.experiment.config > config/schema.json

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from project import ROOT
+from scipy import stats
 
+from bayes_sgd.analysis.intervals import mean_interval
 from bayes_sgd.claims.verdicts import Limit
-from bayes_sgd.report.comparison import claim_order, compare_claims, comparison_lines, difference_lines, resolution
+from bayes_sgd.report.comparison import (
+    claim_order,
+    compare_claims,
+    comparison_lines,
+    difference_lines,
+    difference_p,
+    resolution,
+)
 from bayes_sgd.report.publish import README_RUN
 
 NAN = float("nan")
@@ -16,7 +26,7 @@ NONE = "none: reported, not judged"
 
 
 def row(claim: str, value: float, low: float = NAN, high: float = NAN, verdict: str = "reproduced", limit: str = LIMIT) -> dict:
-    return {"claim": claim, "value": value, "ci_low": low, "ci_high": high, "verdict": verdict, "limit": limit}
+    return {"claim": claim, "value": value, "ci_low": low, "ci_high": high, "verdict": verdict, "limit": limit, "seeds": 5}
 
 
 def answer(here: dict, published: dict) -> tuple[str, str]:
@@ -44,19 +54,46 @@ def test_rounding_is_the_same(here, published, limit):
     ("here", "published", "expected"),
     [
         ((1.0, 0.9, 1.1), (1.15, 1.05, 1.25), ("agrees", "")),
-        ((1.0, 0.9, 1.1), (1.3, 1.2, 1.4), ("apart", "intervals that do not overlap")),
-        ((2e-7,) * 3, (0.0,) * 3, ("apart", "intervals that do not overlap")),
-        ((11.75,) * 3, (11.5,) * 3, ("apart", "intervals that do not overlap")),
-        ((1.0, NAN, NAN), (1.1, NAN, NAN), ("apart", "other value, without an interval")),
-        ((NAN,) * 3, (1.0, 0.9, 1.1), ("apart", "other value, without an interval")),
+        (
+            (1.0, 0.9, 1.1),
+            (1.16, 1.11, 1.21),
+            ("agrees", ""),
+        ),  # Welch's p is 0.008, and intervals that miss by a hair say no more
+        ((1.0, 0.9, 1.1), (1.3, 1.2, 1.4), ("apart", "difference beyond its uncertainty")),
+        ((1.0, 0.9, float("inf")), (9.0, 8.9, 9.1), ("agrees", "")),
+        ((1.0, 0.9, 1.1), (9.0, float("-inf"), 9.1), ("agrees", "")),
+        ((5312.0,) * 3, (5319.0,) * 3, ("agrees", "")),
+        ((2e-7,) * 3, (0.0,) * 3, ("apart", "values without uncertainty that differ by over 1%")),
+        ((11.75,) * 3, (11.5,) * 3, ("apart", "values without uncertainty that differ by over 1%")),
+        ((1.0, NAN, NAN), (1.1, NAN, NAN), ("apart", "values without uncertainty that differ by over 1%")),
+        ((1.0, NAN, NAN), (1.1, 0.9, 1.3), ("agrees", "")),
+        ((NAN,) * 3, (1.0, 0.9, 1.1), ("apart", "no value in one of the two")),
     ],
 )
 def test_a_difference_is_no_rounding(here, published, expected):
-    assert answer(row("1", *here), row("1", *published)) == expected
+    many = pd.DataFrame([row(str(number), 1.0, 1.0, 1.0) for number in range(2, 11)])
+    ours, theirs = (pd.concat([pd.DataFrame([row("1", *side)]), many]) for side in (here, published))
+    found = compare_claims(ours, theirs)[0]
+    assert (found.answer, found.reason) == expected
 
 
-def test_another_verdict_is_apart_whatever_the_numbers():
-    assert answer(row("1", 1.0, 1.0, 1.0), row("1", 1.0, 1.0, 1.0, "inconclusive")) == ("apart", "other verdict")
+def test_the_p_of_a_difference_is_that_of_welchs_test():
+    a, b = np.array([1.0, 2.0, 4.0, 3.5, 2.5]), np.array([3.0, 5.0, 4.5, 6.0, 5.5])
+    here, published = (row("1", *mean_interval(values)[:3]) for values in (a, b))
+    assert difference_p(here, published) == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue, rel=1e-9)
+    assert np.isnan(difference_p(row("1", 1.0, 1.0, 1.0), row("1", 2.0, 2.0, 2.0)))
+
+
+def test_the_measured_spread_between_replicates_is_the_least_uncertainty():
+    here, published = (pd.DataFrame([row("1", value, value, value)]) for value in (11.75, 11.5))
+    assert [c.answer for c in compare_claims(here, published)] == ["apart"]
+    assert [c.answer for c in compare_claims(here, published, {"1": 0.2})] == ["agrees"]
+    assert [c.answer for c in compare_claims(here, published, {"1": 0.001})] == ["apart"]
+
+
+def test_another_verdict_on_numbers_that_agree_is_told_and_is_not_apart():
+    assert answer(row("1", 1.0, 1.0, 1.0), row("1", 1.0, 1.0, 1.0, "inconclusive")) == ("agrees", "other verdict")
+    assert answer(row("1", 1.0, 0.9, 1.1), row("1", 1.1, 1.0, 1.2, "inconclusive")) == ("agrees", "other verdict")
 
 
 def test_the_resolution_is_a_millionth_of_the_smallest_number_of_the_limit():
@@ -85,7 +122,7 @@ def test_what_is_apart_comes_last_with_its_reason_and_the_counts():
     assert lines[0].endswith("without a value in both: 1a, 1b")
     assert lines[4].startswith("5 claims: 3 the same, 1 agree ")
     assert lines[4].endswith("1 apart")
-    assert lines[5:] == ["  intervals that do not overlap: 2"]
+    assert lines[5:] == ["  values without uncertainty that differ by over 1%: 2"]
 
 
 def test_only_what_differs_between_the_runs_is_told():

@@ -17,6 +17,7 @@ from bayes_sgd.analysis.exponent import HEADLINE, fit_optima, optimum_table, sca
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import read_csv, write_csv, write_json
 from bayes_sgd.core.schema import CLAIMS, COSTS, LAPLACE_VS_AIS
+from bayes_sgd.core.schema_replication import REPLICATION_SUMMARY
 from bayes_sgd.report.findings import SECTIONS, findings
 from bayes_sgd.report.publish import CALIBRATION, FINDINGS, README_RUN, compare, main, publish, show
 
@@ -27,7 +28,7 @@ def claims(**changes) -> pd.DataFrame:
     rows = [
         dict.fromkeys(CLAIMS.names, "")
         | {"claim": name, "statement": "Words. " * 20, "verdict": verdict}
-        | {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
+        | {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "seeds": 5}
         for name, verdict, value in [
             ("1a", "reproduced", 1.0),
             ("2", "not reproduced", 0.5),
@@ -170,9 +171,9 @@ def test_an_unfinished_run_is_not_published_and_what_is_published_stays(tmp_path
     ("changes", "word"),
     [
         ({}, None),
-        ({"c1a": {"value": 1.15, "ci_low": 1.05, "ci_high": 1.25}}, None),
-        ({"c1a": {"value": 1.3, "ci_low": 1.2, "ci_high": 1.4}}, "intervals that do not overlap: 1a"),
-        ({"c2": {"verdict": "inconclusive"}}, "other verdict: 2"),
+        ({"c1a": {"value": 1.1, "ci_low": 1.0, "ci_high": 1.2}}, None),
+        ({"c1a": {"value": 1.4, "ci_low": 1.3, "ci_high": 1.5}}, "difference beyond its uncertainty: 1a"),
+        ({"c2": {"verdict": "inconclusive"}}, None),
         ({"c2": {"claim": "4"}}, "only here: 4"),
     ],
 )
@@ -185,6 +186,18 @@ def test_compare_claim_by_claim(tmp_path, changes, word):
     assert word is None or word in text
     assert ("All claims agree" if agree else "Not all claims agree") in text
     assert main(["compare", "quick", "--results", str(tmp_path)]) == (0 if agree else 1)
+
+
+def test_a_spread_that_was_measured_of_this_run_counts_as_uncertainty(tmp_path):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    run(tmp_path, claims(c1a={"value": 1.4, "ci_low": 1.3, "ci_high": 1.5}))
+    columns = dict.fromkeys(REPLICATION_SUMMARY.names, 0.0) | {"verdicts": "1 reproduced"}
+    rows = [columns | {"claim": "1a", "kind": kind, "spread": spread} for kind, spread in (("seeds", 0.3), ("rounding", 0.1))]
+    for name, answer in (("other", False), ("quick", True)):
+        table = tmp_path / "published" / "replication_summary.csv"
+        write_csv(table, pd.DataFrame(rows), REPLICATION_SUMMARY, {"run": name})
+        assert compare("quick", tmp_path)[1] == answer
 
 
 def test_runs_on_other_processors_say_so(tmp_path):

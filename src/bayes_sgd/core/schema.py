@@ -40,6 +40,7 @@ from bayes_sgd.core.columns import (
 )
 from bayes_sgd.core.schema_bench import BENCH
 from bayes_sgd.core.schema_evidence import INVARIANCE, LAPLACE_VS_AIS, NETWORK_EVIDENCE, SPECTRA
+from bayes_sgd.core.schema_replication import REPEATED
 from bayes_sgd.core.table import Column, Table, markdown
 
 _HEAD = """# Tables
@@ -301,7 +302,7 @@ RUN = {
         *(LAPLACE_VS_AIS, SPECTRA, CLAIMS, COSTS),
     )
 }
-TABLES = RUN | {CALIBRATION.name: CALIBRATION} | {table.name: table for table in BENCH}
+TABLES = RUN | {table.name: table for table in (CALIBRATION, *REPEATED, *BENCH)}
 
 
 def text() -> str:
@@ -309,6 +310,7 @@ def text() -> str:
     parts = [
         ("Tables of a run", "results/<run>/tables/", RUN.values()),
         ("Coverage of intervals and verdicts", "results/published/", [CALIBRATION]),
+        ("Replicates of a run", "results/published/", REPEATED),
         ("Benchmarks and faults", "results/published/bench/, results/published/faults.csv", BENCH),
     ]
     chapters = [f"## {title} ({place})\n\n" + "\n".join(markdown(table) for table in tables) for title, place, tables in parts]

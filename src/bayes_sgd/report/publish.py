@@ -16,8 +16,9 @@ from typing import Any
 import pandas as pd
 
 from bayes_sgd.core.errors import UserError, one_line
-from bayes_sgd.core.io import read_csv, write_csv, write_text
+from bayes_sgd.core.io import csv_metadata, read_csv, write_csv, write_text
 from bayes_sgd.core.schema import ADVICE, CLAIMS, COSTS, OPTIMUM, SCALING
+from bayes_sgd.core.schema_replication import REPLICATION_SUMMARY
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs
 from bayes_sgd.experiment.packs import packs
@@ -146,11 +147,24 @@ def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
     if not published.exists():
         names = sorted(path.parent.name for path in published.parent.glob("*/verdicts.json"))
         raise UserError(f"{published}: no such published run; published: {', '.join(names) or 'none'}")
-    compared = compare_claims(here, _claims(published))
+    compared = compare_claims(here, _claims(published), measured_spread(run, published.parent))
     agree = all(row.answer != "apart" for row in compared)
     lines = [*comparison_lines(compared), *difference_lines(_provenance(ours), _provenance(published))]
     total = "All claims agree" if agree else "Not all claims agree"
     return "\n".join([*lines, f"{total} with {published}."]), agree
+
+
+def measured_spread(run: str, published: Path) -> dict[str, float]:
+    """The standard deviation of each claim's value between replicates of a run, the larger of other seeds and other rounding.
+
+    From `published`/replication_summary.csv; empty where there is none, or it is of another run.
+    """
+    path = published / "replication_summary.csv"
+    if not path.exists() or csv_metadata(path).get("run") != run:
+        return {}
+    summary = read_csv(path, REPLICATION_SUMMARY)
+    of_run = summary.loc[summary["kind"].isin(["seeds", "rounding"]) & summary["spread"].notna()]
+    return {str(claim): float(spread) for claim, spread in of_run.groupby("claim")["spread"].max().items()}
 
 
 def write_pages(published: Path) -> None:
