@@ -107,6 +107,17 @@ def test_too_little_memory_is_told_before_anything_is_allocated(monkeypatch: pyt
         at.kernel(factor)
 
 
+@pytest.mark.parametrize(("free", "fits"), [(10**9, True), (10**8, False)])
+def test_a_kernel_on_a_gpu_must_fit_what_is_free_there(monkeypatch: pytest.MonkeyPatch, free: int, fits: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free if device.index == 1 else 0, 90 * 10**9))
+    gpu = torch.device("cuda", 1)
+    if fits:
+        ggn.check_memory(1000, 9, gpu)
+    else:
+        with pytest.raises(UserError, match=r"1000 x 9 = 9000 rows needs 0.747 GB, and 0.1 GB are free on cuda; lower n_train"):
+            ggn.check_memory(1000, 9, gpu)
+
+
 def test_free_memory_is_known_here() -> None:
     free = ggn.available_bytes(torch.device("cpu"))
     assert free is None or free > 0

@@ -45,3 +45,17 @@ def test_bytes_of_a_network(data):
     kept, used = stack_bytes(replace(CELL, hidden_sizes=(7, 5)), data)
     assert kept == 4 * 2 * (11 * 7 + 8 * 5 + 6 * 3)
     assert used > kept + 4 * 13 * 7
+
+
+@pytest.mark.parametrize(("free", "networks"), [(80 * 10**9, 64), (10**9, 1), (0, 1), (125 * 10**8, 10)])
+def test_a_stack_on_a_gpu_fills_four_fifths_of_the_free_memory_and_is_at_least_one(monkeypatch, free, networks):
+    asked = []
+
+    def mem_get_info(device: torch.device) -> tuple[int, int]:
+        asked.append(device)
+        return free, 90 * 10**9
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", mem_get_info)
+    gpu = torch.device("cuda", 1)
+    assert stack_size(1, 10**9, gpu) == networks
+    assert asked == [gpu]

@@ -20,6 +20,7 @@ _UNKNOWN_SHARE = 16 * 2**20  # where the system does not tell: a usual share of 
 # measured for 784-H-10, H = 100 to 800: the stack that fills half of a core's share is the fastest, or within 5 % of it
 _FILLED = 0.5
 _GPU_FILLED = 0.8
+_EXAMPLE_BYTES = 9 * 8  # of a training example: its place in the subset, its label, an epoch's order and what drawing it takes
 
 
 @cache
@@ -57,7 +58,9 @@ def stack_size(bytes_kept: int, bytes_used: int, device: torch.device) -> int:
 def stack_bytes(cell: Cell, data: LabelledData) -> tuple[int, int]:
     """Bytes of one float32 network: of weights and momentum of active inputs, and of all that its training holds."""
     (rows, columns), *above = layer_shapes(data.pixels, cell.hidden_sizes, data.classes)
-    weights = 2 * (data.active_inputs.numel() * columns + sum(a * b for a, b in above))
+    weights = data.active_inputs.numel() * columns + sum(a * b for a, b in above)
     widths = [data.train_inputs.shape[1], *(3 * width for width in (*cell.hidden_sizes, data.classes))]
-    batches = cell.batch_size * (sum(widths) + 3 * STRETCH * data.classes)
-    return 4 * weights, 4 * (weights + rows * columns + batches)
+    batches = cell.batch_size * (sum(widths) + 3 * STRETCH * (data.classes + 2))
+    # weights and momentum, both once more while a graph is captured, and what L2 adds to the momentum; initial weights
+    layers = 5 * weights + rows * columns
+    return 4 * 2 * weights, 4 * (layers + batches) + _EXAMPLE_BYTES * cell.n_train
