@@ -127,4 +127,4 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def network_stack(networks: Sequence[Network], data: LabelledData, graphs: bool) -> NetworkStack:
     """A stack that trains by graphs, or update by update, wherever its data are."""
-    return NetworkStack(networks, data, graphs=graphs)
+    return NetworkStack(networks, data, execution="graph" if graphs else "direct")

@@ -1,0 +1,44 @@
+"""Which jobs ask for a GPU, as dry runs plan them; no GPU is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_workflow import TINY, copied, environment
+
+pytestmark = pytest.mark.workflow
+
+ON_GPU = {"train", "compute_evidence", "check_invariance", "compute_spectra"}
+# a dry run that prints of each job its rule and how much it takes of the resource `gpu`
+PLANNED = """
+import json, sys
+from snakemake.cli import main
+from snakemake.executors.dryrun import Executor
+Executor.printjob = lambda self, job: print("planned", json.dumps([job.rule.name, job.resources.get("gpu")]), file=sys.stderr)
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "profile", "asking"), [("auto", "gpu", ON_GPU), ("cuda", "default", ON_GPU), ("auto", "default", set())]
+)
+def test_the_jobs_that_use_a_gpu_ask_for_one(tmp_path: Path, device: str, profile: str, asking: set[str]) -> None:
+    evidence = TINY["network_evidence"] | {"spectra": True}
+    folder = copied(tmp_path, TINY | {"device": device, "network_evidence": evidence})
+    options = ["--configfile", "config/tiny.yaml", "--cores", "2", "--workflow-profile", f"profiles/{profile}"]
+    done = subprocess.run(
+        [sys.executable, "-c", PLANNED, "--dry-run", *options],
+        cwd=folder,
+        env=environment(folder),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    jobs = [json.loads(line.removeprefix("planned ")) for line in done.stderr.splitlines() if line.startswith("planned ")]
+    assert {rule for rule, _ in jobs} > ON_GPU
+    assert {(rule, gpu) for rule, gpu in jobs if gpu} == {(rule, 1) for rule in asking}
