@@ -33,7 +33,7 @@ def counts(o: Optima) -> np.ndarray:
 ])  # fmt: skip
 def test_known_exponents_are_recovered(axis: str, values: tuple[float, ...], exponent: float, shape: object) -> None:
     o = optima(experiment(axis, values=values, exponent=exponent, shape=shape, rng=3))
-    interval, curves, ratio, p = collapse_exponent(o, counts(o))
+    interval, curves, ratio, p = collapse_exponent(o)
     assert interval.value == pytest.approx(exponent, abs=0.1)
     assert interval.low <= interval.value <= interval.high
     assert curves == 5
@@ -46,7 +46,7 @@ def test_interval_covers_the_exponent(shape: object) -> None:
     covered = 0
     for rng in range(40):
         o = optima(experiment(exponent=1.0, rng=rng, shape=shape))
-        interval, *_ = collapse_exponent(o, counts(o))
+        interval, *_ = collapse_exponent(o)
         covered += interval.low <= 1.0 <= interval.high
     assert covered >= 34, "40 runs of 95 % cover 34 or more in 99 of 100 cases"
 
@@ -54,7 +54,7 @@ def test_interval_covers_the_exponent(shape: object) -> None:
 def test_units_of_the_axis_do_not_matter() -> None:
     of = experiment(rng=5)
     scaled: SweepRows = {"axis": of["axis"], "rows": of["rows"].assign(learning_rate=of["rows"]["learning_rate"] * 7)}
-    a, b = (collapse_exponent(o, counts(o))[0] for o in (optima(of), optima(scaled)))
+    a, b = (collapse_exponent(o)[0] for o in (optima(of), optima(scaled)))
     assert a == pytest.approx(b, abs=1e-9)
 
 
@@ -92,7 +92,7 @@ def test_an_edge_that_turns_into_the_noise_scale() -> None:
 def test_too_few_curves_have_no_exponent() -> None:
     of = experiment(values=(0.1, 0.2))
     o = optima(of)
-    interval, curves, ratio, p = collapse_exponent(o, counts(o))
+    interval, curves, ratio, p = collapse_exponent(o)
     assert np.isnan([interval.value, interval.low, interval.high, ratio, p]).all()
     assert curves == 0
     assert law_table(o, of["rows"], counts(o)) == []
@@ -103,6 +103,6 @@ def test_a_curve_that_is_too_short_counts_as_none() -> None:
     last = of["rows"]["learning_rate"] == 0.4
     short: SweepRows = {"axis": "learning_rate", "rows": of["rows"][~last | (of["rows"]["batch_size"] <= 3)]}
     without: SweepRows = {"axis": "learning_rate", "rows": of["rows"][~last]}
-    a, b = (collapse_exponent(o, counts(o)) for o in (optima(short), optima(without)))
+    a, b = (collapse_exponent(o) for o in (optima(short), optima(without)))
     assert a[0] == pytest.approx(b[0], abs=1e-9)
     assert a[1:3] == b[1:3] == (4, 8.0)

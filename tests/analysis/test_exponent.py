@@ -8,7 +8,6 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from synthetic import GRID, broad, cliff, experiment, make_cells
 
@@ -20,9 +19,9 @@ from bayes_sgd.analysis.exponent import (
     optimum_table,
     scaling_exponent,
     scaling_table,
-    slope_replicates,
+    slope_variances,
 )
-from bayes_sgd.analysis.intervals import p_value, seed_counts, with_holm
+from bayes_sgd.analysis.intervals import seed_counts, with_holm
 from bayes_sgd.analysis.optimum import (
     SweepRows,
     aligned_accuracy,
@@ -62,7 +61,7 @@ def test_known_exponents_are_recovered(axis: str, values: tuple[float, ...], exp
 def test_interval_covers_the_exponent(shape: object) -> None:
     covered, widths = 0, []
     for rng in range(60):
-        interval, _, _ = scaling_exponent(fit(experiment(exponent=1.0, rng=rng, shape=shape), replicates=400))
+        interval, *_ = scaling_exponent(fit(experiment(exponent=1.0, rng=rng, shape=shape), replicates=400))
         covered += interval.low <= 1.0 <= interval.high
         widths.append(interval.high - interval.low)
     # 60 runs of 95 % cover 52 or more in 99 of 100 cases; wide intervals would be no merit.
@@ -296,19 +295,23 @@ def test_scatter_of_the_points_widens_the_interval_and_an_exact_line_does_not() 
     seeds = np.random.default_rng(0).normal(0, 0.01, 4000)
     exact, bent = np.log(x), np.log(x) + np.array([0.1, -0.1, 0.0, 0.1, -0.1])
     shared = np.broadcast_to(seeds, (5, 4000))  # paired seeds move all points together: the slope does not move
-    assert slope_replicates(x, exact, exact[:, None] + shared, 8).std() == pytest.approx(0.0, abs=1e-9)
+    assert [part.value for part in slope_variances(x, exact, exact[:, None] + shared, 8)] == pytest.approx(
+        [0.0, 0.0], abs=1e-18
+    )
+    by_seeds, scatter = slope_variances(x, bent, bent[:, None] + shared, 8)
     left = bent - np.polyval(np.polyfit(np.log(x), bent, 1), np.log(x))
-    variance = 7 / 8 * (left**2).sum() / 3 - seeds.var()  # of 8 seeds; an interval expands both by 8/7
-    spread = np.sqrt(variance / ((np.log(x) - np.log(x).mean()) ** 2).sum())
-    assert slope_replicates(x, bent, bent[:, None] + shared, 8).std() == pytest.approx(spread, rel=1e-3)
+    variance = (left**2).sum() / 3 - seeds.var() * 8 / 7 / 2
+    assert by_seeds.value == pytest.approx(0.0, abs=1e-18)
+    assert scatter.value == pytest.approx(variance / ((np.log(x) - np.log(x).mean()) ** 2).sum())
+    assert scatter.degrees == 3
 
 
-def test_p_of_an_exponent_is_students() -> None:
-    draws = np.random.default_rng(1).normal(1.0, 0.1, 5000)
-    error = draws.std(ddof=1) * np.sqrt(8 / 7)
-    assert p_value(1.2, 1.0, draws, 8) == pytest.approx(2 * stats.t.sf(0.2 / error, 7))
-    assert p_value(1.0, 1.0, draws, 8) == pytest.approx(1.0)
-    assert np.isnan(p_value(1.0, 1.0, draws, 1))
+def test_p_of_an_exponent_agrees_with_its_interval() -> None:
+    interval, *_, p = scaling_exponent(fit(experiment(exponent=0.9, rng=3)))
+    assert (p < 0.05) == (not interval.low <= 1.0 <= interval.high)
+    table = scaling_table([fit(experiment(exponent=0.5, rng=3))])
+    assert (table["p_proportional"] < 0.05).all()
+    assert (table["ci_high"] < 1.0).all()
 
 
 def test_a_plateau_is_as_wide_as_one_standard_error() -> None:

@@ -64,19 +64,21 @@ def test_a_convex_top_and_a_vertex_outside_the_window_are_censored() -> None:
 def test_interior_optimum_beats_both_ends_only_if_there_is_one() -> None:
     peak = interior_optimum(response_curves(make_cells(values=(0.1,)), "learning_rate")[0])
     assert peak.over_largest.low > 0
-    assert peak.over_smallest_stable.low > 0
+    assert peak.over_smallest_fitting.low > 0
+    assert (peak.fitting < peak.chosen).all()
     assert np.median(peak.chosen) == pytest.approx(23, rel=0.5)
     rising = make_cells(values=(0.1,), shape=lambda u: 0.8 + 0.02 * u)
     ends = interior_optimum(response_curves(rising, "learning_rate")[0])
-    assert ends.over_largest[:3] == (0, 0, 0)
-    assert ends.over_smallest_stable.low > 0
+    assert ends.over_largest.high < 0, "no intermediate batch size beats the largest"
+    everywhere = interior_optimum(response_curves(rising.assign(train_accuracy=1.0), "learning_rate")[0])
+    assert np.isnan(everywhere.over_smallest_fitting.value), "every batch size fits: none is the smallest"
 
 
 def test_held_out_choice_has_no_selection_bias() -> None:
     gains = []
     for rng in range(200):
         noise = np.random.default_rng(rng).normal(0.9, 0.01, (10, 8))
-        curve = ResponseCurve(0.1, 10, 2.0 ** np.arange(10), noise, np.zeros((10, 8), dtype=bool), np.arange(8))
+        curve = ResponseCurve(0.1, 10, 2.0 ** np.arange(10), noise, np.zeros((10, 8), dtype=bool), np.arange(8), noise)
         gains.append(interior_optimum(curve).over_largest.value)
     assert abs(np.mean(gains)) < 4 * np.std(gains) / np.sqrt(len(gains))
 

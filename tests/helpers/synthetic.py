@@ -17,6 +17,7 @@ SHAPE = {
     90: 89.75, 128: 89.47, 256: 88.94, 1000: 88.5,
 }  # fmt: skip
 GRID = tuple(np.unique(np.round(2 ** np.arange(1.0, 9.01, 0.5))).tolist())
+FITS_FROM = -0.3  # ln(B/B_opt) from which on the training set is fitted
 _PCHIP = PchipInterpolator(np.log(np.array(list(SHAPE)) / 23), np.array(list(SHAPE.values())) / 100)
 
 
@@ -63,7 +64,8 @@ def make_cells(
                         cell
                         | {
                             "noise_scale": epsilon * (cell["n_train"] / b - 1), "seed": seed, "update": update,
-                            "train_loss": 0.1, "test_loss": 0.4, "train_accuracy": min(1.0, accuracy[seed] + 0.1),
+                            "train_loss": 0.1, "test_loss": 0.4,
+                            "train_accuracy": 1.0 if u[seed] > FITS_FROM else min(1.0, accuracy[seed] + 0.1),
                             "test_accuracy": accuracy[seed] - 0.01 * (update == 1000), "weight_norm": 10.0,
                             "dead_units": 0, "phase": "constant", "diverged": bool(accuracy[seed] < 0.12),
                         }

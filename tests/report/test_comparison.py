@@ -9,7 +9,7 @@ from project import ROOT
 from scipy import stats
 
 from bayes_sgd.analysis.intervals import mean_interval
-from bayes_sgd.claims.verdicts import Limit
+from bayes_sgd.claims.verdicts import Region, limit_text
 from bayes_sgd.report.comparison import (
     claim_order,
     compare_claims,
@@ -97,11 +97,8 @@ def test_another_verdict_on_numbers_that_agree_is_told_and_is_not_apart():
 
 
 def test_the_resolution_is_a_millionth_of_the_smallest_number_of_the_limit():
-    limit = Limit.model_validate(
-        {"reproduced": {"meets": (0.95, 1.05), "excludes": (0.0, 0.5)}, "not_reproduced": {"outside": (-0.2, 3e7)}}
-    )
-    assert resolution(limit.text()) == pytest.approx(0.2e-6)
-    assert resolution(Limit().text()) == resolution("reproduced if the interval lies above 0") == 1e-12
+    assert resolution(limit_text(Region(inside=(-0.2, 3e7)))) == pytest.approx(0.2e-6)
+    assert resolution(limit_text(None)) == resolution(limit_text(Region(above=0.0))) == 1e-12
 
 
 def test_claims_are_ordered_as_people_count():

@@ -17,7 +17,16 @@ import pandas as pd
 from numpy.polynomial import legendre
 
 from bayes_sgd.analysis.exponent import Optima, replicate_means, scaling_variable
-from bayes_sgd.analysis.intervals import Floats, Interval, mean_interval, p_value, percentile_interval
+from bayes_sgd.analysis.intervals import (
+    Floats,
+    Interval,
+    bootstrap_variance,
+    jackknife_variance,
+    mean_interval,
+    optimum_interval,
+    p_value,
+    student_interval,
+)
 from bayes_sgd.analysis.optimum import Bools, ResponseCurve, aligned_accuracy, counted_runs
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 
@@ -70,22 +79,29 @@ class _Points:
     weight: Floats
     means: Floats
 
-    def design(self, shift: Floats) -> Floats:
-        """√weight times the columns of the model, (P, J' + DEGREE): the heights, then f without its constant.
+    def design(self, shifts: Floats) -> Floats:
+        """√weight times the columns of the model for shifts (..., J), (..., P, J' + DEGREE): the heights, then f without 1.
 
         The scale of u = ln B − s is that of ln B, whatever the shift: curves pulled apart must still be one polynomial.
         """
-        u = self.log_b - shift[self.curve]
-        scaled = 2 * (u - u.mean()) / np.ptp(self.log_b)
+        u = self.log_b - shifts[..., self.curve]
+        scaled = 2 * (u - u.mean(axis=-1, keepdims=True)) / np.ptp(self.log_b)
         heights = (self.curve[:, None] == np.unique(self.curve)).astype(np.float64)  # none for a curve without points
-        columns = np.hstack([heights, legendre.legvander(scaled, DEGREE)[:, 1:]])
+        polynomial = legendre.legvander(scaled, DEGREE)[..., 1:]
+        columns = np.concatenate([np.broadcast_to(heights, (*u.shape, heights.shape[1])), polynomial], axis=-1)
         return columns * np.sqrt(self.weight)[:, None]
 
-    def misfit(self, shift: Floats, y: Floats) -> Floats:
-        """Weighted sum of squares that the model leaves of `y` (P, R), (R,)."""
+    def without(self, number: int) -> _Points:
+        """The points of all other curves."""
+        kept = self.curve != number
+        return _Points(self.log_b[kept], self.curve[kept], self.weight[kept], self.means[kept])
+
+    def misfit(self, shifts: Floats, y: Floats) -> Floats:
+        """Weighted sums of squares that the model with shifts (A, J) leaves of `y` (P, R), (A, R)."""
         target = y * np.sqrt(self.weight)[:, None]
-        q, _ = np.linalg.qr(self.design(shift))
-        return np.maximum((target**2).sum(0) - ((q.T @ target) ** 2).sum(0), 0.0)
+        q, _ = np.linalg.qr(self.design(shifts))
+        explained = np.array([((basis.T @ target) ** 2).sum(0) for basis in q])
+        return np.maximum((target**2).sum(0) - explained, 0.0)
 
 
 def _points(curves: Sequence[ResponseCurve], treatment: str, counts: Floats) -> _Points | None:
@@ -113,7 +129,7 @@ def _points(curves: Sequence[ResponseCurve], treatment: str, counts: Floats) -> 
 
 def _best(points: _Points, law: Law, y: Floats) -> tuple[Floats, Floats]:
     """The parameter of a law with the least misfit of each column of `y` (P, R), and whether it lies inside the grid, (R,)."""
-    misfit = np.array([points.misfit(law.shift(value), y) for value in law.parameters])
+    misfit = points.misfit(np.array([law.shift(value) for value in law.parameters]), y)
     best = misfit.argmin(axis=0)
     column = np.arange(y.shape[1])
     value = law.parameters[best].astype(np.float64)
@@ -127,24 +143,33 @@ def _best(points: _Points, law: Law, y: Floats) -> tuple[Floats, Floats]:
     return value, (best > 0) & (best < len(law.parameters) - 1)
 
 
-def collapse_exponent(o: Optima, counts: Floats) -> tuple[Interval, int, float, float]:
+def collapse_exponent(o: Optima) -> tuple[Interval, int, float, float]:
     """Estimator D: the exponent under which whole curves collapse, its interval, the curves used, their ratio, p of exponent 1.
 
-    Args:
-        o: the curves and how failed runs are treated.
-        counts: (S, R), how often each seed is drawn in each replicate.
+    The curves are the sample, for no two have quite one shape: Student's interval by a jackknife over curves, whose means hold
+    the seeds' noise too. Our choice: a bootstrap over seeds covers too seldom (`claims.coverage_study`).
     """
     seeds = len(o.curves[0].seeds)
-    points = _points(o.curves, o.treatment, counts)
+    points = _points(o.curves, o.treatment, np.zeros((seeds, 0)))
     if points is None:
         return Interval(np.nan, np.nan, np.nan, seeds), 0, np.nan, np.nan
     x = scaling_variable(o.axis, np.array([curve.axis_value for curve in o.curves]))
-    used = x[np.unique(points.curve)]
-    drawn, inside = _best(points, Law("free exponent", EXPONENTS, lambda a: a * np.log(x)), points.means)
-    drawn = np.where(inside, drawn, np.nan)
-    low, high = percentile_interval(drawn[1:], seeds) if np.isfinite(drawn[0]) else (np.nan, np.nan)
-    interval = Interval(float(drawn[0]), low, high, seeds)
-    return interval, len(used), float(used.max() / used.min()), p_value(interval.value, 1.0, drawn[1:], seeds)
+    law = Law("free exponent", EXPONENTS, lambda a: a * np.log(x))
+    of_curves = np.unique(points.curve)
+    (value,), (inside,) = _best(points, law, points.means)
+    value = float(value) if inside else np.nan
+    fewer = [points.without(number) for number in of_curves]
+    variance = jackknife_variance(np.array([_best(part, law, part.means)[0][0] for part in fewer]))
+    ratio = float(x[of_curves].max() / x[of_curves].min())
+    interval = Interval(value, *student_interval(value, variance), seeds)
+    return interval, len(of_curves), ratio, p_value(value, 1.0, variance)
+
+
+def _parameter_interval(law: Law, value: Floats, seeds: int) -> tuple[float, float]:
+    """Student's interval of a law's parameter, from its value and its replicates (1 + R,); of a scale on its logarithm."""
+    if law.parameters is EXPONENTS:
+        return student_interval(float(value[0]), bootstrap_variance(value[1:], seeds))
+    return optimum_interval(float(np.log(value[0])), np.log(value[1:]), seeds)
 
 
 def _left_out(curves: Sequence[ResponseCurve], treatment: str, points: _Points) -> Iterator[tuple[Floats, Floats, Bools]]:
@@ -193,7 +218,7 @@ def law_table(o: Optima, rows: pd.DataFrame, counts: Floats) -> list[dict[str, A
     for number, law in enumerate(offered):
         value, inside = _best(points, law, points.means)
         bounded = len(law.parameters) > 1 and inside[0]
-        low, high = percentile_interval(value[1:], seeds) if bounded else (np.nan, np.nan)
+        low, high = _parameter_interval(law, value, seeds) if bounded else (np.nan, np.nan)
         excess = mean_interval((squares[number] - squares[best]) / scale)
         found.append(
             {

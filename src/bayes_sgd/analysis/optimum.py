@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_sgd.analysis.intervals import Floats, Interval, bootstrap_mean, chosen_by_others
+from bayes_sgd.analysis.intervals import Floats, Interval, Places, chosen_by_others, held_out, jackknife_interval
 from bayes_sgd.core.errors import UserError
 
 Bools = NDArray[np.bool_]
+FITS = 0.99  # of the training set: from this mean training accuracy on a batch size fits it (our choice)
 
 
 class SweepRows(TypedDict):
@@ -30,7 +31,8 @@ class SweepRows(TypedDict):
 class ResponseCurve:
     """Accuracy against batch size at one axis value and one recorded update (one series of Figs. 5a, 6a, 7a).
 
-    `batch_sizes` (K,) ascending, `accuracy` (K, S) with NaN where a run is missing, `failed` (K, S), `seeds` (S,).
+    `batch_sizes` (K,) ascending, `accuracy` (K, S) on test images and `train_accuracy` (K, S), with NaN where a run is missing,
+    `failed` (K, S), `seeds` (S,).
     """
 
     axis_value: float
@@ -39,6 +41,7 @@ class ResponseCurve:
     accuracy: Floats
     failed: Bools
     seeds: NDArray[np.int64]
+    train_accuracy: Floats
 
 
 def response_curves(rows: pd.DataFrame, axis: str, fraction: float = 1.0, failed_below: float = 0.5) -> list[ResponseCurve]:
@@ -58,12 +61,12 @@ def response_curves(rows: pd.DataFrame, axis: str, fraction: float = 1.0, failed
         column = np.searchsorted(seeds, np.asarray(at["seed"]))
         if len(set(zip(row, column, strict=True))) < len(at):
             raise UserError(f"cells: more than one run with the same batch size and seed at {axis} = {value:g}")
-        accuracy = np.full((len(batch_sizes), len(seeds)), np.nan)
+        accuracy, trained = np.full((2, len(batch_sizes), len(seeds)), np.nan)
         accuracy[row, column] = np.asarray(at["test_accuracy"])
+        trained[row, column] = np.asarray(at["train_accuracy"])
         failed = np.zeros(accuracy.shape, dtype=bool)
-        trained = np.asarray(at["train_accuracy"], dtype=np.float64) >= failed_below
-        failed[row, column] = np.asarray(at["diverged"], dtype=bool) | ~trained
-        curves.append(ResponseCurve(float(value), update, batch_sizes, accuracy, failed, seeds))
+        failed[row, column] = np.asarray(at["diverged"], dtype=bool) | ~(trained[row, column] >= failed_below)
+        curves.append(ResponseCurve(float(value), update, batch_sizes, accuracy, failed, seeds, trained))
     return curves
 
 
@@ -160,38 +163,59 @@ def plateau_optimum(log_b: Floats, mean: Floats, error: Floats) -> Floats:
 
 
 class InteriorOptimum(NamedTuple):
-    """What the chosen batch size gains, on seeds that did not choose it; `chosen` and `stable` are (S,) batch sizes."""
+    """What the chosen batch size gains, on seeds that did not choose it; `chosen` and `fitting` are (S,) batch sizes."""
 
     over_largest: Interval
-    over_smallest_stable: Interval
+    over_smallest_fitting: Interval
     chosen: Floats
-    stable: Floats
+    fitting: Floats
 
 
-def interior_optimum(curve: ResponseCurve, rng: int = 0) -> InteriorOptimum:
-    """Does an interior batch size beat both ends? Each seed is tested with the batch size that the other seeds chose.
+def interior_optimum(curve: ResponseCurve) -> InteriorOptimum:
+    """Does an interior batch size beat both ends? Each seed is tested with the batch sizes that the other seeds chose.
 
-    For seed s: B* is the best mean accuracy over the other seeds, the smallest stable B the smallest at which none of
-    them failed; the gain is the accuracy of seed s at B* minus that at the end. Choice and test never share a seed, so
-    the mean is free of selection bias, and unlike a split in halves every seed tests once (our choice). Interval:
-    `bootstrap_mean` over seeds, for the gain over a batch size close to failure is skewed.
+    For seed s: B*, neither the smallest nor the largest sampled, has the best mean accuracy over the other seeds; the smallest
+    fitting B is where their mean training accuracy reaches `FITS`; the gain is the accuracy of seed s at B* minus that at the
+    end. Choice and test never share a seed, so the mean is free of selection bias, and unlike a split in halves every seed
+    tests once (our choice). Both the fitting B and the accuracy there are interpolated in ln B: a B on the grid would jump with
+    single runs, where training is chaotic.
+    No B fits, or all do: no gain over it. Intervals by `jackknife_interval`, for seeds that choose for one another are not
+    independent.
     """
     complete = np.isfinite(curve.accuracy).all(axis=1)
-    accuracy, failed, b = curve.accuracy[complete], curve.failed[complete], curve.batch_sizes[complete]
+    accuracy, trained, b = curve.accuracy[complete], curve.train_accuracy[complete], curve.batch_sizes[complete]
     n = accuracy.shape[1]
     if n < 2 or len(b) < 3:
         none = Interval(np.nan, np.nan, np.nan, n)
         return InteriorOptimum(none, none, np.full(n, np.nan), np.full(n, np.nan))
-    seeds = np.arange(n)
-    best, stable = chosen_by_others(accuracy), np.zeros(n, dtype=np.int64)
-    for s in seeds:
-        # Where no batch size is stable the largest stands in: the gain is then over the best hope of stability.
-        trains = ~failed[:, seeds != s].any(axis=1)
-        stable[s] = trains.argmax() if trains.any() else len(b) - 1
-    chosen = accuracy[best, seeds]
+
+    def over_largest(seeds: Places) -> float:
+        mine = accuracy[:, seeds]
+        return float((held_out(mine[1:-1], mine[1:-1]) - mine[-1]).mean())
+
+    def over_smallest_fitting(seeds: Places) -> float:
+        mine, fitting = accuracy[:, seeds], _fitting(np.log(b), trained[:, seeds])
+        there = [np.interp(at, np.log(b), own) if np.isfinite(at) else np.nan for at, own in zip(fitting, mine.T, strict=True)]
+        return float((held_out(mine[1:-1], mine[1:-1]) - np.array(there)).mean())
+
     return InteriorOptimum(
-        bootstrap_mean(chosen - accuracy[-1], rng=rng),
-        bootstrap_mean(chosen - accuracy[stable, seeds], rng=rng),
-        b[best],
-        b[stable],
+        jackknife_interval(over_largest, n, least=2),
+        jackknife_interval(over_smallest_fitting, n, least=2),
+        b[1:-1][chosen_by_others(accuracy[1:-1])],
+        np.exp(_fitting(np.log(b), trained)),
     )
+
+
+def _fitting(log_b: Floats, trained: Floats) -> Floats:
+    """For each seed the smallest fitting ln B by the training accuracies (K, S) of the others, (S,)."""
+    seeds = np.arange(trained.shape[1])
+    return np.array([_smallest_fitting(log_b, trained[:, seeds != s].mean(axis=1)) for s in seeds])
+
+
+def _smallest_fitting(log_b: Floats, trained: Floats) -> float:
+    """Ln B above which the mean training accuracy (K,) is `FITS` or more, by linear interpolation; NaN beyond the grid."""
+    misfits = np.flatnonzero(trained < FITS)
+    if len(misfits) == 0 or misfits[-1] == len(log_b) - 1:
+        return np.nan
+    k = int(misfits[-1])
+    return float(np.interp(FITS, trained[k : k + 2], log_b[k : k + 2]))

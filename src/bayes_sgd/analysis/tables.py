@@ -78,7 +78,7 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
                     if o.estimator != HEADLINE or len(o.curves) < 3:
                         continue
                     counts = seed_counts(len(o.curves[0].seeds), statistics.replicates, statistics.seed)
-                    interval, n, ratio, p = collapse_exponent(o, counts)
+                    interval, n, ratio, p = collapse_exponent(o)
                     scaling.append(scaling_row(o, "collapse", interval, n, ratio, p))
                     if o.treatment == TREATMENT:
                         laws += law_table(o, experiment["rows"], counts[:, :500])

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from bayes_sgd.claims.measures import MEASURES
 from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables
-from bayes_sgd.claims.verdicts import Limit, Predicate, Verdict, judge
+from bayes_sgd.claims.verdicts import Region, Verdict, judge, limit_text
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.core.validation import first_fault
@@ -43,10 +43,8 @@ class Claim(BaseModel):
     """What is measured: the name of a measure."""
     arguments: dict[str, Any] = {}
     """Arguments of the quantity."""
-    reproduced: Predicate | None = None
-    """The claim is reproduced if the interval fulfils this."""
-    not_reproduced: Predicate | None = None
-    """The claim is not reproduced if the interval fulfils this."""
+    reproduced: Region | None = None
+    """The values for which the claim holds; without it the row is only reported."""
     figure: Text
     """Figure of ours that shows it."""
     table: Text
@@ -72,13 +70,7 @@ class Claim(BaseModel):
                 self.arguments[name] = TypeAdapter(types[name]).validate_python(value)
             except ValidationError as error:
                 raise ValueError(f"arguments.{name}: {value!r}: {error.errors()[0]['msg']}") from None
-        _ = self.limit
         return self
-
-    @property
-    def limit(self) -> Limit:
-        """Both predicates as one limit."""
-        return Limit(reproduced=self.reproduced, not_reproduced=self.not_reproduced)
 
 
 class _File(BaseModel):
@@ -101,7 +93,7 @@ def load_claims(path: str | Path) -> list[Claim]:
         UserError: one line with the file, the key, the value and what is allowed.
     """
     content = read_yaml(Path(path))
-    parts = {"claims": Claim, "reproduced": Predicate, "not_reproduced": Predicate}
+    parts = {"claims": Claim, "reproduced": Region}
     try:
         return _File.model_validate(content).claims
     except ValidationError as error:
@@ -120,7 +112,7 @@ def claims_table(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
             measured = MEASURES[claim.quantity](tables, **claim.arguments)
         except NotMeasuredError as reason:
             measured = Measured(np.nan, np.nan, np.nan, 0, str(reason))
-        verdict = judge(claim.limit, measured.value, measured.low, measured.high)
+        verdict = judge(claim.reproduced, measured.value, measured.low, measured.high)
         rows.append(
             {
                 "claim": claim.id,
@@ -130,26 +122,25 @@ def claims_table(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
                 "value": measured.value,
                 "ci_low": measured.low,
                 "ci_high": measured.high,
-                "limit": claim.limit.text(),
+                "limit": limit_text(claim.reproduced),
                 "seeds": measured.n,
                 "verdict": verdict,
                 "figure": claim.figure,
                 "table": claim.table,
-                "why": _why(claim.limit, measured, verdict),
+                "why": _why(claim.reproduced, measured, verdict),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _why(limit: Limit, measured: Measured, verdict: Verdict) -> str:
+def _why(region: Region | None, measured: Measured, verdict: Verdict) -> str:
     if np.isnan(measured.value):
         return f"Not tested: {measured.detail}."
     numbers = f"{measured.value:.4g} [{measured.low:.4g}, {measured.high:.4g}] over {measured.n} {measured.unit}"
+    if region is None:
+        return f"{measured.detail}: {numbers}; reported only, for the claim sets no limit here."
     consequence = {
-        "reproduced": f"the interval {limit.reproduced.text()}" if limit.reproduced else "",
-        "not reproduced": f"the interval {limit.not_reproduced.text()}" if limit.not_reproduced else "",
-        "partially reproduced": "the interval lies between what confirms and what refutes",
-        "inconclusive": "the interval is too wide to confirm or to refute",
-        "not tested": "reported only, for the claim sets no limit here",
-    }[verdict]
+        "reproduced": f"the whole interval lies {region.text()}",
+        "not reproduced": f"no part of the interval lies {region.text()}",
+    }.get(verdict, f"the interval is not wholly on one side of the limit, {region.text()}")
     return f"{measured.detail}: {numbers}; {consequence}."

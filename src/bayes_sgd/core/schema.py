@@ -146,7 +146,7 @@ SCALING = Table(
         Column("budget", "text", "How the updates depend on the axis, in words."),
         BUDGET_FRACTION,
         PHASE,
-        Column("p_proportional", "1", "Two-sided p of the exponent 1, by Student's t with the bootstrap's standard error."),
+        Column("p_proportional", "1", "Two-sided p of the exponent 1, by Student's t as the interval is."),
         Column("p_holm", "1", "The same, corrected (Holm 1979) for the experiments along ε, N and m."),
     ),
 )
@@ -229,7 +229,7 @@ CLAIMS = Table(
         HIGH,
         Column("limit", "text", "What confirms and what refutes the claim, fixed beforehand."),
         SEEDS,
-        Column("verdict", "text", "`reproduced`, `partially reproduced`, `not reproduced`, `inconclusive` or `not tested`."),
+        Column("verdict", "text", "`reproduced`, `not reproduced`, `inconclusive` or `not tested`."),
         Column("figure", "text", "The figure that shows it."),
         Column("table", "text", "The table that holds the numbers."),
         Column("why", "text", "The verdict in one sentence, with its numbers."),
@@ -277,21 +277,24 @@ COSTS = Table(
 )
 CALIBRATION = Table(
     "calibration",
-    "A row for each axis, true exponent and estimator: simulated studies, analysed as real ones.",
+    "A row for each quantity, estimator, truth and number of seeds: simulated studies, analysed as real ones.",
     (
-        Column("axis", "text", "The field of a cell along which the optimum moves."),
-        Column("true_exponent", "1", "The exponent that the simulated studies have."),
-        Column("estimator", "text", "As in scaling.csv."),
+        Column("quantity", "text", "What is estimated, and along which axis or as which measure."),
+        Column("estimator", "text", "Of an exponent, as in scaling.csv."),
+        Column("claim", "text", "The claim by whose limit the studies are judged."),
+        Column("truth", "1", "The value that the simulated studies have; empty where each has its own."),
+        Column("seeds", "1", "Seeds of a study."),
         Column("studies", "1", "Number of simulated studies."),
-        Column("coverage", "fraction", "Share of 95 % intervals that hold the true exponent."),
+        Column("coverage", "fraction", "Share of 95 % intervals that hold the truth."),
         Column("coverage_low", "fraction", "Lower end of its 95 % Clopper-Pearson interval."),
         Column("coverage_high", "fraction", "Upper end of its 95 % Clopper-Pearson interval."),
         Column("bias", "1", "Mean of estimate minus truth."),
         Column("spread", "1", "Standard deviation of estimate minus truth."),
         Column("width", "1", "Median width of the intervals."),
+        Column("opposite", "fraction", "Share of pairs of studies of which one is reproduced and the other is not."),
         *(
             Column(verdict.replace(" ", "_"), "fraction", f"Share of studies with the verdict `{verdict}`.")
-            for verdict in ("reproduced", "partially reproduced", "not reproduced", "inconclusive", "not tested")
+            for verdict in ("reproduced", "not reproduced", "inconclusive", "not tested")
         ),
     ),
 )

@@ -44,7 +44,7 @@ def claim_order(claim: str) -> tuple[str, int, str]:
 
 
 def resolution(limit: str) -> float:
-    """The absolute difference that says nothing about a claim, from its limit in words, as `Limit.text` gives it.
+    """The absolute difference that says nothing about a claim, from its limit in words, as `limit_text` gives it.
 
     A millionth (`SAME`) of the smallest number in it that is not 0, but `ROUNDING` if there is none or that is less.
     """

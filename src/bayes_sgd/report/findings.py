@@ -40,8 +40,11 @@ def _exponents(tables: Tables) -> str:
                 continue
             head = by_estimator[HEADLINE]
             cells = [interval(by_estimator[e], "exponent") if e in by_estimator else "-" for e in estimators]
-            rows.append([str(experiment), phase, number(head["ratio"]), *cells, number(head["p_holm"], 2)])
-    return markdown(rows, ["experiment", "phase", "factor", *estimators, "Holm's p of exponent 1"])
+            tests = [number(by_estimator[e]["p_holm"], 2) if e in by_estimator else "-" for e in (HEADLINE, "collapse")]
+            rows.append([str(experiment), phase, number(head["ratio"]), *cells, *tests])
+    return markdown(
+        rows, ["experiment", "phase", "factor", *estimators, f"Holm's p of exponent 1, {HEADLINE}", "the same, collapse"]
+    )
 
 
 def _budgets(tables: Tables) -> str:
@@ -209,28 +212,22 @@ def _spectra(tables: Tables) -> str:
 
 
 def _calibration(table: Any) -> str:
-    rows = [
-        [
-            row["axis"],
-            number(row["true_exponent"]),
-            row["estimator"],
-            f"{row['studies']}",
-            interval(row, "coverage", "coverage_low", "coverage_high"),
-            number(row["bias"]),
-            number(row["width"]),
-            number(row["reproduced"]),
-            number(row["not_reproduced"]),
-        ]
-        for row in table.to_dict("records")
-        if row["estimator"] in (HEADLINE, "collapse")
-    ]
-    headline = table[table["estimator"] == HEADLINE]
-    studies = int(headline["studies"].sum())
-    covered = proportion_interval(round(float((headline["coverage"] * headline["studies"]).sum())), studies)
-    pooled = {"coverage": covered.value, "low": covered.low, "high": covered.high}
-    rows.append(["both", "all", HEADLINE, f"{studies}", interval(pooled, "coverage", "low", "high"), *[""] * 4])
-    header = ["axis", "true exponent", "estimator", "studies", "coverage of 95 % intervals", "bias", "width"]
-    return markdown(rows, [*header, "share `reproduced`", "share `not reproduced`"])
+    """Coverage of each quantity by the number of seeds, over all truths, and how often verdicts on one truth are opposite."""
+    table = table[table["estimator"].isna() | table["estimator"].isin(["", HEADLINE, "collapse"])].fillna({"estimator": ""})
+    sizes, rows = sorted(set(table["seeds"])), []
+    for (quantity, estimator), group in table.groupby(["quantity", "estimator"], sort=False):
+        by_seeds = [_pooled(group[group["seeds"] == n]) for n in sizes]
+        opposite = [f"{100 * share:.2g} %" for share in (group["opposite"].mean(), group["opposite"].max())]
+        rows.append([quantity, estimator or "-", f"{group['studies'].sum()}", *by_seeds, *opposite])
+    header = ["quantity", "estimator", "studies", *(f"{n} seeds" for n in sizes)]
+    return markdown(rows, [*header, "pairs with opposite verdicts", "the same, at the worst truth"])
+
+
+def _pooled(rows: Any) -> str:
+    """Coverage over several truths, with its Clopper-Pearson interval."""
+    studies = int(rows["studies"].sum())
+    covered = proportion_interval(round(float((rows["coverage"] * rows["studies"]).sum())), studies)
+    return interval({"coverage": covered.value, "low": covered.low, "high": covered.high}, "coverage", "low", "high")
 
 
 def _costs(tables: Tables) -> str:

@@ -16,11 +16,17 @@ import pandas as pd
 from bayes_sgd.analysis.intervals import (
     Floats,
     Interval,
-    bootstrap_mean,
-    mean_interval,
-    percentile_interval,
+    Places,
+    Variance,
+    chosen_by_others,
+    correlation,
+    held_out,
+    jackknife_interval,
+    mean_rank_interval,
+    rank_correlation,
     ranks,
-    seed_counts,
+    rounding_variance,
+    student_interval,
 )
 from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, measure, select
 from bayes_sgd.core.errors import UserError
@@ -99,11 +105,15 @@ def _residual(values: Floats, given: Floats) -> Floats:
     return y - x * np.divide((x * y).sum(0), (x**2).sum(0), out=np.zeros(x.shape[1]), where=(x**2).sum(0) > 0)
 
 
-def _correlation(a: Floats, b: Floats) -> Floats:
-    """Correlation of two arrays (K, S) within each seed, (S,); 0 where one of them does not vary."""
-    a, b = a - a.mean(0), b - b.mean(0)
-    norms = np.sqrt((a**2).sum(0) * (b**2).sum(0))
-    return np.divide((a * b).sum(0), norms, out=np.zeros(a.shape[1]), where=norms > 1e-12)
+def _at_worst(values: Floats, sizes: Floats) -> tuple[Interval, float]:
+    """Mean over seeds of `values` (K, S) at the batch size that the other seeds find largest, and its median."""
+    if values.shape[1] < 2:
+        raise NotMeasuredError("one seed cannot choose a batch size for another")
+
+    def worst(seeds: Places) -> float:
+        return float(held_out(values[:, seeds], values[:, seeds]).mean())
+
+    return jackknife_interval(worst, values.shape[1], least=2), float(np.median(sizes[chosen_by_others(values)]))
 
 
 @measure
@@ -117,47 +127,61 @@ def evidence_rank(
 ) -> Measured:
     """Rank correlation over batch sizes of a predictor with the SGD network's test accuracy, within seeds, mean over seeds.
 
+    The batch sizes are few, and a sample as much as the seeds are: see `mean_rank_interval`.
     `evidence` is −E at the empirical-Bayes λ, `sharpness` minus the largest eigenvalue: each predicts better where it is
     larger. `given`: partial rank correlation, so that the evidence gets no credit for the norm of the weights. `trained`: only
     batch sizes at which every seed trains, since networks that do not train are bad without any evidence.
     """
     columns = [predictor, "sgd_test_accuracy", "weight_norm"]
     sizes, (x, accuracy, norm), n = _evidence(tables, point, "real", columns, trained, n_train, RANKED)
-    a, b = ranks(x), ranks(accuracy)
-    if given == "weight_norm":
-        a, b = _residual(a, ranks(norm)), _residual(b, ranks(norm))
+
+    def within_seeds(kept: Places) -> Floats:
+        a, b, c = (ranks(values[kept]) for values in (x, accuracy, norm))
+        return correlation(_residual(a, c), _residual(b, c)) if given == "weight_norm" else correlation(a, b)
+
     detail = (
         f"rank correlation with test accuracy of {predictor} at the {point} point over {len(sizes)} batch sizes, "
         f"{sizes[0]:g} to {sizes[-1]:g}, N = {n}{', given the norm of the weights' if given == 'weight_norm' else ''}"
     )
-    return Measured.of(bootstrap_mean(_correlation(a, b), rng=tables.rng), detail)
+    return Measured.of(mean_rank_interval(within_seeds, len(sizes)), detail)
 
 
 @measure
 def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None = None) -> Measured:
-    """log2 of the batch size with the lowest mean E over the one with the best mean test accuracy; bootstrap over seeds."""
+    """log2 of the batch size with the lowest E over the one with the best test accuracy, within seeds, mean over seeds.
+
+    Student's t over seeds. Both are rounded to the grid of batch sizes, alike in all seeds; as errors evenly spread over a step
+    they add to the variance.
+    """
     columns = ["evidence", "sgd_test_accuracy"]
     sizes, (evidence, accuracy), size = _evidence(tables, point, "real", columns, False, n_train, RANKED)
-    n = evidence.shape[1]
-    draws = np.hstack([np.ones((n, 1)), seed_counts(n, tables.n_replicates, tables.rng)])
-    best, right = (np.log2(sizes)[(values @ draws).argmax(axis=0)] for values in (evidence, accuracy))
-    distance = best - right
+    best, right = (np.log2(sizes)[values.argmax(axis=0)] for values in (evidence, accuracy))
+    distance, n = best - right, evidence.shape[1]
+    rounding = rounding_variance(float(np.median(np.diff(np.log2(sizes)))))
+    by_seed = Variance(float(distance.var(ddof=1)) / n if n > 1 else np.nan, n - 1)
+    ends = student_interval(float(distance.mean()), by_seed, rounding, rounding)
     detail = (
-        f"log2 of B with the lowest E ({2 ** best[0]:g}) over B with the best test accuracy ({2 ** right[0]:g}), "
-        f"{point} point, N = {size}"
+        f"log2 of B with the lowest E ({2 ** np.median(best):g} in the median) over B with the best test accuracy "
+        f"({2 ** np.median(right):g}), {point} point, N = {size}"
     )
-    return Measured.of(Interval(float(distance[0]), *percentile_interval(distance[1:], n), n), detail)
+    return Measured.of(Interval(float(distance.mean()), *ends, n), detail)
 
 
 @measure
 def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int | None = None) -> Measured:
-    """E per example at the batch size that most contradicts the paper: highest for real, lowest for random labels."""
+    """E per example at the batch size that most contradicts the paper: highest for real, lowest for random labels.
+
+    Each seed is judged at the batch size that the other seeds find the worst.
+    """
     sizes, (evidence,), n = _evidence(tables, point, labels, ["evidence"], trained=True, n_train=n_train, at_least=1)
-    ratio = -evidence / n
-    mean = ratio.mean(axis=1)
-    worst = int(mean.argmax() if labels == "real" else mean.argmin())
-    detail = f"E / N in nats at the {point} point on {labels} labels, B = {sizes[worst]:g}, the worst of {len(sizes)}, N = {n}"
-    return Measured.of(mean_interval(ratio[worst]), detail)
+    sign = 1 if labels == "real" else -1
+    found, at = _at_worst(-sign * evidence / n, sizes)
+    low, high = sorted((sign * found.low, sign * found.high))
+    detail = (
+        f"E / N in nats at the {point} point on {labels} labels, B = {at:g} in the median, the worst of {len(sizes)} "
+        f"batch sizes by the other seeds, N = {n}"
+    )
+    return Measured.of(Interval(sign * found.value, low, high, found.n), detail)
 
 
 def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, Floats, Floats, int, int]:
@@ -195,24 +219,24 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
 def conditional_evidence(tables: Tables, point: Point) -> Measured:
     """E per example of new data given old, at the batch size where it is highest; below 0 the network beats the null model."""
     sizes, values, _, first, n = _conditional(tables, point, at_least=1)
-    worst = int(values.mean(axis=1).argmax())
+    found, at = _at_worst(values, sizes)
     detail = (
-        f"E per example in nats of examples {first} to {n} given those before, at the {point} point, B = {sizes[worst]:g}, the "
-        f"worst of {len(sizes)} batch sizes"
+        f"E per example in nats of examples {first} to {n} given those before, at the {point} point, B = {at:g} in the median, "
+        f"the worst of {len(sizes)} batch sizes by the other seeds"
     )
-    return Measured.of(mean_interval(values[worst]), detail)
+    return Measured.of(found, detail)
 
 
 @measure
 def conditional_evidence_rank(tables: Tables, point: Point) -> Measured:
     """Rank correlation over batch sizes of minus the conditional E with test accuracy, within seeds, mean over seeds."""
     sizes, values, accuracy, first, n = _conditional(tables, point, at_least=RANKED)
-    rho = _correlation(ranks(-values), ranks(accuracy))
+    interval = mean_rank_interval(lambda kept: rank_correlation(-values[kept], accuracy[kept]), len(sizes))
     detail = (
         f"rank correlation with test accuracy of the evidence of examples {first} to {n} given those before, at the {point} "
         f"point over {len(sizes)} batch sizes, {sizes[0]:g} to {sizes[-1]:g}"
     )
-    return Measured.of(bootstrap_mean(rho, rng=tables.rng), detail)
+    return Measured.of(interval, detail)
 
 
 @measure
@@ -245,7 +269,7 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
         f"rank correlation with test accuracy of minus the sum of the training loss from update {updates[0]:g} to "
         f"{updates[-1]:g}, over {len(sizes)} batch sizes, {sizes[0]:g} to {sizes[-1]:g}"
     )
-    return Measured.of(bootstrap_mean(_correlation(ranks(speed), ranks(accuracy)), rng=tables.rng), detail)
+    return Measured.of(mean_rank_interval(lambda kept: rank_correlation(speed[kept], accuracy[kept]), len(sizes)), detail)
 
 
 @measure

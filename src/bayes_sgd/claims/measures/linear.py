@@ -1,7 +1,7 @@
 """Measures of the linear model (section 3, figures 1 and 2).
 
 Takes the table `linear`; gives the value behind each claim on it. Accuracies in [0, 1], cross-entropies and evidence in nats,
-λ as in C = H + λ‖ω‖²/2. Means over seeds have t-intervals; ranks and minima are bootstrapped over seeds.
+λ as in C = H + λ‖ω‖²/2. Means over seeds have t-intervals; of ranks and minima, by a jackknife over seeds.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import numpy as np
 from bayes_sgd.analysis.intervals import (
     Floats,
     Interval,
+    Places,
     chosen_by_others,
+    held_out,
+    jackknife_interval,
     mean_interval,
-    percentile_interval,
-    seed_counts,
     spearman,
 )
 from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, measure, select
+
+NEAR = 0.5  # decades of λ on either side of a curve's lowest point through which its vertex is found (our choice)
 
 
 def _linear_grid(tables: Tables, labels: Labels, *columns: str) -> tuple[Floats, list[Floats]]:
@@ -51,22 +54,24 @@ def linear_accuracy_gain(tables: Tables, labels: Labels) -> Measured:
     So the best of many λ's does not win by luck. Ties choose the weakest λ.
     """
     grid, (accuracy,) = _linear_grid(tables, labels, "test_accuracy")
-    seeds = np.arange(accuracy.shape[1])
-    if len(seeds) < 2:
+    if accuracy.shape[1] < 2:
         raise NotMeasuredError("one seed cannot choose λ for another")
-    best = chosen_by_others(accuracy)
-    detail = (
-        f"gain in test accuracy of the best λ, {np.median(grid[best]):.3g} in the median as other seeds choose it, "
-        f"over λ = {grid[0]:.3g}"
-    )
-    return Measured.of(mean_interval(accuracy[best, seeds] - accuracy[0]), detail)
+
+    chosen = np.median(grid[chosen_by_others(accuracy)])
+
+    def gain(seeds: Places) -> float:
+        own = accuracy[:, seeds]
+        return float((held_out(own, own) - own[0]).mean())
+
+    detail = f"gain in test accuracy of the best λ, {chosen:.3g} in the median as other seeds choose it, over λ = {grid[0]:.3g}"
+    return Measured.of(jackknife_interval(gain, accuracy.shape[1], least=2), detail)
 
 
 @measure
 def linear_margin_trend(tables: Tables, labels: Labels) -> Measured:
-    """Rank correlation of the mean margin with λ; bootstrap over seeds."""
+    """Rank correlation of the mean margin with λ; jackknife over seeds."""
     grid, (margin,) = _linear_grid(tables, labels, "margin")
-    rho = spearman(np.broadcast_to(grid[:, None], margin.shape), margin, tables.n_replicates, tables.rng)
+    rho = spearman(np.broadcast_to(grid[:, None], margin.shape), margin)
     detail = f"rank correlation of mean margin and λ on {labels} labels over λ = {grid[0]:.3g} to {grid[-1]:.3g}"
     return Measured.of(rho, detail)
 
@@ -112,21 +117,41 @@ def linear_evidence_decades(tables: Tables, labels: Labels, below: float) -> Mea
 def linear_minima_distance(tables: Tables, labels: Labels) -> Measured:
     """Log10 λ at the minimum of E minus log10 λ at the minimum of the test cross-entropy.
 
-    The minima are of the curves averaged over seeds, as Fig. 2b draws them; bootstrap over seeds. (The minimum of one seed's
+    The minima are of the curves averaged over seeds, as Fig. 2b draws them; jackknife over seeds. (The minimum of one seed's
     cross-entropy is that of a few hard test images.)
     """
-    grid, curves = _linear_grid(tables, labels, "log_evidence_ratio", "test_loss")
-    seeds = curves[0].shape[1]
-    draws = np.hstack([np.ones((seeds, 1)), seed_counts(seeds, tables.n_replicates, tables.rng)])
-    evidence, loss = (np.log10(grid)[(curve @ draws).argmin(axis=0)] for curve in curves)
-    decades = evidence - loss
-    detail = f"decades of λ from the minimum of the test cross-entropy to the minimum of E on {labels} labels"
-    return Measured.of(Interval(float(decades[0]), *percentile_interval(decades[1:], seeds), seeds), detail)
+    grid, (evidence, loss) = _linear_grid(tables, labels, "log_evidence_ratio", "test_loss")
+    interval = minima_distance(np.log10(grid), evidence, loss)
+    return Measured.of(
+        interval, f"decades of λ from the minimum of the test cross-entropy to the minimum of E on {labels} labels"
+    )
+
+
+def minima_distance(log_l2: Floats, evidence: Floats, loss: Floats) -> Interval:
+    """Lowest point of the mean of `evidence` minus that of `loss`, both (L, S), in units of `log_l2` (L,)."""
+
+    def distance(seeds: Places) -> float:
+        return _lowest(log_l2, evidence[:, seeds].mean(axis=1)) - _lowest(log_l2, loss[:, seeds].mean(axis=1))
+
+    return jackknife_interval(distance, loss.shape[1])
+
+
+def _lowest(log_l2: Floats, curve: Floats) -> float:
+    """Where a curve (L,) is lowest: the vertex of a parabola within `NEAR` decades of the lowest point.
+
+    A point of the grid would not move with the curve but jump. No vertex there: the lowest point itself.
+    """
+    lowest = int(curve.argmin())
+    near = np.abs(log_l2 - log_l2[lowest]) <= NEAR + 1e-9
+    x = log_l2[near] - log_l2[lowest]
+    bend, slope, _ = np.polyfit(x, curve[near], 2) if near.sum() > 2 else (0.0, 0.0, 0.0)
+    vertex = -slope / (2 * bend) if bend > 0 else 0.0
+    return float(log_l2[lowest] + (vertex if x.min() <= vertex <= x.max() else 0.0))
 
 
 @measure
 def linear_evidence_rank(tables: Tables, labels: Labels) -> Measured:
-    """Rank correlation over λ of E and the test cross-entropy, both averaged over seeds; bootstrap over seeds."""
+    """Rank correlation over λ of E and the test cross-entropy, both averaged over seeds; jackknife over seeds."""
     grid, (evidence, loss) = _linear_grid(tables, labels, "log_evidence_ratio", "test_loss")
     detail = f"rank correlation of E and test cross-entropy over {len(grid)} values of λ on {labels} labels"
-    return Measured.of(spearman(evidence, loss, tables.n_replicates, tables.rng), detail)
+    return Measured.of(spearman(evidence, loss), detail)

@@ -11,21 +11,29 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bayes_sgd.analysis.intervals import Floats, Interval, mean_interval, percentile_interval, seed_counts
-from bayes_sgd.analysis.optimum import aligned_accuracy, response_curves
+from bayes_sgd.analysis.exponent import HEADLINE, POLYNOMIALS
+from bayes_sgd.analysis.intervals import (
+    Floats,
+    Interval,
+    Places,
+    jackknife_interval,
+    mean_interval,
+)
+from bayes_sgd.analysis.optimum import aligned_accuracy, polynomial_optimum, response_curves
 from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, measure, select
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 
-POINTS = 9  # values of g at which curves are compared
+POINTS = 201  # values of g at which curves are compared: so many that none at the end of a curve matters
 
 
 @measure
 def noise_scale_collapse(tables: Tables, experiments: list[str], within: float = 4.0, rate_below: float = np.inf) -> Measured:
     """How far accuracies at equal noise scale g differ between cells of several experiments, beyond the noise of the seeds.
 
-    Each series (experiment, axis value) is a curve over ln g. At `POINTS` values of g within a factor `within` of the one with
-    the best mean accuracy, each curve is read by linear interpolation where its networks train. The value is the standard
-    deviation between curves, less what the seeds alone give; bootstrap over seeds.
+    Each series (experiment, axis value) is a curve over ln g, the same runs counted once. At `POINTS` values of g within a
+    factor `within` of the curves' median optimum, each curve is read by linear interpolation where its networks train. The
+    value is the standard deviation between curves, less what the seeds alone give. The interval is Student's by a jackknife
+    over seeds of the variance, whose estimate may be negative.
 
     Args:
         tables: of the run.
@@ -33,19 +41,29 @@ def noise_scale_collapse(tables: Tables, experiments: list[str], within: float =
         within: see above.
         rate_below: only curves whose effective learning rate is smaller count.
     """
-    curves = [curve for name in experiments for curve in _curves_over_noise(tables, name, rate_below)]
+    curves = _distinct([curve for name in experiments for curve in _curves_over_noise(tables, name, rate_below)])
     if len(curves) < 3:
         raise NotMeasuredError("a collapse needs three curves that train")
-    accuracy = _at_equal_noise(curves, within)
-    seeds = accuracy.shape[2]
-    read = np.isfinite(accuracy[..., 0])
-    error = float((accuracy.var(axis=2, ddof=1) / seeds)[read].mean())
-    draws = seed_counts(seeds, min(tables.n_replicates, 500), tables.rng).T
-    value, *replicates = (_spread(accuracy, counts, error) for counts in (np.ones(seeds), *draws))
     detail = (
         f"standard deviation of test accuracy at equal noise scale between {len(curves)} curves of {', '.join(experiments)}"
     )
-    return Measured.of(Interval(value, *percentile_interval(np.array(replicates), seeds), seeds), detail)
+    return Measured.of(spread_interval(_at_equal_noise(curves, within)), detail)
+
+
+def spread_interval(accuracy: Floats) -> Interval:
+    """Standard deviation between curves beyond the seeds' noise, of accuracies (curves, values of g, S) that may be NaN."""
+    variance = jackknife_interval(lambda seeds: _variance_between(accuracy[..., seeds]), accuracy.shape[2], least=2)
+    value, low, high = (float(np.sqrt(np.maximum(0.0, v))) for v in variance[:3])
+    return Interval(value, low, high, variance.n)
+
+
+def _distinct(curves: list[tuple[Floats, Floats]]) -> list[tuple[Floats, Floats]]:
+    """The curves without those that repeat the runs of an earlier one."""
+    kept: list[tuple[Floats, Floats]] = []
+    for g, accuracy in curves:
+        if not any(np.array_equal(g, other) and np.allclose(accuracy, values) for other, values in kept):
+            kept.append((g, accuracy))
+    return kept
 
 
 def _curves_over_noise(tables: Tables, experiment: str, rate_below: float) -> list[tuple[Floats, Floats]]:
@@ -70,7 +88,7 @@ def _at_equal_noise(curves: list[tuple[Floats, Floats]], within: float) -> Float
     seeds = min(accuracy.shape[1] for _, accuracy in curves)
     if seeds < 2:
         raise NotMeasuredError("one seed cannot tell noise from a difference")
-    best = np.median([g[accuracy.mean(axis=1).argmax()] for g, accuracy in curves])
+    best = np.median([_best_noise(*curve) for curve in curves])
     grid = np.linspace(best - np.log(within), best + np.log(within), POINTS)
     read = np.full((len(curves), len(grid), seeds), np.nan)
     for number, (g, accuracy) in enumerate(curves):
@@ -82,10 +100,18 @@ def _at_equal_noise(curves: list[tuple[Floats, Floats]], within: float) -> Float
     return read[:, shared]
 
 
-def _spread(accuracy: Floats, counts: Floats, error: float) -> float:
-    """Standard deviation between curves of their means over seeds, weighted by `counts` (S,), less the variance `error`."""
-    between = np.nanvar(accuracy @ counts / counts.sum(), axis=0, ddof=1)
-    return float(np.sqrt(max(0.0, between.mean() - error)))
+def _best_noise(g: Floats, accuracy: Floats) -> float:
+    """The optimum of a curve, ln g, by the headline estimator; at the end of the curve, where it lies beyond."""
+    mean = accuracy.mean(axis=1, keepdims=True)
+    error = accuracy.std(axis=1, ddof=1, keepdims=True) / np.sqrt(accuracy.shape[1])
+    return float(np.clip(polynomial_optimum(g, mean, error, *POLYNOMIALS[HEADLINE])[0], g[0], g[-1]))
+
+
+def _variance_between(accuracy: Floats) -> float:
+    """Variance between curves of their means over seeds, less what the seeds give it; mean over the values of g."""
+    between = np.nanvar(accuracy.mean(axis=2), axis=0, ddof=1)
+    within = np.nanmean(accuracy.var(axis=2, ddof=1), axis=0) / accuracy.shape[2]
+    return float((between - within).mean())
 
 
 def _noise(tables: Tables, sampling: str = "independent") -> pd.DataFrame:
@@ -96,15 +122,29 @@ def _noise(tables: Tables, sampling: str = "independent") -> pd.DataFrame:
 
 @measure
 def covariance_ratio(tables: Tables, sampling: Literal["independent", "replacement", "shuffle"] = "independent") -> Measured:
-    """Measured over predicted trace of the noise covariance at initialization, at the batch size farthest from 1."""
+    """Measured over predicted trace of the noise covariance at initialization, at the batch size farthest from 1.
+
+    For each seed that batch size is the other seeds' choice.
+    """
     rows = _noise(tables, sampling)
-    rows = select(rows, np.isfinite(np.asarray(rows["ratio"], float)))
-    ratios = {size: mean_interval(group["ratio"].to_numpy(float)) for size, group in rows.groupby("batch_size")}
-    worst = max(ratios, key=lambda size: max(abs(ratios[size].low - 1), abs(ratios[size].high - 1)))
+    ratios = rows.pivot(index="batch_size", columns="seed", values="ratio").dropna()
+    values = ratios.to_numpy(np.float64)
+    n = values.shape[1]
+    if not len(values) or n < 2:
+        raise NotMeasuredError("a ratio at the worst batch size needs two seeds, of which others choose it")
+
+    def farthest(seeds: Places) -> Places:
+        means = [np.delete(values[:, seeds], s, axis=1).mean(axis=1) for s in range(len(seeds))]
+        return np.abs(np.array(means) - 1).argmax(axis=1)
+
+    interval = jackknife_interval(lambda seeds: float(values[farthest(seeds), seeds].mean()), n, least=2)
+    sizes = ratios.index.to_numpy(np.float64)
+    at = np.median(sizes[farthest(np.arange(n))])
     detail = (
-        f"measured over predicted trace, batches {sampling}, at B = {worst}, the farthest from 1 of {len(ratios)} batch sizes"
+        f"measured over predicted trace, batches {sampling}, at B = {at:g} in the median, the farthest "
+        f"from 1 of {len(sizes)} batch sizes by the other seeds"
     )
-    return Measured.of(ratios[worst], detail)
+    return Measured.of(interval, detail)
 
 
 @measure

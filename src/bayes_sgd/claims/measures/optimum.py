@@ -1,11 +1,13 @@
 """Measures of the optimum batch size: its gain, its exponents, and the accuracy there (section 5, figures 4 to 7).
 
 Takes the cells of an experiment, or the table `scaling`; gives the value behind each claim on them. Accuracies in [0, 1], batch
-sizes in examples. Means over seeds have t-intervals; exponents and skewed differences are bootstrapped over seeds.
+sizes in examples. Intervals are Student's over seeds: by a bootstrap for exponents, by a jackknife where seeds choose for each
+other.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -15,12 +17,14 @@ from bayes_sgd.analysis.exponent import HEADLINE, TREATMENT, fit_optima, headlin
 from bayes_sgd.analysis.intervals import (
     Floats,
     Interval,
+    Places,
+    Variance,
     chosen_by_others,
-    mean_interval,
-    paired_difference,
-    percentile_interval,
+    held_out,
+    jackknife_interval,
     proportion_interval,
-    seed_counts,
+    rounding_variance,
+    student_interval,
 )
 from bayes_sgd.analysis.optimum import ResponseCurve, SweepRows, interior_optimum, response_curves
 from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, measure, select
@@ -37,17 +41,21 @@ def _curve(tables: Tables, name: str, at: float) -> tuple[ResponseCurve, pd.Data
 
 
 @measure
-def interior_gain(tables: Tables, experiment: str, at: float, over: Literal["largest", "smallest_stable"]) -> Measured:
-    """Gain of the best batch size over the `largest` or the `smallest_stable` one, on held-out seeds."""
+def interior_gain(tables: Tables, experiment: str, at: float, over: Literal["largest", "smallest_fitting"]) -> Measured:
+    """Gain of the best batch size over the `largest` or the `smallest_fitting` one, on held-out seeds."""
     curve, _ = _curve(tables, experiment, at)
-    result = interior_optimum(curve, tables.rng)
-    gain = {"largest": result.over_largest, "smallest_stable": result.over_smallest_stable}[over]
+    result = interior_optimum(curve)
+    gain, ends = {
+        "largest": (result.over_largest, curve.batch_sizes[-1:]),
+        "smallest_fitting": (result.over_smallest_fitting, result.fitting),
+    }[over]
     if np.isnan(gain.value):
-        raise NotMeasuredError("an interior optimum needs two seeds and three batch sizes")
-    end = curve.batch_sizes[-1] if over == "largest" else np.median(result.stable)
+        raise NotMeasuredError(
+            "an interior optimum needs two seeds, three batch sizes, and some that fit the training set and some that do not"
+        )
     detail = (
         f"test accuracy after {curve.updates} updates at the best B, {np.median(result.chosen):g} in the median as the "
-        f"other seeds choose it, minus that at B = {end:g}"
+        f"other seeds choose it, minus that at B = {np.median(ends):.4g}"
     )
     return Measured.of(gain, detail)
 
@@ -98,7 +106,7 @@ def _exponent_of_cells(tables: Tables, experiment: str, rows: SweepRows, words: 
         n_replicates=tables.n_replicates,
         rng=tables.rng,
     )
-    interval, used, _ = scaling_exponent(optima)
+    interval, used, _, _ = scaling_exponent(optima)
     if np.isnan(interval.value):
         raise NotMeasuredError(
             f"{used.sum()} of {len(used)} optima with {' and '.join(words)} lie inside the grid; an exponent needs 3"
@@ -138,13 +146,11 @@ def _curves(tables: Tables, experiment: str) -> list[ResponseCurve]:
     return response_curves(source["rows"], source["axis"], failed_below=tables.failed_below)
 
 
-def _held_out_peak(curve: ResponseCurve) -> tuple[Floats, Floats]:
-    """For each seed its accuracy at the batch size that the other seeds choose, and that batch size."""
-    accuracy, seeds = curve.accuracy, np.arange(curve.accuracy.shape[1])
-    if len(seeds) < 2:
+def _chosen(curve: ResponseCurve) -> Floats:
+    """For each seed the batch size that the other seeds choose as the best."""
+    if curve.accuracy.shape[1] < 2:
         raise NotMeasuredError("one seed cannot choose a batch size for another")
-    best = chosen_by_others(accuracy)
-    return accuracy[best, seeds], curve.batch_sizes[best]
+    return curve.batch_sizes[chosen_by_others(curve.accuracy)]
 
 
 def _at(curves: list[ResponseCurve], value: float, experiment: str) -> ResponseCurve:
@@ -158,49 +164,92 @@ def _at(curves: list[ResponseCurve], value: float, experiment: str) -> ResponseC
 def peak_change(tables: Tables, experiment: str, start: float, end: float) -> Measured:
     """Peak test accuracy at axis value `end` minus that at `start`, each seed at the batch sizes that the others choose."""
     curves = _curves(tables, experiment)
-    (first, b_start), (last, b_end) = (_held_out_peak(_at(curves, value, experiment)) for value in (start, end))
+    first, last = (_at(curves, value, experiment) for value in (start, end))
     axis = tables.experiment(experiment)["axis"]
     detail = (
-        f"peak test accuracy at {axis} {end:g} (B = {np.median(b_end):g}) minus that at {start:g} (B = {np.median(b_start):g})"
+        f"peak test accuracy at {axis} {end:g} (B = {np.median(_chosen(last)):g}) minus that at {start:g} "
+        f"(B = {np.median(_chosen(first)):g})"
     )
-    return Measured.of(paired_difference(last, first), detail)
+    return Measured.of(peak_change_interval(first.accuracy, last.accuracy), detail)
+
+
+def peak_change_interval(first: Floats, last: Floats) -> Interval:
+    """Held-out peak of accuracies `last` (K, S) minus that of `first` (K', S), seeds paired."""
+
+    def change(seeds: Places) -> float:
+        a, b = first[:, seeds], last[:, seeds]
+        return float((held_out(b, b) - held_out(a, a)).mean())
+
+    return jackknife_interval(change, first.shape[1], least=2)
 
 
 @measure
 def gap_trend(tables: Tables, experiment: str, factor: float) -> Measured:
-    """Slope over ln(axis) of the gap between the best batch size and one `factor` times as large; per seed, then t.
+    """Slope over ln(axis) of the gap between the best batch size and one `factor` times as large.
 
-    The larger one is the nearest that was sampled; axis values without one of at least half the factor are left out.
+    Both are as the other seeds choose. The larger one is the nearest that was sampled; axis values without one of at least half
+    the factor for every seed are left out.
     """
-    x, gaps = [], []
-    for curve in _curves(tables, experiment):
-        peak, chosen = _held_out_peak(curve)
-        larger = np.abs(np.log(curve.batch_sizes) - np.log(factor * np.median(chosen))).argmin()
-        if curve.batch_sizes[larger] >= factor / 2 * np.median(chosen):
-            x.append(np.log(curve.axis_value))
-            gaps.append(peak - curve.accuracy[larger])
-    if len(x) < 3:
+    kept = [curve for curve in _curves(tables, experiment) if _gap(curve, factor, _chosen(curve)) is not None]
+    if len(kept) < 3:
         raise NotMeasuredError("a trend of the gap needs three axis values")
-    centred = np.array(x) - np.mean(x)
-    slopes = centred @ np.array(gaps) / (centred**2).sum()
+    x = np.log([curve.axis_value for curve in kept])
+
+    def slope(seeds: Places) -> float:
+        gaps = np.array([_mean_gap(curve, factor, seeds) for curve in kept])
+        used = np.isfinite(gaps)
+        return float(np.polyfit(x[used], gaps[used], 1)[0]) if used.sum() > 1 else np.nan
+
+    every = np.arange(kept[0].accuracy.shape[1])
+    ends = [_mean_gap(curve, factor, every) for curve in (kept[0], kept[-1])]
     detail = (
         f"slope over ln {tables.experiment(experiment)['axis']} of the gap in test accuracy between the best B and "
-        f"{factor:g} times as large a one, {np.mean(gaps[0]):.4f} at {np.exp(x[0]):g} and {np.mean(gaps[-1]):.4f} at "
-        f"{np.exp(x[-1]):g}"
+        f"{factor:g} times as large a one, {ends[0]:.4f} at {np.exp(x[0]):g} and {ends[1]:.4f} at {np.exp(x[-1]):g}"
     )
-    return Measured.of(mean_interval(slopes), detail)
+    return Measured.of(jackknife_interval(slope, len(every), least=2), detail)
+
+
+def _gap(curve: ResponseCurve, factor: float, chosen: Floats) -> Floats | None:
+    """Per seed the accuracy at its chosen batch size minus that at the nearest to `factor` times as large; None without one."""
+    log_b, seeds = np.log(curve.batch_sizes)[:, None], np.arange(len(chosen))
+    larger = np.abs(log_b - np.log(factor * chosen)).argmin(axis=0)
+    if (curve.batch_sizes[larger] < factor / 2 * chosen).any():
+        return None
+    best = np.abs(log_b - np.log(chosen)).argmin(axis=0)
+    return curve.accuracy[best, seeds] - curve.accuracy[larger, seeds]
+
+
+def _mean_gap(curve: ResponseCurve, factor: float, seeds: Places) -> float:
+    """The gap over some seeds that choose for one another; NaN where one chooses too large a batch size."""
+    part = replace(curve, accuracy=curve.accuracy[:, seeds], failed=curve.failed[:, seeds], seeds=curve.seeds[seeds])
+    gap = _gap(part, factor, _chosen(part))
+    return float(gap.mean()) if gap is not None else np.nan
 
 
 @measure
 def failure_threshold(tables: Tables, experiment: str, at: float) -> Measured:
-    """The largest batch size at which more than half of the seeds fail to train; bootstrap over seeds."""
+    """The batch size up to which training fails, within seeds, geometric mean over seeds.
+
+    Of a seed that fails at k batch sizes the threshold lies midway between the k-th and the next (Spearman and Kärber: failures
+    need not be in order). Student's t over seeds; the grid's rounding, alike in all seeds, adds to the variance.
+    """
     curve = _at(_curves(tables, experiment), at, experiment)
-    n = curve.failed.shape[1]
-    counts = np.hstack([np.ones((n, 1)), seed_counts(n, tables.n_replicates, tables.rng)]) / n
-    fails = curve.failed @ counts > 0.5
-    last = len(fails) - 1 - fails[::-1].argmax(axis=0)
-    largest = np.where(fails.any(axis=0), curve.batch_sizes[last], np.nan)
-    if np.isnan(largest[0]):
-        raise NotMeasuredError(f"more than half of the seeds train at every batch size, from {curve.batch_sizes[0]:g} on")
-    detail = f"largest batch size at which most seeds fail, {experiment} = {at:g}"
-    return Measured.of(Interval(float(largest[0]), *percentile_interval(largest[1:], n), n), detail)
+    return Measured.of(threshold_interval(curve), f"batch size up to which training fails, {experiment} = {at:g}")
+
+
+def threshold_interval(curve: ResponseCurve) -> Interval:
+    """See `failure_threshold`; NotMeasuredError if no seed fails, or one fails everywhere."""
+    fails, log_b = curve.failed.sum(axis=0), np.log(curve.batch_sizes)
+    if not fails.any():
+        raise NotMeasuredError(f"every seed trains at every batch size, from {curve.batch_sizes[0]:g} on")
+    if (fails == len(log_b)).any():
+        raise NotMeasuredError(f"a seed fails at every batch size, up to {curve.batch_sizes[-1]:g}")
+    step = float(np.median(np.diff(log_b)))
+    edges = np.concatenate([[log_b[0] - step], log_b])
+    middle = (edges[fails] + edges[fails + 1]) / 2
+    n = len(middle)
+    if n < 2:
+        return Interval(float(np.exp(middle[0])), np.nan, np.nan, n)
+    ends = student_interval(float(middle.mean()), Variance(float(middle.var(ddof=1)) / n, n - 1), rounding_variance(step))
+    value, low, high = (float(np.exp(x)) for x in (middle.mean(), *ends))
+    return Interval(value, low, high, n)

@@ -1,7 +1,7 @@
 """Measures of training itself: small batch against full batch, with and without L2, and random labels.
 
 Takes the cells of an experiment; gives the value behind each claim on them (section 4, figures 3 and 8; Zhang et al. 2017).
-Accuracies in [0, 1], cross-entropies in nats. Means over seeds have t-intervals; ratios of means are bootstrapped over seeds.
+Accuracies in [0, 1], cross-entropies in nats. Means over seeds have t-intervals; ratios of means have Fieller's.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import pandas as pd
 
 from bayes_sgd.analysis.intervals import (
     Floats,
-    Interval,
+    Places,
     chosen_by_others,
-    mean_interval,
+    held_out,
+    jackknife_interval,
     paired_difference,
-    percentile_interval,
-    seed_counts,
+    ratio_interval,
 )
 from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, measure, select
 
@@ -64,38 +64,41 @@ def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0
     if len(seeds) < 2 or len(values) < 3:
         raise NotMeasuredError("a rise needs two seeds and three recorded updates")
     lowest = chosen_by_others(-values)
-    ratio = values[-1] / values[lowest, seeds]
+
+    def ratio(chosen: Places) -> float:
+        own = values[:, chosen]
+        return float((own[-1] / held_out(own, -own)).mean())
+
     detail = (
         f"test cross-entropy at the {batch_size} batch size, λ = {l2:g}, after {losses.index[-1]} updates over that after "
         f"{losses.index[int(np.median(lowest))]}, where it is lowest"
     )
-    return Measured.of(mean_interval(ratio), detail)
+    return Measured.of(jackknife_interval(ratio, len(seeds), least=2), detail)
 
 
 @measure
 def gap_ratio(tables: Tables, experiment: str, l2: float) -> Measured:
-    """Gap in test accuracy between smallest and largest batch size with λ over that without; bootstrap over paired seeds."""
+    """Gap in test accuracy between smallest and largest batch size with λ over that without; Fieller over paired seeds."""
     small, large, words = _ends(tables, experiment, "test_accuracy", l2)
     small_0, large_0, _ = _ends(tables, experiment, "test_accuracy", 0.0)
-    n = len(small)
-    counts = np.hstack([np.ones((n, 1)), seed_counts(n, tables.n_replicates, tables.rng)])
-    base = (small_0 - large_0) @ counts
-    ratios = np.divide((small - large) @ counts, base, out=np.full(len(base), np.nan), where=base != 0)
-    return Measured.of(
-        Interval(float(ratios[0]), *percentile_interval(ratios[1:], n), n), f"gap with λ over gap without, {words}"
-    )
+    return Measured.of(ratio_interval(small - large, small_0 - large_0), f"gap with λ over gap without, {words}")
 
 
 @measure
 def label_fit(tables: Tables, experiment: str, column: str, labels: Labels) -> Measured:
-    """Mean of a column at the last update of runs on `labels`, at the batch size with the best training accuracy."""
+    """Mean of a column at the last update of runs on `labels`.
+
+    Each seed counts at the batch size with the best training accuracy of the others.
+    """
     rows = tables.experiment(experiment)["rows"]
     rows = select(rows, np.asarray((rows["labels"] == labels) & (rows["update"] == rows["updates"])))
     if rows.empty:
         raise NotMeasuredError(f"the experiment {experiment} has no run on {labels} labels")
-    batch_size, updates, trained, values = (
-        np.asarray(rows[name], dtype=np.float64) for name in ("batch_size", "updates", "train_accuracy", column)
-    )
-    best = max(np.unique(batch_size), key=lambda b: trained[batch_size == b].mean())
-    detail = f"mean {column} on {labels} labels at B = {best:g} after {updates.max():g} updates"
-    return Measured.of(mean_interval(values[batch_size == best]), detail)
+    grid = rows.pivot(index="batch_size", columns="seed", values=["train_accuracy", column]).dropna()
+    if not len(grid) or grid["train_accuracy"].shape[1] < 2:
+        raise NotMeasuredError("one seed cannot choose a batch size for another")
+    trained, values = grid["train_accuracy"].to_numpy(np.float64), grid[column].to_numpy(np.float64)
+    size = np.median(grid.index.to_numpy(np.float64)[chosen_by_others(trained)])
+    interval = jackknife_interval(lambda s: held_out(values[:, s], trained[:, s]).mean(), values.shape[1], least=2)
+    detail = f"mean {column} on {labels} labels at B = {size:g} after {rows['updates'].max():g} updates"
+    return Measured.of(interval, detail)

@@ -1,0 +1,79 @@
+"""Estimate and judge a published run again from its published tables: `python -m bayes_sgd.report.rejudge RUN`.
+
+For a change of statistics or limits, which needs no training. Takes results/published/<run>/; writes there the tables of optima
+and of claims, the figures that show them, the counts of verdicts and the record of what made them. All else stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from bayes_sgd.analysis.tables import estimate
+from bayes_sgd.claims.judge import judge, verdict_counts
+from bayes_sgd.core.errors import UserError, one_line
+from bayes_sgd.core.io import read_csv, write_csv, write_json
+from bayes_sgd.core.provenance import file_digest
+from bayes_sgd.core.schema import CLAIMS, COSTS, RUN
+from bayes_sgd.experiment.config import load_config
+from bayes_sgd.figures.common import named, save
+from bayes_sgd.figures.registry import FIGURES, captions, draw
+from bayes_sgd.report.publish import README_RUN, RESULTS, folder_of, write_pages
+
+ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice")
+WORDS = "again, from the published tables, by later statistics and limits (docs/deviations.md)"
+
+
+def rejudge(folder: Path, claims: Path) -> dict[str, int]:
+    """Estimate, judge and draw anew what follows from the other tables of a published run.
+
+    Args:
+        folder: results/published/<run>.
+        claims: the file of the claims and their limits.
+
+    Returns:
+        How many claims have each verdict.
+
+    Raises:
+        UserError: there is no such run, or a table is damaged; nothing is written then.
+    """
+    record = folder / "provenance.json"
+    if not record.exists():
+        raise UserError(f"{record}: no such file; only a published run can be judged again")
+    provenance: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    config = load_config(provenance["config"], f"{record}: config")
+    paths = {path.stem: path for path in sorted(folder.glob("tables/*.csv")) if path.stem in RUN and path.stem != COSTS.name}
+    tables = {name: read_csv(path, RUN[name]) for name, path in paths.items()}
+    found = {name: table for name, table in estimate(config, tables["cells"]).items() if name in ESTIMATED}
+    tables |= found
+    judged = judge(config, claims, {name: table for name, table in tables.items() if name != CLAIMS.name})
+    metadata = {key: provenance[key] for key in ("run", "config_digest")} | {"estimated": WORDS}
+    for name, table in (found | {CLAIMS.name: judged}).items():
+        write_csv(folder / "tables" / f"{name}.csv", table, RUN[name], metadata)
+        provenance["tables"][f"{name}.csv"] = file_digest(folder / "tables" / f"{name}.csv")
+    for name in captions(config):
+        if set(FIGURES[name].tables) & set(found):
+            with named(name):
+                save(*draw(name, config, tables), folder / "figures" / name, metadata)
+    counts = verdict_counts(judged)
+    write_json(folder / "verdicts.json", counts)
+    write_json(record, provenance | {"judged": WORDS})
+    return counts
+
+
+@one_line()
+def main(arguments: list[str] | None = None) -> None:
+    """Judge a published run again, and write the pages that describe it."""
+    parser = argparse.ArgumentParser(prog="python -m bayes_sgd.report.rejudge", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", help="a folder of results/published")
+    run = parser.parse_args(arguments).run
+    counts = rejudge(folder_of(run, RESULTS / "published"), Path("config/claims.yaml"))
+    if run == README_RUN:
+        write_pages(RESULTS / "published" / run)
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+
+
+if __name__ == "__main__":
+    main()
