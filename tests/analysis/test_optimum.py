@@ -74,6 +74,16 @@ def test_interior_optimum_beats_both_ends_only_if_there_is_one() -> None:
     assert np.isnan(everywhere.over_smallest_fitting.value), "every batch size fits: none is the smallest"
 
 
+def test_the_smallest_fitting_batch_size_does_not_jump() -> None:
+    rows = make_cells(values=(0.1,))
+    before = interior_optimum(response_curves(rows, "learning_rate")[0]).over_smallest_fitting
+    cliff = (rows["batch_size"] == 16) & (rows["seed"] == 0)
+    moved = rows.assign(train_accuracy=rows["train_accuracy"].where(~cliff, rows["train_accuracy"] - 1e-6))
+    after = interior_optimum(response_curves(moved, "learning_rate")[0]).over_smallest_fitting
+    assert after.value != before.value
+    assert after[:3] == pytest.approx(before[:3], abs=1e-5)
+
+
 def test_held_out_choice_has_no_selection_bias() -> None:
     gains = []
     for rng in range(200):

@@ -328,3 +328,20 @@ def test_peaks_and_trends_need_what_they_compare() -> None:
 
 def test_an_empty_run_tests_nothing() -> None:
     assert set(claims_table(CLAIMS, Tables())["verdict"]) == {"not tested"}
+
+
+def test_the_spread_at_equal_noise_scale_counts_runs_once_and_does_not_jump() -> None:
+    rates = experiment(values=(0.05, 0.1, 0.2, 0.4), rng=7)
+    rates["rows"]["test_accuracy"] += rates["rows"]["learning_rate"].map({0.05: 0.0, 0.1: 0.01, 0.2: 0.0, 0.4: 0.01})
+    once = noise_scale_collapse(Tables(experiments={"a": rates}), ["a"])
+    twice = noise_scale_collapse(Tables(experiments={"a": rates, "b": rates}), ["a", "b"])
+    assert twice[:4] == once[:4], "the same runs under another name are no further curve"
+    assert once.low < 0.0058 < once.high, "the standard deviation of 0, 1, 0 and 1 points"
+    rows = rates["rows"]
+    shifted = SweepRows(axis="learning_rate", rows=rows.assign(noise_scale=rows["noise_scale"] * (1 + 1e-6)))
+    assert noise_scale_collapse(Tables(experiments={"a": shifted}), ["a"])[:3] == pytest.approx(once[:3], rel=1e-3)
+
+
+def test_a_gap_without_a_base_is_no_ratio() -> None:
+    found = gap_ratio(Tables(experiments={"l2": l2_rows(0.0, 0.003, 1.3, 1.01)}), "l2", 0.1)
+    assert found[1:3] == (-np.inf, np.inf)

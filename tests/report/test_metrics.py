@@ -55,7 +55,6 @@ def test_headline_rows_count_and_what_was_not_measured_is_left_out(order: int):
     assert metrics(CLAIMS, optimum, scaling) == {
         "verdicts": {
             "reproduced": 2,
-            "partially_reproduced": 0,
             "not_reproduced": 0,
             "inconclusive": 0,
             "not_tested": 1,

@@ -227,7 +227,7 @@ CLAIMS = Table(
         Column("value", "of the quantity", "Our value; empty if it was not tested."),
         LOW,
         HIGH,
-        Column("limit", "text", "What confirms and what refutes the claim, fixed beforehand."),
+        Column("limit", "text", "What confirms and what refutes the claim."),
         SEEDS,
         Column("verdict", "text", "`reproduced`, `not reproduced`, `inconclusive` or `not tested`."),
         Column("figure", "text", "The figure that shows it."),

@@ -154,7 +154,8 @@ def claims_page(claims: pd.DataFrame, run: str) -> str:
     """The text of docs/claims.md: every claim with the paper's value, ours, its limit and verdict, and how it was judged."""
     parts = [
         f"# Claims\n\nAll {len(claims)} claims as the {run} run judges them: {verdict_counts(claims)}. "
-        "Limits were fixed beforehand in config/claims.yaml; values in brackets are 95 % intervals. "
+        "Limits are in config/claims.yaml; docs/deviations.md says which were changed after a result was seen. "
+        "Values in brackets are 95 % intervals. "
         "The paper's values are recalled, not quoted. `make publish` writes this page from "
         f"results/published/{run}/tables/claims.csv.\n"
     ]
