@@ -16,9 +16,9 @@ from bayes_sgd.claims.claims import Claim
 from bayes_sgd.claims.verdicts import VERDICTS, judge
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures.common import Drawn
-from bayes_sgd.figures.style import BLACK, BLUE, GREY, ORANGE, RC, VERMILION
+from bayes_sgd.figures.style import BLACK, BLUE, GREY, RC, VERMILION
 
-COLORS: dict[str, str] = dict(zip(VERDICTS, (BLUE, ORANGE, VERMILION, GREY, BLACK), strict=True))
+COLORS: dict[str, str] = dict(zip(VERDICTS, (BLUE, VERMILION, GREY, BLACK), strict=True))
 MARKERS = {"seeds": "o", "rounding": "s", "halves": "D"}
 WORDS = {
     "seeds": "set of seeds (the first: the run itself)",
@@ -67,7 +67,7 @@ def forest(table: pd.DataFrame, claims: Sequence[Claim]) -> Drawn:
 def _panel(ax: Axes, rows: pd.DataFrame, claim: Claim, places: dict[str, int]) -> None:
     low, high = _span(rows)
     x = np.linspace(low, high, SHADES)
-    verdicts = np.array([judge(claim.limit, value, value, value) for value in x])
+    verdicts = np.array([judge(claim.reproduced, value, value, value) for value in x])
     for verdict in ("reproduced", "not reproduced"):
         ax.fill_between(
             x, 0, 1, where=verdicts == verdict, transform=ax.get_xaxis_transform(), color=COLORS[verdict], alpha=0.13, lw=0
