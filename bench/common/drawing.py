@@ -29,7 +29,7 @@ NAMES = {
     "indexed": "x[batch]",
     "compile": "torch.compile",
     "jax": "JAX",
-    "floor": "floor of the machine",
+    "floor": "floor of dense products",
 }
 
 

@@ -1,4 +1,4 @@
-"""How fast networks train: ours, its rivals and the floor that no method can beat. Run by `make bench` (about ten minutes).
+"""How fast networks train: ours, its rivals and the floor of dense matrix products. Run by `make bench` (about ten minutes).
 
 Writes results/published/bench/engine.csv, .png and .svg. How to read the table, a row for each method and problem:
 
@@ -13,6 +13,7 @@ Writes results/published/bench/engine.csv, .png and .svg. How to read the table,
                    methods must agree to 1e-4 (relative), or no table is written
     compile_s      seconds to compile, once for each shape (the first holds the start of the compiler); not in ms_per_update
     all_pixels_floor_ms   the floor of a method that trains all 784 pixels
+    sparse_floor_ms       the floor of one that skips the zeros of each image, as ours does
 
 Trials are interleaved (A B C ... A B C ...) in one process on one thread, after a warm-up of each, so that a machine that slows
 down slows all. Drawing the batches is part of the time. Compare ratios in a table, not milliseconds of two tables.
@@ -140,6 +141,7 @@ def compare(problem: Problem, names: Sequence[str], repeats: int, block: float) 
         "flop_floor_ms": median(f.flop_ms for f in floors),
         "byte_floor_ms": median(f.byte_ms for f in floors),
         "all_pixels_floor_ms": median(f.all_pixels_ms for f in floors),
+        "sparse_floor_ms": median(f.sparse_ms for f in floors),
     }
     lowest = median(f.ms for f in floors)
     trials.append(Trials("floor", times=[f.ms for f in floors]))

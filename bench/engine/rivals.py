@@ -52,7 +52,7 @@ class Method(ABC):
 
 
 class Ours(Method):
-    """The product's stacks: hand-written passes, as many networks in lock-step as `training.train` takes."""
+    """The product's stacks, executed as `training.train` executes them."""
 
     name = "ours"
 

@@ -22,7 +22,7 @@ ENGINE = Table(
         Column(
             "method",
             "text",
-            "`ours`, a rival (dataloader, indexed, compile, vmap, jax), or the `floor` of the machine.",
+            "`ours`, a rival (dataloader, indexed, compile, vmap, jax), or the `floor` of dense products.",
         ),
         Column("hidden", "text", "Units of each hidden layer."),
         Column("batch_size", "examples", "B."),
@@ -41,6 +41,7 @@ ENGINE = Table(
         Column("flop_floor_ms", "ms", "Time of the floating-point operations of an update at the machine's rate."),
         Column("byte_floor_ms", "ms", "Time of its memory traffic at the machine's rate."),
         Column("all_pixels_floor_ms", "ms", "The floor of a method that trains the weights of constant-zero inputs too."),
+        Column("sparse_floor_ms", "ms", "The floor of a method that skips the zeros of each image, as ours does."),
         Column("threads", "1", "Threads."),
         Column("n_train", "examples", "N."),
         *_MACHINE,
