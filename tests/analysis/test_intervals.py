@@ -132,7 +132,8 @@ def test_ranks_over_few_settings_are_uncertain_however_alike_the_seeds_are() -> 
     assert np.isnan(lone.low), "one seed has no interval"
     assert correlation_interval(1.0, Variance(0.0, 3), 4)[:3] == (1.0, 1.0, 1.0)
     near = correlation_interval(0.99, Variance(0.01, 7), 5)
-    assert -1 <= near.low < 0.99 <= near.high <= 1
+    assert near.low < 0.99 < near.high == 1.0
+    assert correlation_interval(-0.99, Variance(1e-6, 7), 5).low == -1.0
 
 
 def test_a_seed_does_not_choose_for_itself() -> None:

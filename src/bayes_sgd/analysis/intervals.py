@@ -194,13 +194,14 @@ def correlation(a: Floats, b: Floats) -> Floats:
 def correlation_interval(value: float, variance: Variance, n: int, level: float = 0.95) -> Interval:
     """A correlation with an interval symmetric in Fisher's z = artanh ρ, from the variance of ρ itself (delta method).
 
-    |ρ| counts as 0.97 at most, or a variance would have no z.
+    |ρ| counts as 0.97 at most, or a variance would have no z; beyond that nothing up to 1 is excluded.
     """
     if not variance.value > 0:
         return Interval(value, *((value, value) if variance.value == 0 else (np.nan, np.nan)), n)
     near = float(np.clip(value, -0.97, 0.97))
     half = float(stdtrit(variance.degrees, 0.5 + level / 2) * np.sqrt(variance.value)) / (1 - near**2)
-    return Interval(value, float(np.tanh(np.arctanh(near) - half)), max(value, float(np.tanh(np.arctanh(near) + half))), n)
+    low, high = (float(np.tanh(np.arctanh(near) + side * half)) for side in (-1, 1))
+    return Interval(value, -1.0 if value < near else low, 1.0 if value > near else high, n)
 
 
 def mean_rank_interval(statistic: Callable[[Places], Floats], settings: int) -> Interval:
