@@ -19,7 +19,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast portable lint format report publish compare accept restore plots coverage-study replicate schema bench bench-faults bench-install lock clean
+.PHONY: help run estimate test test-fast portable lint format report publish compare accept restore plots coverage-study replicate schema bench bench-faults bench-install lock clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG" && \
 	$(BIN)/python -m bayes_sgd.report.publish show "$$run"
 	@echo "next:    . .venv/bin/activate    (then snakemake and dvc are found, as the README calls them)"
+
+estimate: .venv/run ## Say what CONFIG's run will take: jobs, CPU time, memory, disk
+	@$(BIN)/python -m bayes_sgd.report.estimate "$$CONFIG"
 
 test: .venv/test lint ## Lint, then all tests, on all cores
 	$(BIN)/python -m pytest -n $(CORES) --cov --cov-report=term:skip-covered --cov-fail-under=90

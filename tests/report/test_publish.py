@@ -15,11 +15,12 @@ from synthetic import GRID, experiment
 from bayes_sgd.analysis.advice import advice_table
 from bayes_sgd.analysis.exponent import HEADLINE, fit_optima, optimum_table, scaling_table
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import read_csv, write_csv, write_json
+from bayes_sgd.core.io import csv_metadata, read_csv, write_csv, write_json
 from bayes_sgd.core.schema import CLAIMS, COSTS, LAPLACE_VS_AIS
 from bayes_sgd.core.schema_replication import REPLICATION_SUMMARY
 from bayes_sgd.report.findings import SECTIONS, findings
 from bayes_sgd.report.publish import CALIBRATION, FINDINGS, README_RUN, compare, main, publish, show
+from bayes_sgd.training.calibration import Calibration, keep
 
 CONFIG = {"experiments": {"sweep": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}}}
 
@@ -116,7 +117,7 @@ def test_publish_replaces_what_was_there(tmp_path):
     assert (tmp_path / "published/quick/tables/claims.csv").read_bytes() == (tmp_path / "quick/tables/claims.csv").read_bytes()
 
 
-def test_what_the_jobs_took_is_published_by_rule(tmp_path):
+def test_what_the_jobs_took_is_published_by_rule(tmp_path, monkeypatch):
     results, benchmarks = tmp_path / "results", tmp_path / "benchmarks" / "quick"
     run(results, claims())
     for name, seconds, memory in (
@@ -128,10 +129,14 @@ def test_what_the_jobs_took_is_published_by_rule(tmp_path):
         path = benchmarks / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t-\t{memory}\t{seconds / 2}\n")
+    speed = Calibration(1.0, 1e10, (100, 200), (1, 8), (1, 8), (((1.0, 2.0),) * 2,) * 2)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    keep(speed)
     assert results / "published" / "quick" / "tables" / "costs.csv" in publish("quick", results)
     found = read_csv(results / "published" / "quick" / "tables" / "costs.csv", COSTS).set_index("rule")
     assert found.loc["train"].to_dict() == {"jobs": 2, "hours": 1.5, "cpu_hours": 0.75, "max_rss_mb": 100.0}
     assert found.loc["judge", "hours"] == pytest.approx(0.01)
+    assert csv_metadata(results / "published" / "quick" / "tables" / "costs.csv")["calibration"]["flops"] == 1e10
     for damaged in ("", "s\tcpu_time\n1\t2\n", "s\tcpu_time\tmax_rss\nsoon\t2\t3\n"):
         path.write_text(damaged)
         with pytest.raises(UserError, match=r"judge\.tsv: not a benchmark of a job"):

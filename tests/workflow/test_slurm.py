@@ -75,7 +75,7 @@ def job(folder: Path, name: str) -> dict[str, str]:
 def test_its_tables_are_those_of_a_local_run(slurm, finished, tmp_path):
     folder = copied(tmp_path, SMALL)
     started = time.perf_counter()
-    said = on_slurm(folder)
+    said = on_slurm(folder, "--group-components", "none=1")
     print(f"\nSLURM: {time.perf_counter() - started:.1f} s, {submitted(said)} jobs")
     assert submitted(said) == 5, "fit_linear for two labellings; train for three batch sizes"
     made, local = tables(folder), tables(finished)
@@ -85,10 +85,11 @@ def test_its_tables_are_those_of_a_local_run(slurm, finished, tmp_path):
     assert "Nothing to be done" in ran(folder)
 
 
-def test_a_group_is_one_job_for_several_packs(slurm, finished, tmp_path):
+def test_packs_of_seconds_share_a_job(slurm, finished, tmp_path):
     folder = copied(tmp_path, SMALL)
-    said = on_slurm(folder, "--groups", "train=packs", "--group-components", "packs=4", "--cores", "1", "--", "trained")
+    said = on_slurm(folder, "--", "trained")
     assert submitted(said) == 1
+    assert "6 cells, " in said
     cells = "results/tiny/tables/cells.csv"
     assert (folder / cells).read_bytes() == (finished / cells).read_bytes()
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,11 @@ from tiny_workflow import (
 )
 
 from bayes_sgd.core.io import csv_metadata
+from bayes_sgd.data.datasets import data_sizes
+from bayes_sgd.experiment.config import load_config
 from bayes_sgd.figures.registry import figure_groups
+from bayes_sgd.report.estimate import run_cost
+from bayes_sgd.training.calibration import Calibration
 
 pytestmark = pytest.mark.workflow
 
@@ -77,6 +82,17 @@ def test_what_a_key_does_not_concern_is_not_made_again(clone):
     jobs = set(planned(clone))
     assert {"fit_linear", "collect_linear", "judge_claims", "plot_linear"} <= jobs
     assert not {"prepare_data", "randomize_labels", "train", "collect_cells", "estimate_optima"} & jobs
+
+
+def test_what_a_run_will_take_is_said_at_its_start_for_all_its_jobs(finished):
+    said = (finished / "output.txt").read_text()
+    begun = re.search(r"^(\d+) cells, (\d+) jobs: about .* of CPU, .* on 2 cores; up to .* of memory", said, re.MULTILINE)
+    assert begun is not None
+    made = {rule: count for rule, count in listed(said).items() if rule != "all"}
+    config = load_config(TINY)
+    speed = Calibration(1.0, 1e10, (100, 200), (1, 8), (1, 8), (((1e-4, 2e-4),) * 2,) * 2)
+    assert Counter(job.rule for job in run_cost(config, data_sizes(config.data), speed).jobs) == made
+    assert (int(begun[1]), int(begun[2])) == (6, sum(made.values()))
 
 
 def test_a_second_call_has_nothing_to_do(finished):

@@ -23,6 +23,8 @@ try:
     from bayes_sgd.experiment.feeds import feed_notes
     from bayes_sgd.experiment.fields import seed_range
     from bayes_sgd.figures.registry import captions, figure_groups, figure_tables
+    from bayes_sgd.report.estimate import batches, pack_evidence_seconds, pack_seconds, run_cost
+    from bayes_sgd.training.calibration import calibration
     from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.core.provenance import code_digest
     from bayes_sgd.experiment.run_folder import check_owner, plain_path, record_owner
@@ -97,6 +99,41 @@ def take_folder(jobs):
         if large and workflow.local_exec:
             check_memory(CONFIG, SIZES.classes, whole_memory(CONFIG.device), CONFIG_FILE)
         record_owner(Path("results") / RUN, workflow.configfiles)
+
+
+def say_cost(jobs):
+    """Before the first job: what those that wait will take, if there is training or evidence among them."""
+    if {"train", "compute_evidence"} & {job.rule.name for job in jobs} and (speed := calibration()):
+        named = {(job.rule.name, job.wildcards.get("pack") or job.wildcards.get("labels") or "") for job in jobs}
+        slots = workflow.cores if workflow.local_exec else workflow.nodes
+        print(run_cost(CONFIG, SIZES, speed).only(named).line(slots or os.cpu_count()), file=sys.stderr)
+
+
+@cache
+def batch_of_packs(rule):
+    """On a cluster: the batch of each pack whose job is shorter than a minute there, where the profile asks for batches."""
+    if not (workflow.non_local_exec and "packs" in workflow.group_settings.group_components and (speed := calibration())):
+        return {}
+    took, of = {"train": (pack_seconds, PACKS), "compute_evidence": (pack_evidence_seconds, EVIDENCE_PACKS)}[rule]
+    chosen = batches({pack: took(CONFIG, plans, SIZES, speed) for pack, plans in of.items()}, at_least=60)
+    names = {pack: f"{rule}_{number}" for pack, number in chosen.items()}
+    # a batch is as large as all groups of `packs` in the profile
+    workflow.parent_groupids.update(dict.fromkeys(names.values(), "packs"))
+    return names
+
+
+def in_batches(rule):
+    """The group of a pack's job: its batch, or none."""
+    return lambda wildcards: batch_of_packs(rule).get(wildcards.pack)
+
+
+def minutes(rule, amount):
+    """Time to ask for: ten minutes for a pack of a batch, which asks for the sum of its packs; doubled at each retry."""
+
+    def resource(wildcards, attempt):
+        return (10 if wildcards.pack in batch_of_packs(rule) else amount) * 2 ** (attempt - 1)
+
+    return resource
 
 
 def plain_plans(plans):

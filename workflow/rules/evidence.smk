@@ -67,12 +67,14 @@ rule compute_evidence:
         "logs/{run}/compute_evidence/{pack}.log",
     benchmark:
         "benchmarks/{run}/compute_evidence/{pack}.tsv"
+    group:
+        in_batches("compute_evidence")
     conda:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
         mem_mb=doubling_on_retry(max((memory_mb(plans, SIZES.classes) for plans in EVIDENCE_PACKS.values()), default=0)),
-        runtime=doubling_on_retry(240),
+        runtime=minutes("compute_evidence", 240),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=lambda wildcards: plain_plans(EVIDENCE_PACKS[wildcards.pack]),

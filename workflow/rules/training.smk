@@ -11,6 +11,7 @@ onstart:
     begun = list(workflow.dag.needrun_jobs())
     take_folder(begun)
     if not workflow.touch:
+        say_cost(begun)
         # these jobs would find their old rows, and do nothing
         forced = [
             job for job in begun if workflow.dag.reason(job).forced and job.rule.name in ("train", "compute_evidence")
@@ -33,12 +34,14 @@ rule train:
     benchmark:
         "benchmarks/{run}/train/{pack}.tsv"
     priority: 1
+    group:
+        in_batches("train")
     conda:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
         mem_mb=doubling_on_retry(3000),
-        runtime=doubling_on_retry(120),
+        runtime=minutes("train", 120),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:
         plans=pack_plans,

@@ -10,6 +10,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from bayes_sgd.report.comparison import compare_claims, comparison_lines, differ
 from bayes_sgd.report.findings import findings
 from bayes_sgd.report.first_page import PAGE, claims_page, update_readme
 from bayes_sgd.report.summary import WIDTH, advice_lines, optimum_lines, verdict_lines
+from bayes_sgd.training.calibration import kept
 
 RESULTS = Path("results")
 README_RUN = "extended"  # the run that README.md, docs/claims.md and docs/findings.md describe
@@ -102,7 +104,9 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
         shutil.copyfile(path, copy)
     copied = [path.relative_to(source) for path in files]
     if len(cost):
-        write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run})
+        # how fast the machine was, if the run was made on this one: what `estimate` says is compared with the costs by it
+        speed = {"calibration": asdict(found)} if (found := kept()) else {}
+        write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run} | speed)
         copied += [Path("tables/costs.csv"), Path("tables/costs.json")]
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
