@@ -52,7 +52,7 @@ fi
 
 mkdir -p "$STATE" /etc/slurm
 host=$(hostname -s)
-cpus=$(nproc)
+cpus=$(env -u OMP_NUM_THREADS nproc) # nproc counts no more than that says
 memory=$(awk '/^MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
 cat >"$STATE/slurm.conf" <<CONF_END
 $MARK

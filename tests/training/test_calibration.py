@@ -41,7 +41,7 @@ def test_stacks_beyond_the_largest_take_its_time_for_each_network() -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "bayes-sgd"
+    return tmp_path / "bayes-sgd" / "calibration"
 
 
 def test_it_is_kept_for_a_processor_a_torch_and_a_trainer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_it_is_kept_for_a_processor_a_torch_and_a_trainer(folder: Path, monkeypa
     keep(SPEED)
     monkeypatch.setattr(subprocess, "run", measured_again)
     assert kept() == calibration.calibration() == SPEED
-    file = folder / "calibration.json"
+    file = folder / "training.json"
     other = json.loads(file.read_text())
     for name in ("processor", "torch", "code"):
         file.write_text(json.dumps(other | {"key": other["key"] | {name: "another"}}))
@@ -69,7 +69,7 @@ def test_it_is_kept_for_a_processor_a_torch_and_a_trainer(folder: Path, monkeypa
 
 
 def test_what_cannot_be_measured_or_kept_stops_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder.write_text("a file where the folder should be")
+    (folder / "training.json").mkdir(parents=True)
     keep(SPEED)
     assert kept() is None
     for error in (OSError(), subprocess.CalledProcessError(1, "python"), subprocess.TimeoutExpired("python", 1.0)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bayes_sgd.core.cache import cache_folder
 from bayes_sgd.core.io import write_json
 from bayes_sgd.core.provenance import code_digest, environment
 
@@ -80,11 +80,6 @@ def _line(x: np.ndarray, y: np.ndarray, at: float) -> np.ndarray:
     return y[i] + (y[i + 1] - y[i]) * (at - x[i]) / (x[i + 1] - x[i])
 
 
-def cache_folder() -> Path:
-    """Where we keep what was measured of this machine."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayes-sgd"
-
-
 def calibration() -> Calibration | None:
     """That of this machine: what is kept, or measured in a process of its own; None where that fails."""
     if (found := kept()) is None:
@@ -96,7 +91,7 @@ def calibration() -> Calibration | None:
 
 
 def _file() -> Path:
-    return cache_folder() / "calibration.json"
+    return cache_folder("calibration") / "training.json"
 
 
 @cache
