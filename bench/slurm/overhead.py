@@ -2,7 +2,8 @@
 
 Writes results/published/bench/slurm.csv: a row is one way of running, its trials in turn with the others'; `throughput` is the
 median time without SLURM over that with it, `overhead_s` the time of a slot that a training job takes more than without SLURM.
-Each trial starts in a fresh copy, at the packing of the configuration; `grouped` lets a SLURM job run two packs in turn. Wants
+Each trial starts in a fresh copy. `slurm` is the profile as it is, in which short packs share jobs; with `a pack a job` they do
+not. Wants
 a SLURM that runs (tests/slurm/start.sh) with a slot for each CPU of the machine. Run by
 
     python -m bench.slurm.overhead
@@ -32,11 +33,11 @@ from bayes_sgd.experiment.packs import packs
 
 CPUS = os.cpu_count() or 1
 PROFILE = ("--workflow-profile", "profiles/slurm")
-# cores and arguments of Snakemake; inside a group, cores say how many packs run at a time
+# cores and arguments of Snakemake; on SLURM, cores are those of one job
 WAYS = {
     "local": (CPUS, ()),
-    "slurm": (CPUS, PROFILE),
-    "grouped": (1, (*PROFILE, "--groups", "train=packs", "--group-components", "packs=2")),
+    "slurm": (1, PROFILE),
+    "a pack a job": (1, (*PROFILE, "--group-components", "none=1")),
 }
 
 

@@ -95,6 +95,16 @@ def test_what_a_run_will_take_is_said_at_its_start_for_all_its_jobs(finished):
     assert (int(begun[1]), int(begun[2])) == (6, sum(made.values()))
 
 
+def test_packs_of_seconds_share_a_job_of_a_cluster_where_the_profile_says_so(tmp_path):
+    folder = copied(tmp_path, SMALL)
+    said = ran(folder, "trained", "--dry-run", "--group-components", "packs=9")
+    group = re.search(r"Group job train_0 .*?(?=^Job |^\[.*\] Group|\Z)", said, re.MULTILINE | re.DOTALL)
+    assert said.count("Group job") == 1
+    assert group is not None
+    assert len(re.findall(r"Job \d+: train N 100", group[0])) == 3
+    assert "Group job" not in ran(folder, "trained", "--dry-run")
+
+
 def test_a_second_call_has_nothing_to_do(finished):
     before = tables(finished)
     assert "Nothing to be done" in ran(finished)

@@ -103,7 +103,11 @@ SLURM = Table(
     "slurm",
     "A row for each way of running the training of one configuration, on one machine.",
     (
-        Column("way", "text", "`local`, `slurm`, or `grouped` (two packs a job of SLURM)."),
+        Column(
+            "way",
+            "text",
+            "`local`; `slurm`, the profile as it is; `a pack a job`; or, of an earlier profile, `grouped`: two packs a job.",
+        ),
         Column("config", "text", "Name of the run."),
         Column("packs", "1", "Number of training jobs."),
         Column("seconds", "s", "Wall-clock time until all networks are trained, median of the trials."),
