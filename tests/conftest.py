@@ -24,15 +24,18 @@ def pytest_report_header() -> str:
     return f"instruction sets: torch {torch.backends.cpu.get_cpu_capability()}, OpenBLAS {', '.join(sorted(blas))}"
 
 
-# their tests are long and share what they need through a file, so that each may go to any process
+# the long ones, which run first, so that at the end no process waits for another
+FIRST = ("test_slurm.py", "test_dvc.py", "test_workflow.py", "test_fuzz.py")
+# of these, tests that share what they need through a file, so that each may go to any process
 SPREAD = {"test_workflow.py", "test_fuzz.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together, in one process of pytest-xdist, so that their fixtures are made once."""
+    """Long files first; a file in one process of pytest-xdist, so that its fixtures are made once."""
     for item in items:
         if item.path.name not in SPREAD and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,12 +8,12 @@ PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "requirements.loc
 
 
 def copy_workflow(folder: Path) -> Path:
-    """Copy what a run needs, without results and without the environment; returns the folder."""
+    """Copy what a run needs, compiled modules too, without results and without the environment; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in PARTS:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.egg-info"))
         else:
             shutil.copyfile(source, folder / name)
     return folder

@@ -42,10 +42,9 @@ def ran(folder: Path, *command: str, timeout: int = 3600) -> str:
     return done.stdout
 
 
-def nothing_to_do(folder: Path) -> None:
-    said = ran(folder, "dvc", "repro")
-    assert [line for line in said.splitlines() if line.startswith(("Stage", "Running"))] == NOTHING
-    assert "Nothing to be done" in ran(folder, "snakemake", "--dry-run")
+def stages_of(output: str) -> list[str]:
+    """The lines in which DVC says what it does with each stage."""
+    return [line for line in output.splitlines() if line.startswith(("Stage", "Running"))]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +98,7 @@ def test_repro_makes_everything_and_git_sees_only_the_lock(origin):
 
 
 def test_repro_again_does_nothing(origin):
-    nothing_to_do(origin)
+    assert stages_of(ran(origin, "dvc", "repro")) == NOTHING
 
 
 def test_every_output_persists(origin):
@@ -132,7 +131,8 @@ def test_the_stages_hold_with_a_users_file_and_without_linear_model_and_evidence
 
 
 def test_a_clone_is_restored_and_then_neither_tool_has_anything_to_do(origin, clone):
-    nothing_to_do(clone)
+    assert stages_of(ran(clone, "dvc", "repro")) == NOTHING
+    assert "Nothing to be done" in ran(clone, "snakemake", "--dry-run")
     for table in ("cells", "linear", "optimum", "scaling", "claims"):
         name = f"results/tiny/tables/{table}.csv"
         assert (clone / name).read_bytes() == (origin / name).read_bytes()
@@ -163,9 +163,15 @@ def test_an_experiment_trains_only_its_new_cells_and_the_metrics_show_what_moved
     assert "accuracies.learning_rate" in moved["results/tiny/metrics.json"]
 
 
-def test_plots_are_a_page(clone):
+@pytest.fixture(scope="module")
+def plots(clone) -> Path:
+    """The page of plots that `make plots` draws, of the clone and its experiment."""
     ran(clone, "make", "--old-file=.venv/run", "plots", f"BIN={BIN}")
-    page = (clone / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    return clone / "dvc_plots" / "index.html"
+
+
+def test_plots_are_a_page(clone, plots):
+    page = plots.read_text(encoding="utf-8")
     for plot in ("accuracy", "optimum", "evidence"):
         assert f"vegaEmbed('#{plot}'" in page
     assert '"b_opt"' in page
@@ -174,9 +180,8 @@ def test_plots_are_a_page(clone):
 
 
 @needs_browser
-def test_the_page_of_plots_opens_without_a_network(clone, tmp_path):
-    ran(clone, "make", "--old-file=.venv/run", "plots", f"BIN={BIN}")
-    seen = opened(clone / "dvc_plots" / "index.html", tmp_path)
+def test_the_page_of_plots_opens_without_a_network(plots, tmp_path):
+    seen = opened(plots, tmp_path)
     # where an axis has no optimum to draw, Vega warns
     assert [line for line in seen.console if not line.startswith("WARN")] == []
     assert len(re.findall(r"<canvas[^>]* class=.marks", seen.document)) == 3
