@@ -84,22 +84,23 @@ def test_mnist(tmp_path: Path, gunzipped: Path) -> None:
     assert (tmp_path / "raw").exists()
 
 
-@needs_mnist
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("how", ["gz", "plain"])
-def test_mnist_damaged(tmp_path: Path, file: str, how: str, gunzipped: Path, offline: None) -> None:
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_damaged_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None, offline: None, file: str, packed: bool
+) -> None:
+    files = drawn_files()
+    monkeypatch.setitem(raw_files._CONTENT_MD5, "mnist", tuple(hashlib.md5(files[name]).hexdigest() for name in FILES))
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    sources = {name: RAW / "MNIST" / "raw" / f"{name}.gz" if how == "gz" else gunzipped / name for name in FILES}
-    for source in sources.values():
-        (raw / source.name).symlink_to(source)
-    target = raw / sources[file].name
+    for name, content in files.items():
+        (raw / f"{name}.gz" if packed else raw / name).write_bytes(gzip.compress(content) if packed else content)
+    target = raw / f"{file}.gz" if packed else raw / file
     whole = target.read_bytes()
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     config = DataConfig(name="mnist", raw=str(tmp_path))
     for content in (whole[:middle], whole[:-1], flipped, b"", b"not an idx file"):
-        target.unlink()
         target.write_bytes(content)
         message = fails(config, tmp_path / "out")
         assert str(target) in message
@@ -108,6 +109,8 @@ def test_mnist_damaged(tmp_path: Path, file: str, how: str, gunzipped: Path, off
     message = fails(config, tmp_path / "out")
     assert str(raw) in message
     assert "download failed" in message
+    target.write_bytes(whole)
+    prepare(config, tmp_path / "out")
 
 
 def test_no_files_and_no_network(tmp_path: Path, offline: None) -> None:
@@ -118,29 +121,36 @@ def test_no_files_and_no_network(tmp_path: Path, offline: None) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def fake_kmnist(top_label: int = 9) -> dict[str, bytes]:
-    shapes = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets of 600 and 100 images: nothing that is tested with them depends on how many there are."""
+    shapes = ((600, 28, 28), (600,), (100, 28, 28), (100,))
+    monkeypatch.setattr(raw_files, "_FILES", dict(zip(FILES, shapes, strict=True)))
+
+
+def drawn_files(top_label: int = 9) -> dict[str, bytes]:
+    """The files of a set: images of noise, and labels from 0 to `top_label`."""
+    draws = np.random.default_rng(0)
     files = {}
-    for file, shape in zip(FILES, shapes, strict=True):
+    for file, shape in raw_files._FILES.items():
         header = bytes([0, 0, 8, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
-        body = np.zeros(shape, dtype=np.uint8) if len(shape) == 3 else np.arange(shape[0]) % (top_label + 1)
-        body.flat[0] = 255 if len(shape) == 3 else 0
+        body = draws.integers(0, 256, shape) if len(shape) == 3 else np.arange(shape[0]) % (top_label + 1)
         files[file] = header + body.astype(np.uint8).tobytes()
     return files
 
 
-def test_kmnist_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kmnist_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None) -> None:
     raw = tmp_path / "KMNIST" / "raw"
     raw.mkdir(parents=True)
     config = DataConfig(name="kmnist", raw=str(tmp_path))
-    for file, content in fake_kmnist(top_label=10).items():
+    for file, content in drawn_files(top_label=10).items():
         (raw / file).write_bytes(content)
     assert "label 10" in fails(config, tmp_path / "out")
-    files = fake_kmnist()
+    files = drawn_files()
     for file, content in files.items():
         (raw / file).write_bytes(content)
     prepare(config, tmp_path / "plain")
-    assert load_prepared(tmp_path / "plain", config).x_test.shape == (10_000, 784)
+    assert load_prepared(tmp_path / "plain", config).x_test.shape == (100, 784)
     packed = {file: gzip.compress(content, 1) for file, content in files.items()}
     for file, content in packed.items():
         (raw / f"{file}.gz").write_bytes(content)
@@ -161,20 +171,20 @@ HOW_FILES_LIE = {
 
 @pytest.mark.parametrize("how", HOW_FILES_LIE)
 @pytest.mark.parametrize("dotted", [False, True])
-def test_files_are_found_as_people_have_them(tmp_path: Path, offline: None, how: str, dotted: bool) -> None:
-    for file, content in fake_kmnist().items():
+def test_files_are_found_as_people_have_them(tmp_path: Path, small: None, offline: None, how: str, dotted: bool) -> None:
+    for file, content in drawn_files().items():
         path = tmp_path / "raw" / HOW_FILES_LIE[how].format(file.replace("-idx", ".idx") if dotted else file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     before = sorted((tmp_path / "raw").rglob("*"))
     prepare(DataConfig(name="kmnist", raw=str(tmp_path / "raw")), tmp_path / "out")
-    assert load_prepared(tmp_path / "out").x_train.shape == (60_000, 784)
+    assert load_prepared(tmp_path / "out").x_train.shape == (600, 784)
     assert sorted((tmp_path / "raw").rglob("*")) == before
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_files_of_another_set_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
-    files = fake_kmnist()
+def test_files_of_another_set_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None, packed: bool) -> None:
+    files = drawn_files()
     md5s = tuple(hashlib.md5(files[file]).hexdigest() for file in FILES)
     monkeypatch.setitem(raw_files._CONTENT_MD5, "mnist", md5s)
     for file, content in files.items():
@@ -203,8 +213,8 @@ def test_fashion_mnist_as_debian_packs_it(tmp_path: Path, offline: None) -> None
     assert "this is train-images-idx3-ubyte of fashion_mnist" in told_of_mnist
 
 
-def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = {f"{file}.gz": gzip.compress(content, 1) for file, content in fake_kmnist().items()}
+def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None) -> None:
+    packed = {f"{file}.gz": gzip.compress(content, 1) for file, content in drawn_files().items()}
     asked = []
 
     def serve(url: str, root: str, filename: str, md5: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from figure_checks import axes, inside, words
+from figure_checks import axes, inside, render, words
 
 from bayes_sgd.claims.measures.base import Measured, Tables
 from bayes_sgd.claims.measures.evidence import evidence_optimum_distance, evidence_rank, evidence_sign
@@ -314,10 +314,10 @@ def test_spectra_are_drawn_against_rank_as_far_as_they_are_resolved(drawn: dict[
         assert "B = 16: -1.6 (training accuracy 100 %)" in ax.texts[0].get_text()
 
 
-def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -> None:
+def test_one_seed_one_batch_size_one_point_and_failed_networks() -> None:
     table = evidence_table(seeds=1, points=("sgd",))
     for name in ("evidence", "sharpness"):
-        figure_parts.save(*getattr(figures_evidence, name)(table), tmp_path / name)
+        render(getattr(figures_evidence, name)(table)[0])
     few = evidence_table(seeds=3)
     few = few[few["batch_size"] == 16]
     broken = evidence_table(seeds=3)
@@ -325,13 +325,11 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks(tmp_path: Path) -
     broken.loc[lost, ["log_evidence_ratio", "log_evidence_ratio_per_example", "test_accuracy", "trace", "cost"]] = np.nan
     broken.loc[lost, "best_prior_precision"] = False
     for name in ("evidence", "evidence_l2", "sharpness"):
-        for number, rows in enumerate((few, broken, few[few["labels"] == "real"])):
-            figure_parts.save(*getattr(figures_evidence, name)(rows), tmp_path / f"{name}{number}")
+        for rows in (few, broken, few[few["labels"] == "real"]):
+            render(getattr(figures_evidence, name)(rows)[0])
     one = spectra_table().query("labels == 'random' and batch_size == 64 and index > 0")
-    figure_parts.save(*figures_evidence.spectra(one), tmp_path / "spectra")
-    figure_parts.save(
-        *figures_laplace.laplace(laplace_error_table().query("model == 'linear' and labels == 'real'")), tmp_path / "laplace"
-    )
+    render(figures_evidence.spectra(one)[0])
+    render(figures_laplace.laplace(laplace_error_table().query("model == 'linear' and labels == 'real'"))[0])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from figure_checks import axes, bars, cells_table, inside, words
+from figure_checks import axes, bars, cells_table, inside, render, words
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import common as figure_parts
@@ -279,13 +279,13 @@ def test_noise_ratio_is_the_tables_and_lag_is_in_units_of_the_prediction(drawn: 
     assert len(bars(axes(figure)["a"])) == 6
 
 
-def test_noise_at_one_update_and_with_one_seed(tmp_path: Path) -> None:
+def test_noise_at_one_update_and_with_one_seed() -> None:
     noise = noise_table(seeds=1)
     noise = noise[noise["update"] == 0]
-    figure_parts.save(*figures_noise.gradient_noise(noise), tmp_path / "noise")
+    render(figures_noise.gradient_noise(noise)[0])
     figure, data = figures_noise.fig9(gradients_table().assign(gradient=0.0), noise.assign(skewness=np.nan))
     assert "skewness" not in set(data["quantity"])
-    figure_parts.save(figure, data, tmp_path / "fig9")
+    render(figure)
 
 
 # ------------------------------------------------------------------------------------------------ the law in N
@@ -316,14 +316,14 @@ def test_optimum_vs_n_has_a_line_for_each_budget_and_hollow_ones_for_cooled(draw
     assert data.loc[data["quantity"] == "favoured law", "law"].tolist().count("proportional") == 1
 
 
-def test_optimum_vs_n_without_exponents_or_laws_says_so(tmp_path: Path) -> None:
+def test_optimum_vs_n_without_exponents_or_laws_says_so() -> None:
     optimum, scaling, laws = law_tables()
     for few in (scaling.assign(exponent=np.nan, ci_low=np.nan, ci_high=np.nan), scaling.iloc[:0].astype(object)):
-        figure, data = figures_laws.optimum_vs_n(optimum, few, laws.iloc[:0].astype(object))
+        figure, _ = figures_laws.optimum_vs_n(optimum, few, laws.iloc[:0].astype(object))
         assert "no estimate of the exponent" in words(figure)
-        figure_parts.save(figure, data, tmp_path / "optimum_vs_n")
+        render(figure)
     censored = optimum.assign(b_opt=np.nan, ci_low=np.nan, ci_high=np.nan, censored=True, censored_side="below")
-    figure_parts.save(*figures_laws.optimum_vs_n(censored, scaling, laws), tmp_path / "censored")
+    render(figures_laws.optimum_vs_n(censored, scaling, laws)[0])
 
 
 # ------------------------------------------------------------------------------------------------ noise scale, prediction

@@ -11,7 +11,7 @@ import matplotlib.colors
 import numpy as np
 import pandas as pd
 import pytest
-from figure_checks import GRID, SWEEPS, axes, bars, cells_table, inside, rendered, tables, with_phases, words
+from figure_checks import GRID, SWEEPS, axes, bars, cells_table, inside, render, rendered, tables, with_phases, words
 from matplotlib.figure import Figure
 
 from bayes_sgd.core.errors import UserError
@@ -352,13 +352,13 @@ def test_missing_optima_leave_panel_b_empty(missing: str) -> None:
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_one_seed_and_one_value_of_the_axis(name: str, tmp_path: Path) -> None:
+def test_one_seed_and_one_value_of_the_axis(name: str) -> None:
     value = next(iter(reversed(SWEEPS[name][1])))
     cells = cells_table(name, seeds=1, values=(value,))
     figure, data = draw(name, cells)
     assert "means over 1 seed;" in words(figure)
     assert data.loc[data["panel"] == "a", "ci_low"].isna().all()
-    figure_parts.save(figure, data, tmp_path / "one")
+    render(figure)
 
 
 def test_one_seed_and_nan_in_every_figure(tmp_path: Path) -> None:
@@ -367,8 +367,8 @@ def test_one_seed_and_nan_in_every_figure(tmp_path: Path) -> None:
     cells = cells_table("learning_rate", seeds=3, records=3)
     cells.loc[cells["batch_size"] == 23, "test_accuracy"] = np.nan
     cells.loc[cells["seed"] == 1, "test_accuracy"] = np.nan
-    for number, drawn in enumerate((figures_linear.fig1(linear), figures_linear.fig2(linear), figures.fig4(cells))):
-        figure_parts.save(*drawn, tmp_path / f"{number}")
+    for drawn, _ in (figures_linear.fig1(linear), figures_linear.fig2(linear), figures.fig4(cells)):
+        render(drawn)
     figure, data = draw("learning_rate", cells)
     assert data.loc[(data["batch_size"] == 23) & (data["treatment"] == "included"), "value"].isna().all()
     figure_parts.save(figure, data, tmp_path / "sweep")

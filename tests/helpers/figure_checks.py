@@ -94,6 +94,11 @@ def words(figure: Figure) -> str:
     return "\n".join(t.get_text() for t in figure.findobj(Text) if isinstance(t, Text))
 
 
+def render(figure: Figure) -> None:
+    """Render all of a figure, as a file would, without writing one; what cannot be drawn is an error."""
+    FigureCanvasAgg(figure).draw()
+
+
 def inside(figure: Figure) -> bool:
     """Whether all that is drawn lies inside the figure."""
     canvas = FigureCanvasAgg(figure)

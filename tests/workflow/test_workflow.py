@@ -151,17 +151,17 @@ def test_a_job_is_one_line(finished):
 
 
 def test_what_is_forced_is_trained_again_and_what_is_touched_stays(clone):
-    before = tables(clone)
-    kept = {path: path.read_bytes() for path in (clone / "results").rglob("*.parquet")}
+    files = {path: path.read_bytes() for path in (clone / "results").rglob("*.parquet")}
     ran(clone, "--touch", "--forceall")
-    assert {path: path.read_bytes() for path in (clone / "results").rglob("*.parquet")} == kept
-    logs = list(clone.glob("logs/tiny/train/*.log"))
-    for log in logs:
-        log.unlink()
-    ran(clone, "--forcerun", "train", "--", "trained")
-    assert sum(len(log.read_text().splitlines()) for log in logs) >= 3
-    assert not any("already" in log.read_text() for log in logs)
-    assert tables(clone) == before
+    assert {path: path.read_bytes() for path in (clone / "results").rglob("*.parquet")} == files
+    pack = "real_h12_n100_b5_independent"
+    table, log = clone / f"results/tiny/cells/{pack}.parquet", clone / f"logs/tiny/train/{pack}.log"
+    rows = pd.read_parquet(table)
+    log.unlink()
+    assert listed(ran(clone, "--forcerun", "train", "--", str(table.relative_to(clone))))["train"] == 1
+    assert log.read_text()
+    assert "already" not in log.read_text()
+    pd.testing.assert_frame_equal(pd.read_parquet(table), rows, check_exact=True)
 
 
 def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone):
@@ -192,7 +192,7 @@ def test_a_figure_that_fails_is_named_and_those_of_other_tables_are_drawn(clone)
     laws.write_text(
         laws.read_text().replace("def prediction(", "def prediction(*_):\n    raise KeyError('b')\n\n\ndef _other(", 1)
     )
-    failed = snakemake(clone)
+    failed = snakemake(clone, *(f"results/tiny/figures/{name}.png" for name in ("prediction", "fig4")))
     assert failed.returncode == 1
     assert "KeyError: 'b'\nwhile prediction was drawn" in failed.stdout
     assert (clone / "results" / "tiny" / "figures" / "fig4.png").exists()
@@ -213,20 +213,18 @@ def test_accepted_after_an_edit_results_stay_and_a_new_learning_rate_trains_only
     ran(clone, "--touch", "all")
     assert planned(clone) == {}
     before = pd.read_csv(clone / "results/tiny/tables/cells.csv")
-    wider = [*GRID, {"learning_rate": 0.2, "batch_size": [10, 20]}]
+    wider = [*GRID, {"learning_rate": 0.2, "batch_size": 10}]
     experiments = TINY["experiments"] | {"learning_rate": {"axis": "learning_rate", "grid": wider}}
     configure(clone, TINY | {"experiments": experiments})
     plan = ran(clone, "--dry-run", "--quiet", "host")  # with reasons
     assert len(plan) < 12_000
     assert "n_train" not in plan, "parameters are shown in a few words"
     jobs = listed(plan)
-    assert jobs["train"] == 2, "the packs of B = 10 and 20"
+    assert jobs["train"] == 1, "the pack of B = 10"
     assert not {"prepare_data", "randomize_labels", "fit_linear"} & set(jobs)
     ran(clone, "trained")
-    for batch_size in (10, 20):
-        (log,) = clone.glob(f"logs/tiny/train/*_b{batch_size}_*.log")
-        (line,) = log.read_text().splitlines()
-        assert "learning rate 0.2: 1 cell x 2 seeds" in line
+    (line,) = (clone / "logs/tiny/train/real_h12_n100_b10_independent.log").read_text().splitlines()
+    assert "learning rate 0.2: 1 cell x 2 seeds" in line
     after = pd.read_csv(clone / "results/tiny/tables/cells.csv")
     old = after[after["learning_rate"] != 0.2]
     order = ["learning_rate", "batch_size", "seed", "update"]
