@@ -56,18 +56,18 @@ def laws(axis: str, values: Floats, rows: pd.DataFrame) -> list[Law]:
     def fixed(name: str, exponent: float) -> Law:
         return Law(name, np.array([exponent]), power)
 
-    found = [Law("free exponent", EXPONENTS, power), fixed("proportional", 1.0), fixed("constant", 0.0)]
+    candidates = [Law("free exponent", EXPONENTS, power), fixed("proportional", 1.0), fixed("constant", 0.0)]
     if axis == "n_train":
         middle = np.exp(log_x.mean())
-        return [*found, Law("edge, then proportional", middle * SCALES, lambda n0: np.log1p(values / n0))]
-    found.append(fixed("square root", 0.5))
+        return [*candidates, Law("edge, then proportional", middle * SCALES, lambda n0: np.log1p(values / n0))]
+    candidates.append(fixed("square root", 0.5))
     if axis in ("learning_rate", "momentum"):
         by_value = rows.groupby(axis)[["learning_rate", "momentum", "dampening", "n_train"]].first().loc[values]
         epsilon, momentum, dampening, n = by_value.to_numpy(np.float64).T
         rate = effective_learning_rate(epsilon, momentum, dampening)
         middle = np.exp(np.log(rate).mean())
-        found.append(Law("saturating", middle * SCALES, lambda g: np.log(rate * n / (g + rate))))
-    return found
+        candidates.append(Law("saturating", middle * SCALES, lambda g: np.log(rate * n / (g + rate))))
+    return candidates
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class _Points:
 
     def without(self, number: int) -> _Points:
         """The points of all other curves."""
-        kept = self.curve != number
-        return _Points(self.log_b[kept], self.curve[kept], self.weight[kept], self.means[kept])
+        elsewhere = self.curve != number
+        return _Points(self.log_b[elsewhere], self.curve[elsewhere], self.weight[elsewhere], self.means[elsewhere])
 
     def misfit(self, shifts: Floats, y: Floats) -> Floats:
         """Weighted sums of squares that the model with shifts (A, J) leaves of `y` (P, R), (A, R)."""
@@ -115,12 +115,12 @@ def _points(curves: Sequence[ResponseCurve], treatment: str, counts: Floats) -> 
         near = trains & (mean[:, 0] >= mean[:, 0].max() - FALL)
         if near.sum() < 3:
             continue
-        whole = np.isfinite(mean[near])
-        kept = np.where(whole, mean[near], mean[near][:, :1])
+        finite = np.isfinite(mean[near])
+        shown = np.where(finite, mean[near], mean[near][:, :1])
         log_b.append(np.log(curve.batch_sizes[rows][near]))
         number.append(np.full(near.sum(), j))
         weight.append(1 / (error[near, 0] ** 2 + FLOOR**2))
-        means.append(kept)
+        means.append(shown)
     if len(log_b) < 3:
         return None
     w = np.concatenate(weight)
@@ -176,17 +176,17 @@ def _left_out(curves: Sequence[ResponseCurve], treatment: str, points: _Points) 
     """For each seed: the means of the others and its own aligned accuracies at the points, (P,), and which of these count."""
     n = len(curves[0].seeds)
     for s in range(n):
-        others, own, counts = [], [], []
+        rest_means, values, counts = [], [], []
         for j in np.unique(points.curve):
             curve = curves[j]
             runs, _ = counted_runs(curve, treatment)
             at = np.isin(np.log(curve.batch_sizes), points.log_b[points.curve == j])
-            accuracy, kept = aligned_accuracy(curve)[at], runs[at]
-            rest = kept & (np.arange(n) != s)
-            others.append(np.where(rest, accuracy, 0.0).sum(1) / np.maximum(rest.sum(1), 1))
-            own.append(np.where(kept[:, s], accuracy[:, s], 0.0))
-            counts.append(kept[:, s] & ~curve.failed[at, s] & rest.any(1))
-        yield np.concatenate(others), np.concatenate(own), np.concatenate(counts)
+            accuracy, counted = aligned_accuracy(curve)[at], runs[at]
+            rest = counted & (np.arange(n) != s)
+            rest_means.append(np.where(rest, accuracy, 0.0).sum(1) / np.maximum(rest.sum(1), 1))
+            values.append(np.where(counted[:, s], accuracy[:, s], 0.0))
+            counts.append(counted[:, s] & ~curve.failed[at, s] & rest.any(1))
+        yield np.concatenate(rest_means), np.concatenate(values), np.concatenate(counts)
 
 
 def law_table(o: Optima, rows: pd.DataFrame, counts: Floats) -> list[dict[str, Any]]:
@@ -203,15 +203,15 @@ def law_table(o: Optima, rows: pd.DataFrame, counts: Floats) -> list[dict[str, A
     values = np.array([curve.axis_value for curve in o.curves])
     offered = laws(o.axis, values, rows)
     squares = np.full((len(offered), seeds), np.nan)
-    for s, (others, own, there) in enumerate(_left_out(o.curves, o.treatment, points)):
+    for s, (rest_means, held, present) in enumerate(_left_out(o.curves, o.treatment, points)):
         for number, law in enumerate(offered):
-            value, _ = _best(points, law, others[:, None])
+            value, _ = _best(points, law, rest_means[:, None])
             design = points.design(law.shift(float(value[0])))
             root = np.sqrt(points.weight)
-            coefficients, *_ = np.linalg.lstsq(design, others * root, rcond=None)
-            left = own * root - design @ coefficients
-            if there.any():
-                squares[number, s] = (left[there] ** 2).sum() / points.weight[there].sum()
+            coefficients, *_ = np.linalg.lstsq(design, rest_means * root, rcond=None)
+            residuals = held * root - design @ coefficients
+            if present.any():
+                squares[number, s] = (residuals[present] ** 2).sum() / points.weight[present].sum()
     best = int(np.nanmean(squares, axis=1).argmin())
     scale = float(np.nanmean(squares[best]))
     found = []

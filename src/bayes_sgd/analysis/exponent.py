@@ -184,8 +184,8 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
             top = int(mean.argmax())
             peak = curve.accuracy[top][runs[top]]
             failed = curve.failed.sum(axis=1) / np.maximum(np.isfinite(curve.accuracy).sum(axis=1), 1)
-            known = bool(np.isfinite(o.log_b[j]))
-            low, high = optimum_interval(o.log_b[j], o.replicates[j], len(curve.seeds)) if known else (np.nan, np.nan)
+            inside = bool(np.isfinite(o.log_b[j]))
+            low, high = optimum_interval(o.log_b[j], o.replicates[j], len(curve.seeds)) if inside else (np.nan, np.nan)
             b = curve.batch_sizes
             rows.append(
                 {
@@ -195,10 +195,10 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
                     "updates": curve.updates,
                     "treatment": o.treatment,
                     "estimator": o.estimator,
-                    "b_opt": float(np.exp(o.log_b[j])) if known else np.nan,
+                    "b_opt": float(np.exp(o.log_b[j])) if inside else np.nan,
                     "ci_low": low,
                     "ci_high": high,
-                    "censored": not known,
+                    "censored": not inside,
                     "peak_accuracy": mean[top] if enough.any() else np.nan,
                     "peak_accuracy_se": float(peak.std(ddof=1) / np.sqrt(len(peak))) if len(peak) > 1 else np.nan,
                     "argmax": b[top],

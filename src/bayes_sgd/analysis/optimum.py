@@ -158,8 +158,8 @@ def plateau_optimum(log_b: Floats, mean: Floats, error: Floats) -> Floats:
     tied = mean >= best - spread
     first, last = tied.argmax(axis=0), len(log_b) - 1 - tied[::-1].argmax(axis=0)
     middle = (log_b[first] + log_b[last]) / 2
-    left = (first == 0) & ((last < len(log_b) - 1) | (top < len(log_b) / 2))
-    return np.where(left, -np.inf, np.where(last == len(log_b) - 1, np.inf, middle))
+    below = (first == 0) & ((last < len(log_b) - 1) | (top < len(log_b) / 2))
+    return np.where(below, -np.inf, np.where(last == len(log_b) - 1, np.inf, middle))
 
 
 class InteriorOptimum(NamedTuple):
@@ -190,13 +190,16 @@ def interior_optimum(curve: ResponseCurve) -> InteriorOptimum:
         return InteriorOptimum(none, none, np.full(n, np.nan), np.full(n, np.nan))
 
     def over_largest(seeds: Places) -> float:
-        mine = accuracy[:, seeds]
-        return float((held_out(mine[1:-1], mine[1:-1]) - mine[-1]).mean())
+        sample = accuracy[:, seeds]
+        return float((held_out(sample[1:-1], sample[1:-1]) - sample[-1]).mean())
 
     def over_smallest_fitting(seeds: Places) -> float:
-        mine, fitting = accuracy[:, seeds], _fitting(np.log(b), trained[:, seeds])
-        there = [np.interp(at, np.log(b), own) if np.isfinite(at) else np.nan for at, own in zip(fitting, mine.T, strict=True)]
-        return float((held_out(mine[1:-1], mine[1:-1]) - np.array(there)).mean())
+        sample, fitting = accuracy[:, seeds], _fitting(np.log(b), trained[:, seeds])
+        ends = [
+            np.interp(at, np.log(b), column) if np.isfinite(at) else np.nan
+            for at, column in zip(fitting, sample.T, strict=True)
+        ]
+        return float((held_out(sample[1:-1], sample[1:-1]) - np.array(ends)).mean())
 
     return InteriorOptimum(
         jackknife_interval(over_largest, n, least=2),

@@ -59,14 +59,14 @@ class _Studies:
 def exponents(axis: str, study: Sweep, n_replicates: int, rng: int) -> dict[str, Interval]:
     """The exponent of a study by every estimator, as `analysis.tables.estimate` makes it for failed runs included."""
     counts = seed_counts(len(study.curves[0].seeds), n_replicates, rng)
-    found = {}
+    estimates = {}
     for estimator in ESTIMATORS:
         fitted = optima_of(study.curves, TREATMENT, estimator, counts)
         o = Optima("simulated", axis, TREATMENT, estimator, BUDGET, study.curves, *fitted)
-        found[estimator] = scaling_exponent(o)[0]
+        estimates[estimator] = scaling_exponent(o)[0]
         if estimator == HEADLINE:
-            found["collapse"] = collapse_exponent(o)[0]
-    return found
+            estimates["collapse"] = collapse_exponent(o)[0]
+    return estimates
 
 
 def gaps(study: Sweep) -> dict[str, tuple[Interval, float]]:
@@ -74,12 +74,12 @@ def gaps(study: Sweep) -> dict[str, tuple[Interval, float]]:
     middle = len(study.curves) // 2
     optimum, peaks = interior_optimum(study.curves[middle]), [float(mean.max()) for mean in study.means]
     first, last = study.curves[0].accuracy, study.curves[-1].accuracy
-    found = (
+    pairs = (
         (optimum.over_largest, peaks[middle] - study.means[middle][-1]),
         (optimum.over_smallest_fitting, peaks[middle] - study.at_fit[middle]),
         (peak_change_interval(first, last), peaks[-1] - peaks[0]),
     )
-    return {name: (interval, float(truth)) for name, (interval, truth) in zip(GAPS, found, strict=True)}
+    return {name: (interval, float(truth)) for name, (interval, truth) in zip(GAPS, pairs, strict=True)}
 
 
 def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -> pd.DataFrame:
@@ -96,12 +96,12 @@ def calibrate(config: Config, cells: pd.DataFrame, claims: Path, studies: int) -
     truth of which one is reproduced and the other is not; then the share of each verdict.
     """
     regions = {claim.id: claim.reproduced for claim in load_claims(claims)}
-    found: dict[tuple[str, str, float, int], _Studies] = {}
-    for key, claim, truth, interval, own in _simulated(config, cells, studies):
-        group = found.setdefault((*key, truth, interval.n), _Studies(claim, truth, interval.n))
+    collected: dict[tuple[str, str, float, int], _Studies] = {}
+    for key, claim, truth, interval, study_truth in _simulated(config, cells, studies):
+        group = collected.setdefault((*key, truth, interval.n), _Studies(claim, truth, interval.n))
         group.intervals.append(interval)
-        group.truths.append(own)
-    rows = [_row(quantity, estimator, of, regions[of.claim]) for (quantity, estimator, _, _), of in found.items()]
+        group.truths.append(study_truth)
+    rows = [_row(quantity, estimator, entry, regions[entry.claim]) for (quantity, estimator, _, _), entry in collected.items()]
     return pd.DataFrame(rows, columns=list(CALIBRATION.names))
 
 
@@ -137,16 +137,16 @@ def _sweeps(surface: Surface, claim: str, studies: int, with_gaps: bool) -> Iter
                 for estimator, interval in exponents(surface.axis, study, REPLICATES, number).items():
                     yield (f"exponent in {surface.axis}", estimator), claim, exponent, interval, exponent
                 if with_gaps and exponent == 1.0:
-                    for name, (interval, own) in gaps(study).items():
-                        yield (name, ""), GAPS[name], np.nan, interval, own
+                    for name, (interval, truth) in gaps(study).items():
+                        yield (name, ""), GAPS[name], np.nan, interval, truth
 
 
 def _row(quantity: str, estimator: str, of: _Studies, region: Region | None) -> Mapping[str, Any]:
     values = np.array([interval[:3] for interval in of.intervals])
     truths = np.array(of.truths)
-    known = np.isfinite(values[:, 0]) & ~np.isnan(values[:, 1:]).any(axis=1) & np.isfinite(truths)
-    (value, low, high), truth = values[known].T, truths[known]
-    covered = proportion_interval(int(((low <= truth) & (truth <= high)).sum()), int(known.sum()))
+    finite = np.isfinite(values[:, 0]) & ~np.isnan(values[:, 1:]).any(axis=1) & np.isfinite(truths)
+    (value, low, high), truth = values[finite].T, truths[finite]
+    covered = proportion_interval(int(((low <= truth) & (truth <= high)).sum()), int(finite.sum()))
     verdicts = [judge(region, *interval[:3]) for interval in of.intervals]
     shares = {verdict.replace(" ", "_"): verdicts.count(verdict) / len(verdicts) for verdict in VERDICTS}
     pairs = len(verdicts) * (len(verdicts) - 1) / 2

@@ -71,8 +71,8 @@ def halves(config: Config, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple
             plain["experiments"][name]["seeds"] = _half_range(seed_range(experiment.seeds or config.seeds), second)
         plain["seeds"] = _half_range(seed_range(config.seeds), second)
         # the table of cells stays whole: an experiment takes of it the seeds that its configuration names
-        kept = {name: table if name == "cells" else _half_table(table, second) for name, table in tables.items()}
-        yield load_config(plain), kept
+        half = {name: table if name == "cells" else _half_table(table, second) for name, table in tables.items()}
+        yield load_config(plain), half
 
 
 def _half_range(seeds: range, second: bool) -> dict[str, int]:
@@ -86,7 +86,7 @@ def _half_table(table: pd.DataFrame, second: bool) -> pd.DataFrame:
         return table
     keys = [name for name in NETWORK_FIELDS if name in table]
     seeds = table.groupby(keys, dropna=False)["seed"] if keys else table.assign(one=0).groupby("one")["seed"]
-    order, count = (np.asarray(found, dtype=float) for found in (seeds.rank(method="dense"), seeds.transform("nunique")))
+    order, count = (np.asarray(ranks, dtype=float) for ranks in (seeds.rank(method="dense"), seeds.transform("nunique")))
     first = order <= np.ceil(count / 2)
     return table.loc[(~first | (count == 1)) if second else first]
 
@@ -117,8 +117,8 @@ def replication_summary(table: pd.DataFrame) -> pd.DataFrame:
     for kind, members in _members(table):
         rows = [{"claim": claim, "kind": kind} | _agreement(rows) for claim, rows in members.groupby("claim", sort=False)]
         summaries += [*rows, {"claim": ALL, "kind": kind} | _total(rows, len(set(members["replicate"])))]
-    found = pd.DataFrame(summaries, columns=[*REPLICATION_SUMMARY.names, *_COUNTS])
-    return found.loc[:, list(REPLICATION_SUMMARY.names)]
+    summary = pd.DataFrame(summaries, columns=[*REPLICATION_SUMMARY.names, *_COUNTS])
+    return summary.loc[:, list(REPLICATION_SUMMARY.names)]
 
 
 _COUNTS = ("judged_pairs", "apart_pairs", "same_pairs", "opposite_pairs")
@@ -205,8 +205,8 @@ def replication_lines(summary: pd.DataFrame, transitions: pd.DataFrame) -> list[
             f"{_percent(total['same_verdict'])}, opposite {_percent(total['opposite'])}; intervals of a pair that do not meet "
             f"{_percent(total['apart'])}; spread over promised, median {total['spread_ratio']:.2f}"
         )
-        own = rows.loc[rows["claim"] != ALL]
-        for row in own.loc[(own["same_verdict"] < 1) | (own["apart"] > 0)].to_dict("records"):
+        single = rows.loc[rows["claim"] != ALL]
+        for row in single.loc[(single["same_verdict"] < 1) | (single["apart"] > 0)].to_dict("records"):
             lines.append(
                 f"  {row['claim']:4} {row['verdicts']}; spread ratio {row['spread_ratio']:.2f}, apart {_percent(row['apart'])}"
             )

@@ -65,8 +65,8 @@ def _mean_rank(correlation: float, studies: int = 4000) -> float:
 def threshold(truth: float, seeds: int, rng: np.random.Generator) -> Interval:
     """A batch size up to which training fails, geometric mean over seeds; on a grid with steps of √2 that is anywhere."""
     sizes = THRESHOLD * 2 ** (np.arange(-4, 9) / 2 + rng.uniform(-0.25, 0.25))
-    own = np.log(truth) + rng.normal(0, WIDTH, seeds)
-    failed = np.log(sizes)[:, None] < own + rng.normal(0, CHAOS, (len(sizes), seeds))
+    log_threshold = np.log(truth) + rng.normal(0, WIDTH, seeds)
+    failed = np.log(sizes)[:, None] < log_threshold + rng.normal(0, CHAOS, (len(sizes), seeds))
     accuracy = np.zeros(failed.shape)
     return threshold_interval(ResponseCurve(0.0, 1, sizes, accuracy, failed, np.arange(seeds), accuracy))
 

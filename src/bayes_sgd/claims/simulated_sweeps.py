@@ -65,10 +65,10 @@ class Surface:
         Only axis values from `axis_from` on count. Raises UserError if there are fewer than three.
         """
         (fitted,) = fit_optima({"x": experiment}, treatments=[TREATMENT], estimators=[HEADLINE], failed_below=failed_below)
-        kept = [j for j, curve in enumerate(fitted.curves) if np.isfinite(fitted.log_b[j]) and curve.axis_value >= axis_from]
-        if len(kept) < 3:
-            raise UserError(f"calibration: {len(kept)} optima along {fitted.axis} lie inside the grid; a surface needs 3")
-        curves, log_b = [fitted.curves[j] for j in kept], fitted.log_b[kept]
+        members = [j for j, curve in enumerate(fitted.curves) if np.isfinite(fitted.log_b[j]) and curve.axis_value >= axis_from]
+        if len(members) < 3:
+            raise UserError(f"calibration: {len(members)} optima along {fitted.axis} lie inside the grid; a surface needs 3")
+        curves, log_b = [fitted.curves[j] for j in members], fitted.log_b[members]
         windows = [np.log(curve.batch_sizes) - b for curve, b in zip(curves, log_b, strict=True)]
         u = np.concatenate(windows)
         aligned = [aligned_accuracy(curve) for curve in curves]

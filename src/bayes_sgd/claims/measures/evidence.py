@@ -175,13 +175,13 @@ def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int | N
     """
     sizes, (evidence,), n = _evidence(tables, point, labels, ["evidence"], trained=True, n_train=n_train, at_least=1)
     sign = 1 if labels == "real" else -1
-    found, at = _at_worst(-sign * evidence / n, sizes)
-    low, high = sorted((sign * found.low, sign * found.high))
+    worst, at = _at_worst(-sign * evidence / n, sizes)
+    low, high = sorted((sign * worst.low, sign * worst.high))
     detail = (
         f"E / N in nats at the {point} point on {labels} labels, B = {at:g} in the median, the worst of {len(sizes)} "
         f"batch sizes by the other seeds, N = {n}"
     )
-    return Measured.of(Interval(sign * found.value, low, high, found.n), detail)
+    return Measured.of(Interval(sign * worst.value, low, high, worst.n), detail)
 
 
 def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, Floats, Floats, int, int]:
@@ -219,12 +219,12 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
 def conditional_evidence(tables: Tables, point: Point) -> Measured:
     """E per example of new data given old, at the batch size where it is highest; below 0 the network beats the null model."""
     sizes, values, _, first, n = _conditional(tables, point, at_least=1)
-    found, at = _at_worst(values, sizes)
+    worst, at = _at_worst(values, sizes)
     detail = (
         f"E per example in nats of examples {first} to {n} given those before, at the {point} point, B = {at:g} in the median, "
         f"the worst of {len(sizes)} batch sizes by the other seeds"
     )
-    return Measured.of(found, detail)
+    return Measured.of(worst, detail)
 
 
 @measure

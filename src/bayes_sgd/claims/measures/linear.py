@@ -60,8 +60,8 @@ def linear_accuracy_gain(tables: Tables, labels: Labels) -> Measured:
     chosen = np.median(grid[chosen_by_others(accuracy)])
 
     def gain(seeds: Places) -> float:
-        own = accuracy[:, seeds]
-        return float((held_out(own, own) - own[0]).mean())
+        sample = accuracy[:, seeds]
+        return float((held_out(sample, sample) - sample[0]).mean())
 
     detail = f"gain in test accuracy of the best λ, {chosen:.3g} in the median as other seeds choose it, over λ = {grid[0]:.3g}"
     return Measured.of(jackknife_interval(gain, accuracy.shape[1], least=2), detail)

@@ -59,11 +59,11 @@ def spread_interval(accuracy: Floats) -> Interval:
 
 def _distinct(curves: list[tuple[Floats, Floats]]) -> list[tuple[Floats, Floats]]:
     """The curves without those that repeat the runs of an earlier one."""
-    kept: list[tuple[Floats, Floats]] = []
+    distinct: list[tuple[Floats, Floats]] = []
     for g, accuracy in curves:
-        if not any(np.array_equal(g, other) and np.allclose(accuracy, values) for other, values in kept):
-            kept.append((g, accuracy))
-    return kept
+        if not any(np.array_equal(g, other) and np.allclose(accuracy, values) for other, values in distinct):
+            distinct.append((g, accuracy))
+    return distinct
 
 
 def _curves_over_noise(tables: Tables, experiment: str, rate_below: float) -> list[tuple[Floats, Floats]]:

@@ -190,18 +190,18 @@ def gap_trend(tables: Tables, experiment: str, factor: float) -> Measured:
     Both are as the other seeds choose. The larger one is the nearest that was sampled; axis values without one of at least half
     the factor for every seed are left out.
     """
-    kept = [curve for curve in _curves(tables, experiment) if _gap(curve, factor, _chosen(curve)) is not None]
-    if len(kept) < 3:
+    curves = [curve for curve in _curves(tables, experiment) if _gap(curve, factor, _chosen(curve)) is not None]
+    if len(curves) < 3:
         raise NotMeasuredError("a trend of the gap needs three axis values")
-    x = np.log([curve.axis_value for curve in kept])
+    x = np.log([curve.axis_value for curve in curves])
 
     def slope(seeds: Places) -> float:
-        gaps = np.array([_mean_gap(curve, factor, seeds) for curve in kept])
+        gaps = np.array([_mean_gap(curve, factor, seeds) for curve in curves])
         used = np.isfinite(gaps)
         return float(np.polyfit(x[used], gaps[used], 1)[0]) if used.sum() > 1 else np.nan
 
-    every = np.arange(kept[0].accuracy.shape[1])
-    ends = [_mean_gap(curve, factor, every) for curve in (kept[0], kept[-1])]
+    every = np.arange(curves[0].accuracy.shape[1])
+    ends = [_mean_gap(curve, factor, every) for curve in (curves[0], curves[-1])]
     detail = (
         f"slope over ln {tables.experiment(experiment)['axis']} of the gap in test accuracy between the best B and "
         f"{factor:g} times as large a one, {ends[0]:.4f} at {np.exp(x[0]):g} and {ends[1]:.4f} at {np.exp(x[-1]):g}"

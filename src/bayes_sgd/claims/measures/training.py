@@ -66,8 +66,8 @@ def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0
     lowest = chosen_by_others(-values)
 
     def ratio(chosen: Places) -> float:
-        own = values[:, chosen]
-        return float((own[-1] / held_out(own, -own)).mean())
+        sample = values[:, chosen]
+        return float((sample[-1] / held_out(sample, -sample)).mean())
 
     detail = (
         f"test cross-entropy at the {batch_size} batch size, λ = {l2:g}, after {losses.index[-1]} updates over that after "

@@ -1,0 +1,39 @@
+"""Measures of the noise of gradients and of the noise scale, with known answers."""
+
+from __future__ import annotations
+
+import pytest
+from measured import noise_table
+from synthetic import broad, experiment
+
+from bayes_sgd.analysis.optimum import SweepRows
+from bayes_sgd.claims.measures.base import Tables
+from bayes_sgd.claims.measures.noise import covariance_ratio, noise_scale_collapse, noise_shape_slope
+
+
+def test_values_are_those_that_were_put_in() -> None:
+    noise = Tables({"gradient_noise": noise_table(1.0, 1.0)})
+    assert covariance_ratio(noise).value == pytest.approx(1.0, abs=0.01)
+    assert noise_shape_slope(noise, "skewness").value == pytest.approx(-0.5)
+
+
+def test_accuracy_as_a_function_of_the_noise_scale_alone_has_no_spread() -> None:
+    same = {"learning_rate": experiment(exponent=1.0, shape=broad, noise=0.3)}
+    # with the −1 in g = ε′(N/B − 1) the curves are not quite functions of B/ε
+    assert noise_scale_collapse(Tables(experiments=same, n_replicates=200), ["learning_rate"]).value < 0.003
+    apart = {"learning_rate": experiment(exponent=0.0, shape=broad, noise=0.3)}
+    wide = noise_scale_collapse(Tables(experiments=apart, n_replicates=200), ["learning_rate"])
+    assert wide.value > 0.003
+    assert wide.low <= wide.value <= wide.high
+
+
+def test_the_spread_at_equal_noise_scale_counts_runs_once_and_does_not_jump() -> None:
+    rates = experiment(values=(0.05, 0.1, 0.2, 0.4), rng=7)
+    rates["rows"]["test_accuracy"] += rates["rows"]["learning_rate"].map({0.05: 0.0, 0.1: 0.01, 0.2: 0.0, 0.4: 0.01})
+    once = noise_scale_collapse(Tables(experiments={"a": rates}), ["a"])
+    twice = noise_scale_collapse(Tables(experiments={"a": rates, "b": rates}), ["a", "b"])
+    assert twice[:4] == once[:4], "the same runs under another name are no further curve"
+    assert once.low < 0.0058 < once.high, "the standard deviation of 0, 1, 0 and 1 points"
+    rows = rates["rows"]
+    shifted = SweepRows(axis="learning_rate", rows=rows.assign(noise_scale=rows["noise_scale"] * (1 + 1e-6)))
+    assert noise_scale_collapse(Tables(experiments={"a": shifted}), ["a"])[:3] == pytest.approx(once[:3], rel=1e-3)
