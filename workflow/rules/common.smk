@@ -112,7 +112,9 @@ def say_cost(jobs):
 @cache
 def batch_of_packs(rule):
     """On a cluster: the batch of each pack whose job is shorter than a minute there, where the profile asks for batches."""
-    if not (workflow.non_local_exec_or_dryrun and "packs" in workflow.group_settings.group_components and (speed := calibration())):
+    if not (
+        workflow.non_local_exec_or_dryrun and "packs" in workflow.group_settings.group_components and (speed := calibration())
+    ):
         return {}
     took, of = {"train": (pack_seconds, PACKS), "compute_evidence": (pack_evidence_seconds, EVIDENCE_PACKS)}[rule]
     chosen = batches({pack: took(CONFIG, plans, SIZES, speed) for pack, plans in of.items()}, at_least=60)
