@@ -94,6 +94,7 @@ def test_verdicts_go_over_into_each_other_as_often_as_there_are_pairs() -> None:
         ((0, 1), (1, 2), True),
         ((0, 1), (1.001, 2), False),
         ((0, float("inf")), (5, 6), True),
+        ((float("-inf"), float("inf")), (float("-inf"), float("inf")), True),
         ((1e6, 1e6), (1e6 + 1e-5, 1e6 + 1e-5), True),
         ((1.0, 1.0), (1.01, 1.01), False),
     ],

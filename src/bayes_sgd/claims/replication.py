@@ -107,7 +107,8 @@ def _pairs(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], dict[str, Any]]
 def meet(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two intervals (`low`, `high`) share a point, but for rounding."""
     gap = max(one["low"], other["low"]) - min(one["high"], other["high"])
-    scale = max(abs(bound) for row in (one, other) for bound in (row["low"], row["high"]) if np.isfinite(bound))
+    bounds = [abs(bound) for row in (one, other) for bound in (row["low"], row["high"]) if np.isfinite(bound)]
+    scale = max(bounds, default=0.0)
     return bool(gap <= max(_ABSOLUTE, _RELATIVE * scale))
 
 
