@@ -41,7 +41,9 @@ ENGINE = Table(
         Column("flop_floor_ms", "ms", "Time of the floating-point operations of an update at the machine's rate."),
         Column("byte_floor_ms", "ms", "Time of its memory traffic at the machine's rate."),
         Column("all_pixels_floor_ms", "ms", "The floor of a method that trains the weights of constant-zero inputs too."),
-        Column("sparse_floor_ms", "ms", "The floor of a method that skips the zeros of each image, as ours does."),
+        Column(
+            "sparse_floor_ms", "ms", "The floor of a method that skips the zeros of each image, as ours does.", default=None
+        ),
         Column("threads", "1", "Threads."),
         Column("n_train", "examples", "N."),
         *_MACHINE,
