@@ -12,8 +12,9 @@ def cache_folder(name: str) -> Path:
 
     Where neither can be written to, as in some containers, it is one below the system's folder for temporary files.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 (Path.home fails without a home)
-    for parent in (Path(home) / "bayes-sgd", Path(tempfile.gettempdir()) / f"bayes-sgd-{os.getuid()}"):
+    temporary = Path(tempfile.gettempdir())
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or temporary) / ".cache")
+    for parent in (caches / "bayes-sgd", temporary / f"bayes-sgd-{os.getuid()}"):
         folder = parent / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
