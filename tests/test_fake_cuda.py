@@ -178,17 +178,17 @@ def test_a_tensor_made_on_the_host_is_caught(monkeypatch):
             stack.run(STRETCH)
 
 
-def _asks(outputs: Tensor) -> None:
-    if float(outputs.sum()) > 1e30:
+def _asks(layer: Tensor) -> None:
+    if float(layer.sum()) > 1e30:
         raise OverflowError
 
 
-def _selects(outputs: Tensor) -> None:
-    outputs[outputs < 0].sum()
+def _selects(layer: Tensor) -> None:
+    layer[layer < 0].sum()
 
 
-def _copies(outputs: Tensor) -> None:
-    outputs.mul_(torch.tensor([0.5, 2.0, 1.0]).to(outputs))
+def _copies(layer: Tensor) -> None:
+    layer.mul_(torch.tensor([0.5, 2.0, 1.0]).to(layer))
 
 
 @pytest.mark.parametrize(("bug", "waits"), [(_asks, {"item": 6}), (_selects, {"mask": 6}), (_copies, {"copy": 6})])
@@ -197,7 +197,7 @@ def test_a_wait_in_an_update_is_counted(monkeypatch, bug, waits):
 
     def wrong(self: StackedPasses, images: Tensor, targets: Tensor, first: bool) -> None:
         right(self, images, targets, first)
-        bug(self.outputs[-1])
+        bug(self.layers[-1])
 
     monkeypatch.setattr(StackedPasses, "update", wrong)
     with fake_cuda() as gpu:

@@ -170,17 +170,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--judge-only", action="store_true", help="train nothing: estimate and judge what is finished")
     parser.add_argument("--halves", metavar="RUN", help="also each half of the seeds of a run in results/published")
     parser.add_argument("--name", default="replication", help="of the files that are written")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with one_line():
-        plain = read_mapping(given.configuration)
-        chosen = list(replicates(plain, given.sets, given.roundings))
-        if not given.judge_only:
+        plain = read_mapping(options.configuration)
+        chosen = list(replicates(plain, options.sets, options.roundings))
+        if not options.judge_only:
             for replicate in chosen:
-                run(plain, given.configuration, replicate, given.cores)
-        parts = [*judged(plain, chosen), *(judged_halves(given.halves) if given.halves else ())]
+                run(plain, options.configuration, replicate, options.cores)
+        parts = [*judged(plain, chosen), *(judged_halves(options.halves) if options.halves else ())]
         if not parts:
             raise UserError("no replicate is finished; leave out --judge-only to run them")
-        write(pd.concat(parts, ignore_index=True), given.name, {"run": chosen[0].run})
+        write(pd.concat(parts, ignore_index=True), options.name, {"run": chosen[0].run})
         roundings = [r.run for r in chosen if r.kind == "rounding" and finished(plain, r)]
         if roundings and finished(plain, chosen[0]):
             digits.main([chosen[0].run, *roundings])

@@ -42,9 +42,9 @@ def relative_differences(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     largest = finite[np.isfinite(finite)].max(initial=0.0)
     equal = (here == there) | (np.isnan(here) & np.isnan(there))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.abs(here - there) / np.maximum(np.maximum(np.abs(here), np.abs(there)), NOTHING * largest)
-    found = np.where(np.isfinite(here) & np.isfinite(there), found, np.inf)
-    return np.where(equal, 0.0, found)
+        relative = np.abs(here - there) / np.maximum(np.maximum(np.abs(here), np.abs(there)), NOTHING * largest)
+    relative = np.where(np.isfinite(here) & np.isfinite(there), relative, np.inf)
+    return np.where(equal, 0.0, relative)
 
 
 def shared_digits(difference: float) -> int:
@@ -71,16 +71,16 @@ def digits_of_table(name: str, here: pd.DataFrame, others: Sequence[pd.DataFrame
     rows: list[dict[str, Any]] = []
     for column in here.select_dtypes("floating").columns.difference(SETTINGS, sort=False):
         ours = here[column].to_numpy(float)
-        found = [relative_differences(ours, other[column].to_numpy(float)) for other in others]
-        largest = max((float(difference.max(initial=0.0)) for difference in found), default=0.0)
+        differences = [relative_differences(ours, other[column].to_numpy(float)) for other in others]
+        largest = max((float(difference.max(initial=0.0)) for difference in differences), default=0.0)
         rows.append(
             {
                 "table": name,
                 "column": column,
                 "runs": len(others),
                 "values": int(np.isfinite(ours).sum()),
-                "equal": float(np.mean([difference == 0 for difference in found])) if ours.size else 1.0,
-                "median_difference": max((float(np.median(d)) for d in found if d.size), default=0.0),
+                "equal": float(np.mean([difference == 0 for difference in differences])) if ours.size else 1.0,
+                "median_difference": max((float(np.median(d)) for d in differences if d.size), default=0.0),
                 "largest_difference": largest,
                 "digits": shared_digits(largest),
             }
@@ -90,15 +90,15 @@ def digits_of_table(name: str, here: pd.DataFrame, others: Sequence[pd.DataFrame
 
 def digits_table(run: Path, roundings: Sequence[Path]) -> pd.DataFrame:
     """The table `digits` of the folder of a run and those of its roundings, over all tables that each of them has."""
-    found = []
+    compared = []
     for name, schema in RUN.items():
         paths = [folder / "tables" / f"{name}.csv" for folder in (run, *roundings)]
         if name != "costs" and all(path.exists() for path in paths):
             here, *others = (read_csv(path, schema) for path in paths)
-            found.append(digits_of_table(name, here, others))
-    if not found:
+            compared.append(digits_of_table(name, here, others))
+    if not compared:
         raise UserError(f"{run}: no table that {', '.join(map(str, roundings))} have too; finish the runs first")
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(compared, ignore_index=True)
 
 
 def digits_page(table: pd.DataFrame) -> str:
@@ -117,13 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", help="name of a run: a folder under results/")
     parser.add_argument("roundings", nargs="+", help="names of the runs of the same settings that rounded otherwise")
     parser.add_argument("--print-only", action="store_true", help=f"leave {TABLE} and {PAGE} as they are")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with one_line():
-        table = digits_table(folder_of(given.run), [folder_of(name) for name in given.roundings])
+        table = digits_table(folder_of(options.run), [folder_of(name) for name in options.roundings])
         page = digits_page(table)
         print(page)
-        if not given.print_only:
-            write_csv(TABLE, table, DIGITS, {"run": given.run})
+        if not options.print_only:
+            write_csv(TABLE, table, DIGITS, {"run": options.run})
             replace_between(PAGE, "digits", f"\n{page}\n")
     return 0
 

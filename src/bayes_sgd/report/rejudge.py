@@ -46,15 +46,15 @@ def rejudge(folder: Path, claims: Path) -> dict[str, int]:
     config = load_config(provenance["config"], f"{record}: config")
     paths = {path.stem: path for path in sorted(folder.glob("tables/*.csv")) if path.stem in RUN and path.stem != COSTS.name}
     tables = {name: read_csv(path, RUN[name]) for name, path in paths.items()}
-    found = {name: table for name, table in estimate(config, tables["cells"]).items() if name in ESTIMATED}
-    tables |= found
+    estimated = {name: table for name, table in estimate(config, tables["cells"]).items() if name in ESTIMATED}
+    tables |= estimated
     judged = judge(config, claims, {name: table for name, table in tables.items() if name != CLAIMS.name})
     metadata = {key: provenance[key] for key in ("run", "config_digest")} | {"estimated": WORDS}
-    for name, table in (found | {CLAIMS.name: judged}).items():
+    for name, table in (estimated | {CLAIMS.name: judged}).items():
         write_csv(folder / "tables" / f"{name}.csv", table, RUN[name], metadata)
         provenance["tables"][f"{name}.csv"] = file_digest(folder / "tables" / f"{name}.csv")
     for name in captions(config):
-        if set(FIGURES[name].tables) & set(found):
+        if set(FIGURES[name].tables) & set(estimated):
             with named(name):
                 save(*draw(name, config, tables), folder / "figures" / name, metadata)
     counts = verdict_counts(judged)

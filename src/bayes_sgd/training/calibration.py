@@ -82,12 +82,12 @@ def _line(x: np.ndarray, y: np.ndarray, at: float) -> np.ndarray:
 
 def calibration() -> Calibration | None:
     """That of this machine: what is kept, or measured in a process of its own; None where that fails."""
-    if (found := kept()) is None:
+    if (stored := kept()) is None:
         with suppress(OSError, subprocess.SubprocessError, ValueError, KeyError):
             command = [sys.executable, "-m", "bayes_sgd.training.timing"]
-            said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT)
-            return Calibration.from_dict(json.loads(said.stdout))
-    return found
+            process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT)
+            return Calibration.from_dict(json.loads(process.stdout))
+    return stored
 
 
 def _file() -> Path:
@@ -113,10 +113,10 @@ def kept() -> Calibration | None:
     return None
 
 
-def keep(found: Calibration) -> None:
+def keep(measured: Calibration) -> None:
     """Keep it for this processor, torch and trainer; where the folder cannot be written to, it is measured again."""
     with suppress(OSError):
-        write_json(_file(), {"key": _key(), "calibration": asdict(found)})
+        write_json(_file(), {"key": _key(), "calibration": asdict(measured)})
 
 
 def weights_of(hidden_sizes: Sequence[int], pixels: int, classes: int) -> int:

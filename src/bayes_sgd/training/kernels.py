@@ -231,7 +231,7 @@ def _update_row(pixel, weights, deltas, momentum, decay, scratch):
 
 @_compiled
 def _above_first(labels, weights, momentum, rate, decay, scratch):
-    """The passes through all layers but the first, and their update; as `StackedPasses.update_above_first`."""
+    """The passes through all layers but the first, and their update; as in `passes`."""
     batch_size, layers, width = labels.shape[0], weights.shapes.shape[0], weights.first.shape[1]
     for layer in range(layers):
         start, inputs, outputs, columns = weights.shapes[layer]

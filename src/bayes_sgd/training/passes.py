@@ -61,32 +61,31 @@ class StackedPasses:
         for hidden in self._hidden:
             hidden[..., -1] = 1
         # of each layer: its outputs, and the derivatives of the loss with respect to them
-        self.outputs = [aligned(networks, batch_size, width, inputs) for width in widths]
+        self._outputs = [aligned(networks, batch_size, width, inputs) for width in widths]
         self._deltas = [aligned(networks, batch_size, width, inputs) for width in widths]
 
     def update(self, images: Tensor, targets: Tensor, first: bool) -> None:
         """One update: images int64 (networks, B), rows of the pool; one-hot targets (networks, B, C)."""
         torch.index_select(self.inputs, 0, images.view(-1), out=self._images)
         below = self._images.view(*images.shape, -1)
-        torch.bmm(below, self.layers[0], out=self.outputs[0])
-        self.update_above_first(targets, first, self._deltas[0])
+        torch.bmm(below, self.layers[0], out=self._outputs[0])
+        self._update_above_first(targets, first)
         self.rule.apply(self.layers[0], self.steps[0], below, self._deltas[0], first)
 
-    def update_above_first(self, targets: Tensor, first: bool, first_deltas: Tensor) -> None:
+    def _update_above_first(self, targets: Tensor, first: bool) -> None:
         """The passes through all layers but the first, and their update.
 
-        Takes the first layer's outputs in `outputs[0]`; writes the derivatives with respect to them, times the rate, into
-        `first_deltas` (networks, B, units).
+        Takes the first layer's outputs, and leaves the derivatives with respect to them, times the rate.
         """
-        layers, hidden, outputs, rule = self.layers, self._hidden, self.outputs, self.rule
+        layers, hidden, outputs, rule = self.layers, self._hidden, self._outputs, self.rule
         for number, active in enumerate(hidden):
             torch.clamp_min(outputs[number], 0, out=active[..., :-1])
             torch.bmm(active, layers[number + 1], out=outputs[number + 1])
-        deltas = torch.softmax(outputs[-1], dim=-1, out=self._deltas[-1] if hidden else first_deltas)
+        deltas = torch.softmax(outputs[-1], dim=-1, out=self._deltas[-1])
         deltas.sub_(targets).mul_(rule.rate(first))
         for number in range(len(hidden), 0, -1):
             below, back = hidden[number - 1], outputs[number - 1]
             torch.bmm(deltas, layers[number][:, :-1].transpose(1, 2), out=back)
             rule.apply(layers[number], self.steps[number], below, deltas, first)
-            deltas = first_deltas if number == 1 else self._deltas[number - 1]
+            deltas = self._deltas[number - 1]
             torch.ops.aten.threshold_backward.grad_input(back, below[..., :-1], 0, grad_input=deltas)

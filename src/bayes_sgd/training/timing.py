@@ -70,9 +70,9 @@ def _seconds(work: Callable[[int], object]) -> float:
 
 def main() -> int:
     """Measure, keep, print."""
-    found = measure()
-    keep(found)
-    print(json.dumps(asdict(found)))
+    measured = measure()
+    keep(measured)
+    print(json.dumps(asdict(measured)))
     return 0
 
 
