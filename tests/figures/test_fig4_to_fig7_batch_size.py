@@ -216,7 +216,7 @@ def test_sweep_axes_series_and_bars(name: str, sweeps: dict[str, tuple[pd.DataFr
     assert "4000 updates" in text
     assert "means over 6 seeds; bars: 95 % t-interval" in text
     assert "bar: next batch sizes sampled" in text
-    assert "bar: 95 % bootstrap interval" in text
+    assert "bar: 95 % t-interval of ln B over seeds" in text
     assert len(re.findall(r"exponent \d\.\d\d, 95 % \[", text)) == 2
 
     counted = data[(data["panel"] == "a") & (data["treatment"] == "included")]

@@ -25,7 +25,8 @@ from bayes_sgd.figures.style import BLACK, BLUE, VERMILION, Look, number
 
 Drawn = tuple[Figure, pd.DataFrame]
 SEEDS_95 = "95 % t-interval over seeds"
-BOOTSTRAP_95 = "95 % bootstrap interval over seeds"
+OPTIMUM_95 = "95 % t-interval of ln B over seeds"
+EXPONENT_95 = "95 % t-interval over seeds and points"
 EDGES = {"above": ("^", "censored: this B or above"), "below": ("v", "censored: this B or below")}
 TRAIN, TEST, ONLY = Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"), Look(BLACK, "^", "-")
 

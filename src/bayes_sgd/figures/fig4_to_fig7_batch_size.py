@@ -22,8 +22,9 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.schema import OPTIMUM, SCALING
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import (
-    BOOTSTRAP_95,
     EDGES,
+    EXPONENT_95,
+    OPTIMUM_95,
     SEEDS_95,
     TEST,
     TRAIN,
@@ -37,7 +38,7 @@ from bayes_sgd.figures.common import (
 )
 from bayes_sgd.figures.style import BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION, Look, below_scale, number, points, two_scales
 
-BARS = {"argmax": "next batch sizes sampled", HEADLINE: BOOTSTRAP_95}
+BARS = {"argmax": "next batch sizes sampled", HEADLINE: OPTIMUM_95}
 NAMES = {"argmax": "grid argmax", HEADLINE: "cubic fit"}
 LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
 # factors that put estimators and phases side by side
@@ -199,7 +200,7 @@ def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: Sweep, phase: s
     table = _estimators(scaling, sweep, phase)
     names = ["treatment", "estimator", "exponent", "ci_low", "ci_high", "phase"]
     table = table.loc[table["updates"] == rows["update"].max(), names].rename(columns={"exponent": "value"})
-    return table.assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
+    return table.assign(panel="b", quantity="exponent", interval=EXPONENT_95)
 
 
 class SweepData(NamedTuple):

@@ -11,7 +11,7 @@ from matplotlib import rc_context
 
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT
 from bayes_sgd.figures import style
-from bayes_sgd.figures.common import BOOTSTRAP_95, SEEDS_95, Drawn, legend, span, two_parts
+from bayes_sgd.figures.common import OPTIMUM_95, SEEDS_95, Drawn, legend, span, two_parts
 from bayes_sgd.figures.fig4_to_fig7_batch_size import (
     LEARNING_RATE,
     NAMES,
@@ -52,7 +52,7 @@ def headline(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, 
         legend(left, ax, 3)
         ax = right.subplots()
         optima = optimum_panel(ax, LEARNING_RATE, data)
-        words = f"{exponent_text(data.exponents, HEADLINE)}; bar: {BOOTSTRAP_95}"
+        words = f"{exponent_text(data.exponents, HEADLINE)}; bar: {OPTIMUM_95}"
         draw_optima(ax, optima, 1.0, Look(VERMILION, "D", ""), NAMES[HEADLINE], words)
         style.plain_log(ax.xaxis)
         style.plain_log(ax.yaxis)

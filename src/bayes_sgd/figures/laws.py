@@ -16,7 +16,19 @@ from matplotlib.lines import Line2D
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, headline
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
-from bayes_sgd.figures.common import BOOTSTRAP_95, EDGES, SEEDS_95, Drawn, edges, legend, need, over_seeds, span, two_parts
+from bayes_sgd.figures.common import (
+    EDGES,
+    EXPONENT_95,
+    OPTIMUM_95,
+    SEEDS_95,
+    Drawn,
+    edges,
+    legend,
+    need,
+    over_seeds,
+    span,
+    two_parts,
+)
 from bayes_sgd.figures.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look, number, points
 
 EXPERIMENTS = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}  # and their axes
@@ -45,12 +57,11 @@ def optimum_vs_n(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFram
     optima["value"] = optima["b_opt"].where(optima["edge"] == "", optima["argmax"])
     for end in ("low", "high"):
         optima[f"ci_{end}"] = optima[f"ci_{end}"].mask(optima["estimator"] == "argmax", optima[f"grid_{end}"])
-    optima["interval"] = np.where(optima["estimator"] == "argmax", "next batch sizes sampled", BOOTSTRAP_95)
+    optima["interval"] = np.where(optima["estimator"] == "argmax", "next batch sizes sampled", OPTIMUM_95)
     exponents = exponents.loc[exponents["estimator"].isin([HEADLINE, "collapse"])]
-    exponents = (
-        exponents.rename(columns={"exponent": "value"})
-        .astype({"value": float})
-        .assign(panel="b", quantity="exponent", interval=BOOTSTRAP_95)
+    exponents = exponents.rename(columns={"exponent": "value"}).astype({"value": float}).assign(panel="b", quantity="exponent")
+    exponents["interval"] = np.where(
+        exponents["estimator"] == "collapse", "95 % t-interval over curves (jackknife)", EXPONENT_95
     )
     favoured = favoured.assign(panel="b", quantity="favoured law")
     names = [
@@ -67,7 +78,7 @@ def optimum_vs_n(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFram
     ]
     data = pd.concat([optima, exponents, favoured]).reindex(columns=[*names, "edge", "law", "interval"])
     with rc_context(style.RC):
-        means = f"optima: cubic fit, bars: {BOOTSTRAP_95}; faint: grid argmax, bars to the next batch sizes sampled"
+        means = f"optima: cubic fit, bars: {OPTIMUM_95}; faint: grid argmax, bars to the next batch sizes sampled"
         figure, left, right = two_parts(what, means, (1.1, 1), 5.4)
         ax = left.subplots()
         ax.set(xscale="log", yscale="log", xlabel=LABELS["n_train"], ylabel=LABELS["b_opt"], label="a")
