@@ -135,3 +135,15 @@ def test_the_figure_has_a_panel_for_each_claim_with_a_value() -> None:
     } <= set(words(figure).splitlines())
     with pytest.raises(UserError, match="no claim has a value"):
         forest(TABLE.assign(value=NAN), claims)
+
+
+def test_the_page_on_statistics_has_the_numbers_of_the_published_replicates() -> None:
+    page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    for folder, limits in (("replication_before", "before"), ("", "now")):
+        summary = pd.read_csv(ROOT / "results" / "published" / folder / "replication_summary.csv")
+        for kind, rows in summary.groupby("kind"):
+            total = rows[rows["claim"] == "all"].iloc[0]
+            rest = rows[~rows["claim"].isin(["all", "9b"]) & rows["apart"].notna()]
+            apart = (rest["apart"] * rest["pairs"]).sum() / rest["pairs"].sum()
+            shares = [total["same_verdict"], total["opposite"], total["apart"], apart]
+            assert f"| {kind} | {limits} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} |" in page
