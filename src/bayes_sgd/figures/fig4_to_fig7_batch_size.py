@@ -41,8 +41,7 @@ from bayes_sgd.figures.style import BLUE, GREEN, GREY, LABELS, PURPLE, VERMILION
 BARS = {"argmax": "next batch sizes sampled", HEADLINE: OPTIMUM_95}
 NAMES = {"argmax": "grid argmax", HEADLINE: "cubic fit"}
 LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
-# factors that put estimators and phases side by side
-BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "iterate_average": 0.91, "after_cooldown": 1.09}
+BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "iterate_average": 0.91, "after_cooldown": 1.09}  # factors: marks side by side
 PHASES = {"iterate_average": Look(PURPLE, "s", ":"), "after_cooldown": Look(GREEN, "o", ":")}
 PHASE_NAMES = {"iterate_average": "iterate average", "after_cooldown": "after cooldown"}
 
@@ -197,10 +196,10 @@ def _proportional(optima: pd.DataFrame) -> pd.DataFrame:
 
 def _exponents(rows: pd.DataFrame, scaling: pd.DataFrame, sweep: Sweep, phase: str = PHASE) -> pd.DataFrame:
     need(scaling, SCALING.names, f"figure {sweep.number}: scaling")
-    table = _estimators(scaling, sweep, phase)
-    names = ["treatment", "estimator", "exponent", "ci_low", "ci_high", "phase"]
-    table = table.loc[table["updates"] == rows["update"].max(), names].rename(columns={"exponent": "value"})
-    return table.assign(panel="b", quantity="exponent", interval=EXPONENT_95)
+    table = _estimators(scaling, sweep, phase).rename(columns={"exponent": "value"})
+    names = ["treatment", "estimator", "value", "ci_low", "ci_high", "phase"]
+    last = table.loc[table["updates"] == rows["update"].max(), names]
+    return last.assign(panel="b", quantity="exponent", interval=EXPONENT_95)
 
 
 class SweepData(NamedTuple):
