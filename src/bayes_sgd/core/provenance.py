@@ -24,6 +24,7 @@ _PACKAGE = Path(__file__).parents[__name__.count(".") - 1]
 # Modules that make no number, by their path inside the package: to edit them re-runs nothing. What they decide reaches a rule
 # as a parameter, or is checked where it is used.
 NO_NUMBERS = {
+    "__init__.py": "names what `import bayes_sgd` offers",
     "experiment/config.py": "checks the configuration; its values are parameters of the rules",
     "core/errors.py": "words of messages",
     "experiment/metadata.py": "says what made a table",
