@@ -257,3 +257,14 @@ def test_any_value_anywhere_is_accepted_or_told_in_one_line(path, value):
     except UserError as error:
         told = str(error)
     assert "\n" not in told
+
+
+@pytest.mark.parametrize("part", ["network_evidence", "noise"])
+def test_curvature_refuses_another_activation_than_relu(part):
+    asked = {"network_evidence": {"experiments": ["a"]}, "noise": {"seeds": 2}}[part]
+    soft = minimal(cell={"activation": "softplus"}, experiments={"a": GRID | {"keep_weights": True}}) | {part: asked}
+    with pytest.raises(
+        UserError, match=rf"{part} is computed for ReLU networks alone, not for softplus; allowed: activation relu"
+    ):
+        load_config(soft)
+    assert load_config(soft | {"cell": {"activation": "relu"}}).run == "tiny"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from bench.common.modules import as_module
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.minibatches import Batches
-from bayes_sgd.training.mlp import initial_weights, with_ones
+from bayes_sgd.training.mlp import weights_of_cell, with_ones
 from bayes_sgd.training.sgd import NetworkStack
 
 CELL = Cell(
@@ -28,6 +30,11 @@ CELL = Cell(
 SEEDS = [0, 2]
 # fields of cells whose learning rate is cooled down
 EXECUTIONS = ["compiled", "direct"]
+TORCH_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.1),
+    "softplus": lambda: nn.Softplus(threshold=40),
+}
 COOLED = [
     {"momentum": 0.0},
     {"l2": 2.0},
@@ -65,7 +72,8 @@ def torch_trained(
     `cooldown`: and after so many more, ε falling to 0 in 16 steps; `mean_from`: the mean of every 16th iterate after it.
     """
     pixels = data.train_inputs.shape[1] - 1
-    network = as_module(initial_weights(pixels, cell.hidden_sizes, data.classes, initialization, seed))
+    initial = weights_of_cell(cell, seed, pixels, data.classes, initialization)
+    network = as_module(initial, TORCH_ACTIVATIONS[cell.activation])
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=cell.learning_rate,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from training import CELL, EXECUTIONS, SEEDS, bits
 
+from bayes_sgd.training.execution import execution_name
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.measurement import diverged
 from bayes_sgd.training.sgd import NetworkStack
@@ -71,3 +72,10 @@ def test_cuda_equals_cpu(data, graphs, fields):
         stack.run(200)
     for index in range(len(SEEDS)):
         assert gpu.measure(index).train_loss == pytest.approx(cpu.measure(index).train_loss, rel=1e-4)
+
+
+def test_compiled_loops_refuse_another_activation_than_relu(data):
+    cell = replace(CELL, activation="softplus", batch_size=1)
+    with pytest.raises(ValueError, match="not of softplus"):
+        NetworkStack([(cell, 0)], data, execution="compiled")
+    assert execution_name(data, cell) == "direct"

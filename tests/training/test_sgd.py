@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training import CELL, COOLED, EXECUTIONS, SEEDS, torch_trained
+from bench.common.modules import as_module
+from training import CELL, COOLED, EXECUTIONS, SEEDS, TORCH_ACTIVATIONS, torch_trained
 
-from bayes_sgd.training.mlp import initial_weights
+from bayes_sgd.training.mlp import initial_weights, weights_of_cell
 from bayes_sgd.training.sgd import NetworkStack, train
 
 
@@ -44,6 +45,28 @@ def test_equals_torch_sgd_with_autograd(data, sampling, hidden_sizes, fields, ex
         assert moved > 1e-2, "a network that does not move proves nothing"
 
 
+@pytest.mark.parametrize("batch_size", [1, 5, 24])
+@pytest.mark.parametrize("hidden_sizes", [(7,), (7, 5, 6)])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "softplus"])
+@pytest.mark.parametrize("init_scale", [0.3, 2.0])
+def test_activations_and_scaled_weights_equal_torch_sgd_with_autograd(data, activation, hidden_sizes, batch_size, init_scale):
+    cell = replace(CELL, hidden_sizes=hidden_sizes, batch_size=batch_size, activation=activation, init_scale=init_scale, l2=0.5)
+    stack = NetworkStack([(cell, seed) for seed in SEEDS], data, "torch", torch.float64)
+    stack.run(cell.updates)
+    for index, seed in enumerate(SEEDS):
+        start = weights_of_cell(cell, seed, 12, 3, "torch")
+        unscaled = initial_weights(12, hidden_sizes, 3, "torch", seed)
+        for layer, witness, initial, plain in zip(
+            stack.network(index), torch_trained(cell, data, seed, "torch"), start, unscaled, strict=True
+        ):
+            torch.testing.assert_close(initial, init_scale * plain)
+            torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
+        network = as_module(stack.network(index), TORCH_ACTIVATIONS[activation])
+        inputs, labels = data.training_set(seed, cell.n_train)
+        loss = float(torch.nn.functional.cross_entropy(network(inputs[:, :-1]), labels).detach())
+        assert stack.measure(index).train_loss == pytest.approx(loss, rel=1e-12)
+
+
 @pytest.mark.parametrize("fields", COOLED, ids=str)
 def test_cooled_and_averaged_networks_equal_those_of_torch(data, fields):
     cell, cooldown = replace(CELL, **fields), 41
@@ -72,8 +95,10 @@ def test_constant_zero_inputs_leave_training_and_stay_in_testing(data):
     torch.testing.assert_close(shrunk, shrunk[0].expand(7))
 
 
-def test_train_gives_equal_bits_whatever_the_stack(data):
-    networks = [(c, s) for c in (CELL, replace(CELL, learning_rate=0.03)) for s in (0, 1, 2)]
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "softplus"])
+def test_train_gives_equal_bits_whatever_the_stack(data, activation):
+    cell = replace(CELL, activation=activation)
+    networks = [(c, s) for c in (cell, replace(cell, learning_rate=0.03, init_scale=2.0)) for s in (0, 1, 2)]
 
     def result(stack: int | None) -> dict:
         return {

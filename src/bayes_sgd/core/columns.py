@@ -19,6 +19,8 @@ CELL = (
     Column("l2", "1", "λ of the training's sum cost, hence λ/N on the mean loss."),
     Column("sampling", "text", "How batches are drawn: `independent`, `replacement` or `shuffle`."),
     Column("updates", "updates", "Updates of the whole training."),
+    Column("activation", "text", "Of hidden units: `relu`, `leaky_relu` or `softplus`.", "relu"),
+    Column("init_scale", "1", "Factor on the initial weights.", 1.0),
 )
 SEED = Column("seed", "1", "The replicate: images, initial weights, batches and random labels.")
 NOISE_SCALE = Column("noise_scale", "1", "g = ε′(N/B − 1) with ε′ = ε(1 − dampening)/(1 − m).")

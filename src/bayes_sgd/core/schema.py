@@ -68,7 +68,7 @@ CELLS = Table(
         TRAIN_ACCURACY,
         TEST_ACCURACY,
         Column("weight_norm", "1", "‖ω‖, biases included."),
-        Column("dead_units", "fraction", "Share of hidden ReLU units that are 0 on the whole training set."),
+        Column("dead_units", "fraction", "Share of hidden units that are above 0 for no training image."),
         Column("diverged", "yes/no", "Whether a weight is not finite; loss and accuracy are then those of chance."),
     ),
 )

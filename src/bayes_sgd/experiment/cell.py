@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field
 
-from bayes_sgd.experiment.fields import MAX_TRAIN, Count, Labels, Model, Positive, Sampling, Units, Updates
+from bayes_sgd.experiment.fields import MAX_TRAIN, Activation, Count, Labels, Model, Positive, Sampling, Units, Updates
 from bayes_sgd.experiment.noise_scale import noise_scale
 
 
@@ -49,6 +49,11 @@ class CellDefaults(Model):
     updates: Updates | ConstantProduct = 2000
     """Updates of a cell: a number, or `{constant: learning_rate * updates, value: 100}` for 100/ε of them, or
     `{constant: effective_learning_rate * updates, ...}`."""
+    activation: Activation = "relu"
+    """Of hidden units: relu (the paper's), leaky_relu (slope 0.1 below 0), or softplus ln(1 + e^x). Others than relu train
+    through torch, and have no evidence."""
+    init_scale: Positive = 1.0
+    """Factor on the initial weights, biases included."""
 
 
 @dataclass(frozen=True, order=True)
@@ -66,6 +71,8 @@ class Cell:
     sampling: str
     updates: int
     # a field that comes later needs a default, in `CellDefaults` too, and a line in the schema of tables
+    activation: str = "relu"
+    init_scale: float = 1.0
 
     def columns(self) -> dict[str, Any]:
         """The cell as columns of a table: hidden sizes as text ("200", "256x256", "none"), and its noise scale g."""

@@ -165,6 +165,20 @@ class Config(Model):
         return self
 
     @model_validator(mode="after")
+    def _curvature_is_of_relu(self) -> Config:
+        """Evidence and the noise of gradients are computed by formulas of ReLU networks."""
+        asked = {f"experiments.{name}": _cells(self, name) for name in self.network_evidence.experiments}
+        if self.noise.seeds:
+            asked["cell"] = [self.cell]
+        for where, cells in asked.items():
+            if others := sorted({cell.activation for cell in cells if cell.activation != "relu"}):
+                part = "noise" if where == "cell" else "network_evidence"
+                raise ValueError(
+                    f"{where}: {part} is computed for ReLU networks alone, not for {others[0]}; allowed: activation relu"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _feeds_are_clear(self) -> Config:
         """Each key of `FEEDS` is fed once, by an experiment that has what it needs."""
         fed: dict[str, str] = {}
@@ -176,7 +190,7 @@ class Config(Model):
                 fed[key] = name
                 if not follows(experiment.axis, key):
                     raise ValueError(f"{where}: {key} follows {FEEDS[key][0]}, and the axis is {experiment.axis}")
-                if key in L2_SHOWN and not l2_shown(key, (c for block in _checked_grid(self, name) for c in block)):
+                if key in L2_SHOWN and not l2_shown(key, _cells(self, name)):
                     raise ValueError(f"{where}: {key} shows l2 {L2_SHOWN[key]}, and no cell has that")
         for name, experiment in self.experiments.items():
             if name in FEEDS and experiment.feeds is not None and name not in experiment.feeds:
@@ -205,6 +219,10 @@ def _checked_grid(config: Config, name: str) -> list[list[CellDefaults]]:
             where = where if key in block else f"experiments.{name}.cell" if key in experiment.cell else "cell"
             raise ValueError(f"{where}.{first_fault(error, _PARTS, Config)}") from None
     return blocks
+
+
+def _cells(config: Config, name: str) -> list[CellDefaults]:
+    return [cell for block in _checked_grid(config, name) for cell in block]
 
 
 _PARTS: dict[str, type[BaseModel]] = {

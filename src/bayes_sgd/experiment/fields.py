@@ -19,6 +19,7 @@ Labels = Annotated[
     ),
 ]
 Sampling = Literal["independent", "replacement", "shuffle"]
+Activation = Literal["relu", "leaky_relu", "softplus"]
 DataName = Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "file"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]

@@ -114,10 +114,13 @@ def compiler() -> str:
 
 
 def execution_name(data: LabelledData, cell: Cell) -> ExecutionName:
-    """The fastest execution for images, the shape of a network and B; the same on every machine that has numba, or has none."""
+    """The fastest execution for images, the shape of a network and B; the same on every machine that has numba, or has none.
+
+    The compiled loops know ReLU alone.
+    """
     if data.train_inputs.device.type == "cuda":
         return "graph"
-    if find_spec("numba") is None:
+    if find_spec("numba") is None or cell.activation != "relu":
         return "direct"
     if cell.batch_size <= _SMALL_BATCH:
         return "compiled"
@@ -145,12 +148,17 @@ def choose_execution(
         cell: shape and B.
         rule: the update rule of the networks.
         name: of the execution; as `execution_name` picks if not given.
+
+    Raises:
+        ValueError: compiled loops are asked for and the activation is not ReLU.
     """
     name = name or execution_name(data, cell)
     if name == "compiled":
+        if cell.activation != "relu":
+            raise ValueError(f"compiled loops are of ReLU networks, not of {cell.activation}")
         from bayes_sgd.training.compiled import CompiledExecution  # numba takes a third of a second to import
 
         return CompiledExecution(initial, data.sparse_inputs, batches, cell.batch_size, rule)
     inputs = aligned_columns(data.train_inputs[:, data.active_inputs].to(initial[0].dtype))
-    passes = StackedPasses(initial, inputs, cell.batch_size, rule)
+    passes = StackedPasses(initial, inputs, cell.batch_size, rule, cell.activation)
     return (GraphExecution if name == "graph" else DirectExecution)(passes, batches, data.classes)

@@ -43,18 +43,18 @@ def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     return float(losses.double().mean()), float((logits.argmax(1) == labels).double().mean())
 
 
-def measure(layers: Sequence[Tensor], data: LabelledData, seed: int, n_train: int) -> Measurement:
+def measure(layers: Sequence[Tensor], data: LabelledData, seed: int, n_train: int, activation: str = "relu") -> Measurement:
     """Measure one network on the training subset of its seed, the first N images, and on the test set.
 
-    A unit is dead if it is 0 for every image of the training subset; `dead_units` is their share of all hidden units.
+    A unit is dead if it is above 0 for no image of the training subset; `dead_units` is their share of all hidden units.
     """
     dtype = layers[0].dtype
     squares = sum(float(layer.double().square().sum()) for layer in layers)
     inputs, labels = data.training_set(seed, n_train)
-    logits, hidden = forward(layers, inputs.to(dtype))
+    logits, hidden = forward(layers, inputs.to(dtype), activation)
     train_loss, train_accuracy = loss_and_accuracy(logits, labels)
     active = [float((layer > 0).any(0).double().mean()) * layer.shape[1] for layer in hidden]
-    logits, _ = forward(layers, data.test_inputs.to(dtype))
+    logits, _ = forward(layers, data.test_inputs.to(dtype), activation)
     test_loss, test_accuracy = loss_and_accuracy(logits, data.labels_of_test_set(seed))
     if not (math.isfinite(squares) and math.isfinite(train_loss) and math.isfinite(test_loss)):
         return diverged(data.classes)

@@ -1,4 +1,4 @@
-"""The network: fully connected, ReLU, softmax; and a stack of such networks of equal shape, the form in which they train.
+"""The network: fully connected, ReLU or another activation, softmax; and a stack of such networks of equal shape.
 
 A layer is one matrix of shape (fan_in + 1, fan_out) whose last row is the bias: inputs and activations carry a column of ones.
 The paper's network is 784-800-10 (section 4).
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bayes_sgd.core.rng import generator
 from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.training.activations import ACTIVATIONS
 
 
 def layer_shapes(inputs: int, hidden_sizes: Sequence[int], classes: int) -> list[tuple[int, int]]:
@@ -53,7 +54,8 @@ def initial_weights(inputs: int, hidden_sizes: Sequence[int], classes: int, init
 
 def weights_of_cell(cell: Cell, seed: int, inputs: int, classes: int, initialization: str) -> list[Tensor]:
     """The layers from which a network of this cell and seed starts; as `initial_weights`."""
-    return initial_weights(inputs, cell.hidden_sizes, classes, initialization, seed)
+    layers = initial_weights(inputs, cell.hidden_sizes, classes, initialization, seed)
+    return [layer * cell.init_scale for layer in layers]
 
 
 def with_ones(inputs: Tensor) -> Tensor:
@@ -61,11 +63,11 @@ def with_ones(inputs: Tensor) -> Tensor:
     return torch.cat([inputs, inputs.new_ones(*inputs.shape[:-1], 1)], dim=-1)
 
 
-def forward(layers: Sequence[Tensor], inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+def forward(layers: Sequence[Tensor], inputs: Tensor, activation: str = "relu") -> tuple[Tensor, list[Tensor]]:
     """Logits (n, C) of one network and its hidden activations, each (n, H), for inputs (n, d + 1) with their ones."""
-    hidden = []
+    function, hidden = ACTIVATIONS[activation].function, []
     activations = inputs
     for layer in layers[:-1]:
-        hidden.append((activations @ layer).relu_())
+        hidden.append(function(activations @ layer))
         activations = with_ones(hidden[-1])
     return activations @ layers[-1], hidden

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from bayes_sgd.training.activations import ACTIVATIONS
 from bayes_sgd.training.momentum import MomentumRule
 
 LINE = 16  # numbers in a cache line of float32
@@ -42,12 +43,14 @@ class StackedPasses:
         rule: how weights change.
     """
 
-    def __init__(self, layers: Sequence[Tensor], inputs: Tensor, batch_size: int, rule: MomentumRule) -> None:
+    def __init__(
+        self, layers: Sequence[Tensor], inputs: Tensor, batch_size: int, rule: MomentumRule, activation: str = "relu"
+    ) -> None:
         """Copy initial layers, (networks, fan_in + 1, fan_out), and allocate what an update needs.
 
         The first layer may have fewer rows than `inputs` has columns: the weights of the others are 0.
         """
-        self.inputs, self.rule = inputs, rule
+        self.inputs, self.rule, self._activation = inputs, rule, ACTIVATIONS[activation]
         self.layers, self.steps = [], []
         for number, layer in enumerate(layers):
             networks, rows, columns = layer.shape
@@ -79,7 +82,7 @@ class StackedPasses:
         """
         layers, hidden, outputs, rule = self.layers, self._hidden, self._outputs, self.rule
         for number, active in enumerate(hidden):
-            torch.clamp_min(outputs[number], 0, out=active[..., :-1])
+            self._activation.forward(outputs[number], active[..., :-1])
             torch.bmm(active, layers[number + 1], out=outputs[number + 1])
         deltas = torch.softmax(outputs[-1], dim=-1, out=self._deltas[-1])
         deltas.sub_(targets).mul_(rule.rate(first))
@@ -88,4 +91,4 @@ class StackedPasses:
             torch.bmm(deltas, layers[number][:, :-1].transpose(1, 2), out=back)
             rule.apply(layers[number], self.steps[number], below, deltas, first)
             deltas = self._deltas[number - 1]
-            torch.ops.aten.threshold_backward.grad_input(back, below[..., :-1], 0, grad_input=deltas)
+            self._activation.backward(back, below[..., :-1], deltas)

@@ -29,7 +29,7 @@ Network = tuple[Cell, int]
 
 
 class NetworkStack:
-    """Networks of equal shape, N, B, sampling, momentum and dampening, trained in lock-step.
+    """Networks of equal shape, activation, N, B, sampling, momentum and dampening, trained in lock-step.
 
     Attributes:
         networks: cells and seeds.
@@ -89,7 +89,7 @@ class NetworkStack:
     def measure(self, index: int, layers: list[Tensor] | None = None) -> Measurement:
         """Measure one network, or `layers` in its place."""
         cell, seed = self.networks[index]
-        return measure(layers or self.network(index), self._data, seed, cell.n_train)
+        return measure(layers or self.network(index), self._data, seed, cell.n_train, cell.activation)
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def train(
     """Train networks that can share a stack, up to the last recorded update.
 
     Args:
-        networks: cells and seeds, of equal shape, N, B, sampling, momentum and dampening.
+        networks: cells and seeds, of equal shape, activation, N, B, sampling, momentum and dampening.
         record: updates, ascending.
         data: images and labels, on the device where the networks are to train.
         initialization: as in `mlp.initial_weights`.
