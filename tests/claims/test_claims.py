@@ -19,7 +19,7 @@ from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.claims.claims import Claim, claims_table, load_claims
 from bayes_sgd.claims.measures import MEASURES
 from bayes_sgd.claims.measures.base import Measured, Tables, measure
-from bayes_sgd.claims.verdicts import VERDICTS, Region, judge, limit_text
+from bayes_sgd.claims.verdicts import VERDICTS, Region, judge, limit_region, limit_text
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.schema import CLAIMS, TABLES
 from bayes_sgd.figures.registry import FIGURES
@@ -104,6 +104,18 @@ def test_the_file_is_sound() -> None:
         assert claim.statement.endswith(".")
     texts = [limit_text(claim.reproduced) for claim in ALL]
     assert texts == [limit_text(claim.reproduced) for claim in load_claims(FILE)]
+
+
+@pytest.mark.parametrize("claim", ALL, ids=lambda claim: claim.id)
+def test_a_value_has_a_unit_and_a_limit_is_read_back_from_its_words(claim: Claim) -> None:
+    assert claim.unit, f"{claim.quantity}: say its unit by `in_units`"
+    assert claim.unit != "of the column"
+    assert limit_region(limit_text(claim.reproduced)) == claim.reproduced
+
+
+def test_the_unit_of_a_mean_is_that_of_its_column() -> None:
+    assert BY_ID["5a"].unit == "nats per example"
+    assert BY_ID["10"].unit == "fraction", "the column that the measure takes if none is named"
 
 
 @pytest.mark.parametrize("claim", ALL, ids=lambda claim: claim.id)

@@ -17,9 +17,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from bayes_sgd.claims.measures import MEASURES
-from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables
+from bayes_sgd.claims.measures.base import OF_COLUMN, UNITS, Measured, NotMeasuredError, Tables
 from bayes_sgd.claims.verdicts import Region, Verdict, judge, limit_text
 from bayes_sgd.core.errors import UserError
+from bayes_sgd.core.schema import CELLS, LINEAR
 from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.core.validation import first_fault
 
@@ -71,6 +72,16 @@ class Claim(BaseModel):
             except ValidationError as error:
                 raise ValueError(f"arguments.{name}: {value!r}: {error.errors()[0]['msg']}") from None
         return self
+
+    @property
+    def unit(self) -> str:
+        """The unit of the value: that of the measure, or of the column of cells or of the linear model that it averages."""
+        unit = UNITS.get(self.quantity, "")
+        if unit != OF_COLUMN:
+            return unit
+        default = inspect.signature(MEASURES[self.quantity]).parameters["column"].default
+        name = self.arguments.get("column", default)
+        return next((column.unit for column in (*CELLS.columns, *LINEAR.columns) if column.name == name), "")
 
 
 class _File(BaseModel):

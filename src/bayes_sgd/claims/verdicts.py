@@ -8,6 +8,7 @@ wider interval never decides what a narrower one left open, and no small step le
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -86,3 +87,12 @@ def judge(region: Region | None, value: float, ci_low: float, ci_high: float) ->
 def limit_text(region: Region | None) -> str:
     """The limit of a claim in words, as the claims table has it."""
     return UNLIMITED if region is None else f"reproduced if the whole interval lies {region.text()}, not reproduced if outside"
+
+
+def limit_region(text: str) -> Region | None:
+    """The region that `limit_text` gave in words, to the digits that stand there; None without one."""
+    found = re.search(r"lies (?:(above|below) (\S+)|inside \[(\S+), (\S+)\]), not", text)
+    if found is None:
+        return None
+    name, bound, low, high = found.groups()
+    return Region(inside=(float(low), float(high))) if name is None else Region.model_validate({name: float(bound)})

@@ -88,6 +88,9 @@ F = TypeVar("F", bound=Measure)
 
 MEASURES: dict[str, Measure] = {}
 """Every measure by its name; complete once the modules of this package are imported, as the package itself does."""
+UNITS: dict[str, str] = {}
+"""The unit of each measure's value; `OF_COLUMN`: that of the column which its argument `column` names."""
+OF_COLUMN = "of the column"
 
 
 def measure(function: F) -> F:
@@ -96,6 +99,16 @@ def measure(function: F) -> F:
         raise ValueError(f"two measures are called {function.__name__}")
     MEASURES[function.__name__] = function
     return function
+
+
+def in_units(unit: str) -> Callable[[F], F]:
+    """Say the unit of a measure's value, as reports print it: "nats", "fraction", or what kind of pure number it is."""
+
+    def register(function: F) -> F:
+        UNITS[function.__name__] = unit
+        return function
+
+    return register
 
 
 def select(frame: pd.DataFrame, mask: Bools) -> pd.DataFrame:

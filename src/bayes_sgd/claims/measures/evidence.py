@@ -4,6 +4,8 @@ Takes the tables `network_evidence` and `invariance`, or cells; gives the value 
 small batches find minima of larger evidence (section 4), and computes none. The competing predictors are the norm of the
 weights, sharpness alone, the evidence of new data given old, and the speed of training. E and cross-entropies in nats,
 accuracies in [0, 1].
+
+Method: docs/evidence.md, Evidence of networks.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from bayes_sgd.analysis.intervals import (
     rounding_variance,
     student_interval,
 )
-from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, measure, select
+from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, in_units, measure, select
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
 from bayes_sgd.experiment.evidence_plan import KIND, commonest_kind, of_kind, with_main_series
@@ -117,6 +119,7 @@ def _at_worst(values: Floats, sizes: Floats) -> tuple[Interval, float]:
 
 
 @measure
+@in_units("rank correlation")
 def evidence_rank(
     tables: Tables,
     point: Point,
@@ -147,6 +150,7 @@ def evidence_rank(
 
 
 @measure
+@in_units("factors of 2")
 def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None = None) -> Measured:
     """log2 of the batch size with the lowest E over the one with the best test accuracy, within seeds, mean over seeds.
 
@@ -168,6 +172,7 @@ def evidence_optimum_distance(tables: Tables, point: Point, n_train: int | None 
 
 
 @measure
+@in_units("nats per example")
 def evidence_sign(tables: Tables, point: Point, labels: Labels, n_train: int | None = None) -> Measured:
     """E per example at the batch size that most contradicts the paper: highest for real, lowest for random labels.
 
@@ -216,6 +221,7 @@ def _conditional(tables: Tables, point: Point, at_least: int) -> tuple[Floats, F
 
 
 @measure
+@in_units("nats per example")
 def conditional_evidence(tables: Tables, point: Point) -> Measured:
     """E per example of new data given old, at the batch size where it is highest; below 0 the network beats the null model."""
     sizes, values, _, first, n = _conditional(tables, point, at_least=1)
@@ -228,6 +234,7 @@ def conditional_evidence(tables: Tables, point: Point) -> Measured:
 
 
 @measure
+@in_units("rank correlation")
 def conditional_evidence_rank(tables: Tables, point: Point) -> Measured:
     """Rank correlation over batch sizes of minus the conditional E with test accuracy, within seeds, mean over seeds."""
     sizes, values, accuracy, first, n = _conditional(tables, point, at_least=RANKED)
@@ -240,6 +247,7 @@ def conditional_evidence_rank(tables: Tables, point: Point) -> Measured:
 
 
 @measure
+@in_units("rank correlation")
 def training_speed_rank(tables: Tables, experiment: str) -> Measured:
     """Rank correlation over batch sizes of training speed with the final test accuracy, within seeds, mean over seeds.
 
@@ -273,6 +281,7 @@ def training_speed_rank(tables: Tables, experiment: str) -> Measured:
 
 
 @measure
+@in_units("nats")
 def invariance(tables: Tables, column: Literal["prior_transformed", "prior_fixed"]) -> Measured:
     """Largest change of E in nats under rescalings of the layers and the inputs, for a transformed or a fixed prior."""
     rows = tables.frame("invariance")

@@ -2,6 +2,8 @@
 
 Takes the table `linear`; gives the value behind each claim on it. Accuracies in [0, 1], cross-entropies and evidence in nats,
 λ as in C = H + λ‖ω‖²/2. Means over seeds have t-intervals; of ranks and minima, by a jackknife over seeds.
+
+Method: docs/method.md, The linear model.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from bayes_sgd.analysis.intervals import (
     mean_interval,
     spearman,
 )
-from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, measure, select
+from bayes_sgd.claims.measures.base import OF_COLUMN, Labels, Measured, NotMeasuredError, Tables, in_units, measure, select
 
 NEAR = 0.5  # decades of λ on either side of a curve's lowest point through which its vertex is found (our choice)
 
@@ -39,6 +41,7 @@ def _linear_grid(tables: Tables, labels: Labels, *columns: str) -> tuple[Floats,
 
 
 @measure
+@in_units(OF_COLUMN)
 def linear_mean(tables: Tables, column: str, labels: Labels, l2: Literal["weakest", "strongest"]) -> Measured:
     """Mean of a column of the linear table at the `weakest` or the `strongest` λ."""
     grid, (values,) = _linear_grid(tables, labels, column)
@@ -48,6 +51,7 @@ def linear_mean(tables: Tables, column: str, labels: Labels, l2: Literal["weakes
 
 
 @measure
+@in_units("fraction")
 def linear_accuracy_gain(tables: Tables, labels: Labels) -> Measured:
     """Test accuracy at the best λ minus that at the weakest; for each seed the best is the other seeds' choice.
 
@@ -68,6 +72,7 @@ def linear_accuracy_gain(tables: Tables, labels: Labels) -> Measured:
 
 
 @measure
+@in_units("rank correlation")
 def linear_margin_trend(tables: Tables, labels: Labels) -> Measured:
     """Rank correlation of the mean margin with λ; jackknife over seeds."""
     grid, (margin,) = _linear_grid(tables, labels, "margin")
@@ -77,6 +82,7 @@ def linear_margin_trend(tables: Tables, labels: Labels) -> Measured:
 
 
 @measure
+@in_units("ratio")
 def linear_margin_ratio(tables: Tables) -> Measured:
     """Mean margin with real labels over that with random labels at the weakest λ, seed by seed."""
     grid, (real,) = _linear_grid(tables, "real", "margin")
@@ -88,6 +94,7 @@ def linear_margin_ratio(tables: Tables) -> Measured:
 
 
 @measure
+@in_units("nats")
 def linear_lowest_evidence(tables: Tables, labels: Labels) -> Measured:
     """Lowest log evidence ratio E over λ, mean over seeds: above 0 the null model is preferred at every λ."""
     _, (evidence,) = _linear_grid(tables, labels, "log_evidence_ratio")
@@ -100,6 +107,7 @@ def linear_lowest_evidence(tables: Tables, labels: Labels) -> Measured:
 
 
 @measure
+@in_units("decades of λ")
 def linear_evidence_decades(tables: Tables, labels: Labels, below: float) -> Measured:
     """Decades of λ, without a break, over which E lies below `below`; mean over seeds."""
     grid, (evidence,) = _linear_grid(tables, labels, "log_evidence_ratio")
@@ -114,6 +122,7 @@ def linear_evidence_decades(tables: Tables, labels: Labels, below: float) -> Mea
 
 
 @measure
+@in_units("decades of λ")
 def linear_minima_distance(tables: Tables, labels: Labels) -> Measured:
     """Log10 λ at the minimum of E minus log10 λ at the minimum of the test cross-entropy.
 
@@ -150,6 +159,7 @@ def _lowest(log_l2: Floats, curve: Floats) -> float:
 
 
 @measure
+@in_units("rank correlation")
 def linear_evidence_rank(tables: Tables, labels: Labels) -> Measured:
     """Rank correlation over λ of E and the test cross-entropy, both averaged over seeds; jackknife over seeds."""
     grid, (evidence, loss) = _linear_grid(tables, labels, "log_evidence_ratio", "test_loss")

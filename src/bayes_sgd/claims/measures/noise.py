@@ -2,6 +2,8 @@
 
 Takes the table `gradient_noise`, or the cells of several experiments; gives the value behind each claim on them (section 5,
 figure 9). The collapse is in units of test accuracy, [0, 1].
+
+Method: docs/evidence.md, Gradient noise.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from bayes_sgd.analysis.intervals import (
     mean_interval,
 )
 from bayes_sgd.analysis.optimum import aligned_accuracy, polynomial_optimum, response_curves
-from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, measure, select
+from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, in_units, measure, select
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 
 POINTS = 201  # values of g at which curves are compared: so many that none at the end of a curve matters
 
 
 @measure
+@in_units("fraction")
 def noise_scale_collapse(tables: Tables, experiments: list[str], within: float = 4.0, rate_below: float = np.inf) -> Measured:
     """How far accuracies at equal noise scale g differ between cells of several experiments, beyond the noise of the seeds.
 
@@ -121,6 +124,7 @@ def _noise(tables: Tables, sampling: str = "independent") -> pd.DataFrame:
 
 
 @measure
+@in_units("ratio")
 def covariance_ratio(tables: Tables, sampling: Literal["independent", "replacement", "shuffle"] = "independent") -> Measured:
     """Measured over predicted trace of the noise covariance at initialization, at the batch size farthest from 1.
 
@@ -148,6 +152,7 @@ def covariance_ratio(tables: Tables, sampling: Literal["independent", "replaceme
 
 
 @measure
+@in_units("exponent")
 def noise_shape_slope(tables: Tables, column: Literal["skewness", "excess_kurtosis"]) -> Measured:
     """Slope of ln(column) over ln B at initialization for B up to N/10, seed by seed."""
     rows = _noise(tables)

@@ -3,6 +3,8 @@
 Takes the cells of an experiment, or the table `scaling`; gives the value behind each claim on them. Accuracies in [0, 1], batch
 sizes in examples. Intervals are Student's over seeds: by a bootstrap for exponents, by a jackknife where seeds choose for each
 other.
+
+Method: docs/statistics.md, The optimum batch size; docs/statistics.md, Exponents.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from bayes_sgd.analysis.intervals import (
     student_interval,
 )
 from bayes_sgd.analysis.optimum import ResponseCurve, SweepRows, interior_optimum, response_curves
-from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, measure, select
+from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, in_units, measure, select
 
 
 def _curve(tables: Tables, name: str, at: float) -> tuple[ResponseCurve, pd.DataFrame]:
@@ -41,6 +43,7 @@ def _curve(tables: Tables, name: str, at: float) -> tuple[ResponseCurve, pd.Data
 
 
 @measure
+@in_units("fraction")
 def interior_gain(tables: Tables, experiment: str, at: float, over: Literal["largest", "smallest_fitting"]) -> Measured:
     """Gain of the best batch size over the `largest` or the `smallest_fitting` one, on held-out seeds."""
     curve, _ = _curve(tables, experiment, at)
@@ -61,6 +64,7 @@ def interior_gain(tables: Tables, experiment: str, at: float, over: Literal["lar
 
 
 @measure
+@in_units("fraction")
 def failure_share(tables: Tables, experiment: str, at: float, batch_size: Literal["smallest", "largest"]) -> Measured:
     """Share of seeds that fail to train at the `smallest` or `largest` batch size sampled (Clopper-Pearson)."""
     curve, rows = _curve(tables, experiment, at)
@@ -75,6 +79,7 @@ def failure_share(tables: Tables, experiment: str, at: float, batch_size: Litera
 
 
 @measure
+@in_units("exponent")
 def exponent(tables: Tables, experiment: str, axis_from: float | None = None, axis_below: float | None = None) -> Measured:
     """Exponent of B_opt (failed runs included, the headline estimator); bootstrap over seeds.
 
@@ -161,6 +166,7 @@ def _at(curves: list[ResponseCurve], value: float, experiment: str) -> ResponseC
 
 
 @measure
+@in_units("fraction")
 def peak_change(tables: Tables, experiment: str, start: float, end: float) -> Measured:
     """Peak test accuracy at axis value `end` minus that at `start`, each seed at the batch sizes that the others choose."""
     curves = _curves(tables, experiment)
@@ -184,6 +190,7 @@ def peak_change_interval(first: Floats, last: Floats) -> Interval:
 
 
 @measure
+@in_units("fraction per factor e")
 def gap_trend(tables: Tables, experiment: str, factor: float) -> Measured:
     """Slope over ln(axis) of the gap between the best batch size and one `factor` times as large.
 
@@ -227,6 +234,7 @@ def _mean_gap(curve: ResponseCurve, factor: float, seeds: Places) -> float:
 
 
 @measure
+@in_units("examples")
 def failure_threshold(tables: Tables, experiment: str, at: float) -> Measured:
     """The batch size up to which training fails, within seeds, geometric mean over seeds.
 

@@ -2,6 +2,8 @@
 
 Takes the cells of an experiment; gives the value behind each claim on them (section 4, figures 3 and 8; Zhang et al. 2017).
 Accuracies in [0, 1], cross-entropies in nats. Means over seeds have t-intervals; ratios of means have Fieller's.
+
+Method: docs/method.md, Training.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from bayes_sgd.analysis.intervals import (
     paired_difference,
     ratio_interval,
 )
-from bayes_sgd.claims.measures.base import Labels, Measured, NotMeasuredError, Tables, measure, select
+from bayes_sgd.claims.measures.base import OF_COLUMN, Labels, Measured, NotMeasuredError, Tables, in_units, measure, select
 
 Phase = Literal["constant", "after_cooldown", "iterate_average"]
 Size = Literal["smallest", "largest"]
@@ -48,6 +50,7 @@ def _ends(tables: Tables, experiment: str, column: str, l2: float, phase: Phase 
 
 
 @measure
+@in_units(OF_COLUMN)
 def batch_gap(
     tables: Tables, experiment: str, l2: float = 0.0, column: str = "test_accuracy", phase: Phase = "constant"
 ) -> Measured:
@@ -57,6 +60,7 @@ def batch_gap(
 
 
 @measure
+@in_units("ratio")
 def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0) -> Measured:
     """Test cross-entropy at the last update over that at its minimum, whose update the other seeds choose."""
     losses = _by_seed(tables, experiment, "test_loss", l2, batch_size)
@@ -77,6 +81,7 @@ def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0
 
 
 @measure
+@in_units("ratio")
 def gap_ratio(tables: Tables, experiment: str, l2: float) -> Measured:
     """Gap in test accuracy between smallest and largest batch size with λ over that without; Fieller over paired seeds."""
     small, large, words = _ends(tables, experiment, "test_accuracy", l2)
@@ -85,6 +90,7 @@ def gap_ratio(tables: Tables, experiment: str, l2: float) -> Measured:
 
 
 @measure
+@in_units(OF_COLUMN)
 def label_fit(tables: Tables, experiment: str, column: str, labels: Labels) -> Measured:
     """Mean of a column at the last update of runs on `labels`.
 
