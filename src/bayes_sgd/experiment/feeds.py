@@ -26,6 +26,8 @@ FEEDS: dict[str, tuple[str | None, str]] = {
     "dampening": ("dampening", "claims: the smallest batch size that trains, with and without dampening"),
     "linear_softmax": (None, "a claim: small and large batch of a convex model"),
     "random_labels": (None, "claims: the network fits random labels"),
+    "equal_epochs_long": ("n_train", "claims: the optimum against N at a fixed, small ratio of N to the updates"),
+    "equal_epochs_short": ("n_train", "claims: the same at a larger ratio: fewer updates for each N"),
 }
 L2_SHOWN = {"fig3": "0", "fig8": "0.1 or 0.1 n_train"}
 _OLD_NAMES = {

@@ -1,0 +1,100 @@
+"""Measures of how the optimum depends on N: exponents at equal epochs, and the law B_e + c N/T against one in N alone.
+
+Takes the cells of the experiments at equal epochs; gives the value behind each claim on them. Intervals are Student's, by a
+bootstrap over seeds and the grid's rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bayes_sgd.analysis.exponent import PHASE
+from bayes_sgd.analysis.intervals import Interval, Variance, bootstrap_variance, student_interval
+from bayes_sgd.analysis.n_law import (
+    BudgetOptima,
+    budget_optima,
+    censored_fit,
+    distance,
+    exponent_in,
+    held_out_errors,
+    offset_law,
+)
+from bayes_sgd.analysis.prediction import STEP
+from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, measure, select
+
+_REPLICATES = 500  # of the laws, whose fits take longest
+
+
+def _optima(
+    tables: Tables, experiments: list[str], n_replicates: int, phase: str = PHASE, updates_from: int = 1
+) -> BudgetOptima:
+    rows = pd.concat([tables.experiment(name, phase)["rows"] for name in experiments], ignore_index=True)
+    rows = select(rows, np.asarray(rows["update"]) >= updates_from)
+    found = budget_optima(rows, failed_below=tables.failed_below, n_replicates=n_replicates, rng=tables.rng)
+    if len(set(found.n_train)) < 3:
+        raise NotMeasuredError(f"the experiments {', '.join(experiments)} have fewer than three training set sizes")
+    return found
+
+
+@measure
+def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum", "left_edge"], phase: str = PHASE) -> Measured:
+    """Exponent in N, at the last update of each N, of the optimum, or of the B left of it at half a point less accuracy."""
+    found = _optima(tables, [experiment], tables.n_replicates, phase).last()
+    data = {"optimum": found.optimum, "left_edge": found.edge}[of]
+    words = {"optimum": "the optimum", "left_edge": "the B left of the optimum at which the accuracy is half a point lower"}[of]
+    sizes = ", ".join(
+        f"{np.exp(b):.3g}" if np.isfinite(b) else f"above {np.exp(high):.3g}" if b > 0 else f"below {np.exp(low):.3g}"
+        for b, low, high in zip(data.log_b[:, 0], data.low, data.high, strict=True)
+    )
+    ratio = found.n_train / found.updates
+    detail = (
+        f"exponent in N of {words}, at N/T = {ratio.mean():.3g}: B = {sizes} at N = "
+        f"{', '.join(f'{n:g}' for n in found.n_train)}"
+    )
+    return Measured.of(exponent_in(found.n_train, data, found.seeds), detail)
+
+
+@measure
+def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: float, updates_from: int = 1) -> Measured:
+    """Geometric mean of the measured optimum over `offset` + `epochs` N/T, over all N, and T from `updates_from` on."""
+    found = _optima(tables, experiments, _REPLICATES, updates_from=updates_from)
+    predicted = np.log(offset + epochs * found.n_train / found.updates)[:, None]
+    mean = distance(found.optimum, predicted).mean(axis=0)
+    curves = len(set(zip(found.n_train, found.last().updates, strict=False)))
+    ends = student_interval(float(mean[0]), bootstrap_variance(mean[1:], found.seeds), Variance(STEP**2 / 12 / curves, np.inf))
+    value, low, high = (float(np.exp(x)) for x in (mean[0], *ends))
+    detail = f"measured optimum over {offset:g} + {epochs:g} N/T, geometric mean over {len(found.n_train)} of N and T"
+    return Measured(value, low, high, found.seeds, detail)
+
+
+@measure
+def n_law_scatter(tables: Tables, experiments: list[str], updates_from: int = 1) -> Measured:
+    """Standard deviation of ln B_opt about B_e + c N/T, both constants fitted, over all N, and T from `updates_from` on."""
+    found = _optima(tables, experiments, _REPLICATES, updates_from=updates_from)
+    fit = censored_fit(found.optimum, offset_law(found.n_train / found.updates))
+    freedom = len(found.n_train) - 2
+    scatter = np.sqrt((distance(found.optimum, fit.fitted) ** 2).sum(axis=0) / freedom)
+    ends = student_interval(float(scatter[0]), bootstrap_variance(scatter[1:], found.seeds))
+    offset, epochs = fit.parameters[0]
+    detail = f"standard deviation of ln B about {offset:.3g} + {epochs:.3g} N/T, over {len(found.n_train)} of N and T"
+    return Measured.of(Interval(float(scatter[0]), *ends, found.seeds), detail)
+
+
+@measure
+def n_law_held_out(tables: Tables, experiments: list[str], updates_from: int = 1) -> Measured:
+    """Held-out error in ln B_opt (root mean square) of the law B_e + c N/T over that of a law B_e + c N in N alone.
+
+    Each is fitted to the other training set sizes, and predicts all optima of the one left out.
+    """
+    found = _optima(tables, experiments, 200, updates_from=updates_from)
+    by_ratio, by_size = (
+        np.sqrt((held_out_errors(x, found) ** 2).mean(axis=0)) for x in (found.n_train / found.updates, found.n_train)
+    )
+    ratio = np.log(by_ratio / by_size)
+    ends = student_interval(float(ratio[0]), bootstrap_variance(ratio[1:], found.seeds))
+    value, low, high = (float(np.exp(x)) for x in (ratio[0], *ends))
+    detail = f"held-out error of ln B by N/T, {by_ratio[0]:.3g}, over that by N alone, {by_size[0]:.3g}"
+    return Measured(value, low, high, found.seeds, detail)
