@@ -58,19 +58,20 @@ def world(confirm: bool) -> pd.DataFrame:
 
 
 REPORTED = ["9b"]
+EQUAL_EPOCHS = [claim.id for claim in CLAIMS if claim.id.startswith("N")]  # two laws that exclude one another: test_n_law
 INDIFFERENT = ["23f"]  # the worlds put the two optima at the same batch size, or the lowest evidence
 
 
 def test_a_world_that_confirms() -> None:
     found = world(confirm=True)
-    judged = found.drop(REPORTED)
+    judged = found.drop([*REPORTED, *EQUAL_EPOCHS])
     assert (judged["verdict"] == "reproduced").all(), judged.loc[judged["verdict"] != "reproduced", "why"].to_dict()
     assert found.loc["9b", "verdict"] == "not tested"
     assert found.loc["9b", "value"] == 5.0
 
 
 def test_a_world_that_refutes() -> None:
-    judged = world(confirm=False).drop([*REPORTED, *INDIFFERENT])
+    judged = world(confirm=False).drop([*REPORTED, *INDIFFERENT, *EQUAL_EPOCHS])
     assert (judged["verdict"] == "not reproduced").all(), judged.loc[judged["verdict"] != "not reproduced", "why"].to_dict()
 
 

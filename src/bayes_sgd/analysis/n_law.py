@@ -71,8 +71,8 @@ class BudgetOptima(NamedTuple):
 
     def at(self, places: Places | NDArray[np.bool_]) -> BudgetOptima:
         """Those at some places."""
-        parts = (Censored(*(values[places] for values in part)) for part in (self.optimum, self.edge))
-        return BudgetOptima(self.n_train[places], self.updates[places], *parts, self.seeds)
+        optimum, edge = (Censored(*(values[places] for values in part)) for part in (self.optimum, self.edge))
+        return BudgetOptima(self.n_train[places], self.updates[places], optimum, edge, self.seeds)
 
     def last(self) -> BudgetOptima:
         """Those at the last update of each N."""
@@ -82,7 +82,7 @@ class BudgetOptima(NamedTuple):
 
 def budget_optima(rows: pd.DataFrame, *, failed_below: float = 0.5, n_replicates: int = 500, rng: int = 0) -> BudgetOptima:
     """Optima (the headline estimator, failed runs included) and left edges, from the cells of an experiment along N."""
-    counts = seed_counts(rows["seed"].nunique(), n_replicates, rng)
+    counts = seed_counts(len(set(rows["seed"])), n_replicates, rng)
     curves = [
         curve
         for update in sorted(set(rows["update"]) - {0})

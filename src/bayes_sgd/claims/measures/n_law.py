@@ -23,7 +23,7 @@ from bayes_sgd.analysis.n_law import (
     offset_law,
 )
 from bayes_sgd.analysis.prediction import STEP
-from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, measure, select
+from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, in_units, measure, select
 
 _REPLICATES = 500  # of the laws, whose fits take longest
 
@@ -40,6 +40,7 @@ def _optima(
 
 
 @measure
+@in_units("exponent")
 def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum", "left_edge"], phase: str = PHASE) -> Measured:
     """Exponent in N, at the last update of each N, of the optimum, or of the B left of it at half a point less accuracy."""
     found = _optima(tables, [experiment], tables.n_replicates, phase).last()
@@ -58,6 +59,7 @@ def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum"
 
 
 @measure
+@in_units("ratio")
 def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: float, updates_from: int = 1) -> Measured:
     """Geometric mean of the measured optimum over `offset` + `epochs` N/T, over all N, and T from `updates_from` on."""
     found = _optima(tables, experiments, _REPLICATES, updates_from=updates_from)
@@ -71,6 +73,7 @@ def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: f
 
 
 @measure
+@in_units("natural logarithm")
 def n_law_scatter(tables: Tables, experiments: list[str], updates_from: int = 1) -> Measured:
     """Standard deviation of ln B_opt about B_e + c N/T, both constants fitted, over all N, and T from `updates_from` on."""
     found = _optima(tables, experiments, _REPLICATES, updates_from=updates_from)
@@ -84,6 +87,7 @@ def n_law_scatter(tables: Tables, experiments: list[str], updates_from: int = 1)
 
 
 @measure
+@in_units("ratio")
 def n_law_held_out(tables: Tables, experiments: list[str], updates_from: int = 1) -> Measured:
     """Held-out error in ln B_opt (root mean square) of the law B_e + c N/T over that of a law B_e + c N in N alone.
 
