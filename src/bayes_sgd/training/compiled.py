@@ -21,6 +21,7 @@ from bayes_sgd.training.sparse_images import TOGETHER, SparseImages
 
 _DRAWN = 512  # examples of a network drawn in one go, at least `_UPDATES` updates
 _UPDATES = 64
+_LINE_BYTES = 64
 _POWERS = 256  # updates without gradient that are made in one step
 
 
@@ -98,6 +99,14 @@ def _powers(momentum: float, decay: float) -> NDArray[np.float64]:
     return powers
 
 
+def _aligned(shape: int | tuple[int, ...], dtype: np.dtype) -> NDArray:
+    """Zeros whose first number starts a cache line: a vector that straddles two lines is read and written in two steps."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.zeros(size + _LINE_BYTES, dtype=np.uint8)
+    start = -memory.ctypes.data % _LINE_BYTES
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 def _weights(layers: Sequence[NDArray]) -> Weights:
     """One network at update 0, in the form of the kernels."""
     first, *above = layers
@@ -107,14 +116,14 @@ def _weights(layers: Sequence[NDArray]) -> Weights:
         columns = padded(inputs, LANES)
         shapes.append((start, inputs, outputs, columns))
         start += padded(outputs, TOGETHER) * columns
-    flat = np.zeros(start, dtype=first.dtype)
+    flat = _aligned(start, first.dtype)
     for layer, (begin, inputs, outputs, columns) in zip(above, shapes, strict=True):
         flat[begin : begin + outputs * columns].reshape(outputs, columns)[:, :inputs] = layer.T
-    wide = np.zeros((first.shape[0], width), dtype=first.dtype)
+    wide, wide_step = (_aligned((first.shape[0], width), first.dtype) for _ in range(2))
     wide[:, : first.shape[1]] = first
     table = np.array(shapes, dtype=np.int64).reshape(-1, 4)
     done = np.zeros(len(first), dtype=np.int64)
-    return Weights(wide, np.zeros_like(wide), done, flat, np.zeros_like(flat), table, layers[-1].shape[1])
+    return Weights(wide, wide_step, done, flat, _aligned(start, first.dtype), table, layers[-1].shape[1])
 
 
 def _scratch(weights: Weights, images: SparseImages, batch_size: int) -> Scratch:
@@ -123,6 +132,6 @@ def _scratch(weights: Weights, images: SparseImages, batch_size: int) -> Scratch
     dtype, widest = weights.first.dtype, max([width, padded(weights.classes, LANES), *weights.shapes[:, 3]])
     entries = batch_size * int(images.lengths.max())
     counts, begins, touched = (np.zeros(inputs, dtype=np.int64) for _ in range(3))
-    hidden, deltas = (np.zeros((len(weights.shapes) + 1, batch_size * widest), dtype=dtype) for _ in range(2))
+    hidden, deltas = (_aligned((len(weights.shapes) + 1, batch_size * widest), dtype) for _ in range(2))
     examples, pixels = np.zeros(entries, dtype=np.int64), np.zeros(entries, dtype=dtype)
-    return Scratch(counts, begins, touched, examples, pixels, np.zeros(width, dtype=dtype), hidden, deltas)
+    return Scratch(counts, begins, touched, examples, pixels, _aligned(width, dtype), hidden, deltas)
