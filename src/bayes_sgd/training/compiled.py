@@ -131,7 +131,7 @@ def _scratch(weights: Weights, images: SparseImages, batch_size: int) -> Scratch
     inputs, width = weights.first.shape
     dtype, widest = weights.first.dtype, max([width, padded(weights.classes, LANES), *weights.shapes[:, 3]])
     entries = batch_size * int(images.lengths.max())
-    counts, begins, touched = (np.zeros(inputs, dtype=np.int64) for _ in range(3))
+    counts, begins, touched = (np.zeros(inputs, dtype=np.int32) for _ in range(3))
     hidden, deltas = (_aligned((len(weights.shapes) + 1, batch_size * widest), dtype) for _ in range(2))
-    examples, pixels = np.zeros(entries, dtype=np.int64), np.zeros(entries, dtype=dtype)
+    examples, pixels = np.zeros(entries, dtype=np.int32), np.zeros(entries, dtype=dtype)
     return Scratch(counts, begins, touched, examples, pixels, _aligned(width, dtype), hidden, deltas)

@@ -66,8 +66,8 @@ class Rates(NamedTuple):
 class Scratch(NamedTuple):
     """Memory of one thread.
 
-    counts, begins, touched: int64 (inputs,); counts are zero between updates.
-    examples, pixels: int64 and values (entries of a batch,): the batch by pixels, positions in it and values.
+    counts, begins, touched: int32 (inputs,); counts are zero between updates.
+    examples, pixels: int32 and values (entries of a batch,): the batch by pixels, positions in it and values.
     row: (padded units,).
     hidden, deltas: (layers + 1, numbers of the widest): activations, and derivatives of the loss times the rate.
     """
