@@ -11,17 +11,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from bayes_sgd.analysis.censored import censored_fit, offset_law
 from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.analysis.intervals import Interval, Variance, bootstrap_variance, student_interval
-from bayes_sgd.analysis.n_law import (
-    BudgetOptima,
-    budget_optima,
-    censored_fit,
-    distance,
-    exponent_in,
-    held_out_errors,
-    offset_law,
-)
+from bayes_sgd.analysis.n_law import BudgetOptima, budget_optima, exponent_in, held_out_errors
 from bayes_sgd.analysis.prediction import STEP
 from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, in_units, measure, select
 
@@ -50,7 +43,7 @@ def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum"
         f"{np.exp(b):.3g}" if np.isfinite(b) else f"above {np.exp(high):.3g}" if b > 0 else f"below {np.exp(low):.3g}"
         for b, low, high in zip(data.log_b[:, 0], data.low, data.high, strict=True)
     )
-    ratio = found.n_train / found.updates
+    ratio = found.ratio
     detail = (
         f"exponent in N of {words}, at N/T = {ratio.mean():.3g}: B = {sizes} at N = "
         f"{', '.join(f'{n:g}' for n in found.n_train)}"
@@ -63,8 +56,8 @@ def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum"
 def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: float, updates_from: int = 1) -> Measured:
     """Geometric mean of the measured optimum over `offset` + `epochs` N/T, over all N, and T from `updates_from` on."""
     found = _optima(tables, experiments, _REPLICATES, updates_from=updates_from)
-    predicted = np.log(offset + epochs * found.n_train / found.updates)[:, None]
-    mean = distance(found.optimum, predicted).mean(axis=0)
+    predicted = np.log(offset + epochs * found.ratio)[:, None]
+    mean = found.optimum.missed_by(predicted).mean(axis=0)
     curves = len(set(zip(found.n_train, found.last().updates, strict=False)))
     ends = student_interval(float(mean[0]), bootstrap_variance(mean[1:], found.seeds), Variance(STEP**2 / 12 / curves, np.inf))
     value, low, high = (float(np.exp(x)) for x in (mean[0], *ends))
@@ -77,13 +70,11 @@ def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: f
 def n_law_scatter(tables: Tables, experiments: list[str], updates_from: int = 1) -> Measured:
     """Standard deviation of ln B_opt about B_e + c N/T, both constants fitted, over all N, and T from `updates_from` on."""
     found = _optima(tables, experiments, _REPLICATES, updates_from=updates_from)
-    fit = censored_fit(found.optimum, offset_law(found.n_train / found.updates))
-    freedom = len(found.n_train) - 2
-    scatter = np.sqrt((distance(found.optimum, fit.fitted) ** 2).sum(axis=0) / freedom)
-    ends = student_interval(float(scatter[0]), bootstrap_variance(scatter[1:], found.seeds))
-    offset, epochs = fit.parameters[0]
+    fit = censored_fit(found.optimum, offset_law(found.ratio))
+    ends = student_interval(float(fit.scatter[0]), bootstrap_variance(fit.scatter[1:], found.seeds))
+    offset, epochs = fit.parameters[:, 0]
     detail = f"standard deviation of ln B about {offset:.3g} + {epochs:.3g} N/T, over {len(found.n_train)} of N and T"
-    return Measured.of(Interval(float(scatter[0]), *ends, found.seeds), detail)
+    return Measured.of(Interval(float(fit.scatter[0]), *ends, found.seeds), detail)
 
 
 @measure
@@ -94,9 +85,7 @@ def n_law_held_out(tables: Tables, experiments: list[str], updates_from: int = 1
     Each is fitted to the other training set sizes, and predicts all optima of the one left out.
     """
     found = _optima(tables, experiments, 200, updates_from=updates_from)
-    by_ratio, by_size = (
-        np.sqrt((held_out_errors(x, found) ** 2).mean(axis=0)) for x in (found.n_train / found.updates, found.n_train)
-    )
+    by_ratio, by_size = (np.sqrt((held_out_errors(x, found) ** 2).mean(axis=0)) for x in (found.ratio, found.n_train))
     ratio = np.log(by_ratio / by_size)
     ends = student_interval(float(ratio[0]), bootstrap_variance(ratio[1:], found.seeds))
     value, low, high = (float(np.exp(x)) for x in (ratio[0], *ends))
