@@ -1,8 +1,8 @@
 """Least squares of ln B where some optima lie beyond the grid of batch sizes: power laws, and B = B_e + c x.
 
-Takes optima ln B with their replicates; gives the fit of a law by censored regression (Tobin 1958). An optimum beyond the grid is
-a bound and not left out: what is left out is largest or smallest, and a slope through the rest is biased towards 0. Batch sizes
-in examples, logarithms natural.
+Takes optima ln B with their replicates; gives the fit of a law by censored regression (Tobin 1958). An optimum beyond the grid
+is a bound and not left out: what is left out is largest or smallest, and a slope through the rest is biased towards 0. Batch
+sizes in examples, logarithms natural.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def censored_fit(data: Censored, law: Law) -> LogFit:
 
 
 def power_law(*axes: Floats) -> Law:
-    """The law ln B = a + b₁ ln x₁ + b₂ ln x₂ + …, each x (J,): parameters a, b₁, b₂, …"""
+    """The law ln B = a + b₁ ln x₁ + b₂ ln x₂ + …, each x (J,): parameters a, then each b."""
     design = np.stack([np.ones(len(axes[0])), *map(np.log, axes)], axis=1)
 
     def law(y: Floats, _: Floats | None) -> tuple[Floats, Floats]:
@@ -118,7 +118,7 @@ def offset_law(x: Floats) -> Law:
     """The law B = B_e + c x, `x` (J,), by least squares of ln B: parameters B_e, c, both positive.
 
     By c/B_e alone, ln B = level + ln(1 + x c/B_e): from the best of a coarse grid by the steps of Gauss and Newton. A constant
-    and B ∝ x are limits of it, at the ends of the range of c/B_e: the offset, or the slope, moves B by no more than 0.1 % there.
+    and B ∝ x are limits of it, at the ends of the range of c/B_e, where the other term moves B by 0.1 % at most.
     """
     low, high = -np.log(x.max()) - np.log(1e3), -np.log(x.min()) + np.log(1e3)
 
