@@ -23,9 +23,10 @@ EDGE_DROP = 0.005
 
 
 class BudgetOptima(NamedTuple):
-    """Where accuracy peaks, and its left edge, for each N and each recorded number T of updates.
+    """Where accuracy peaks, and its left edge, for each value of an axis and each recorded number T of updates.
 
     Attributes:
+        axis_values: (J,).
         n_train: N, (J,).
         updates: T, (J,).
         optimum: ln B of the best accuracy, (J, 1 + R): of the sample, then of bootstrap replicates over paired seeds.
@@ -33,6 +34,7 @@ class BudgetOptima(NamedTuple):
         seeds: how many there are.
     """
 
+    axis_values: Floats
     n_train: Floats
     updates: Floats
     optimum: Censored
@@ -46,31 +48,34 @@ class BudgetOptima(NamedTuple):
 
     def at(self, places: Places | NDArray[np.bool_]) -> BudgetOptima:
         """Those at some places."""
-        return BudgetOptima(
-            self.n_train[places], self.updates[places], self.optimum.at(places), self.edge.at(places), self.seeds
-        )
+        axis_values, n_train, updates = self.axis_values[places], self.n_train[places], self.updates[places]
+        return BudgetOptima(axis_values, n_train, updates, self.optimum.at(places), self.edge.at(places), self.seeds)
 
     def last(self) -> BudgetOptima:
-        """Those at the last update of each N."""
-        latest = np.array([self.updates[self.n_train == n].max() for n in self.n_train])
+        """Those at the last update of each value of the axis."""
+        latest = np.array([self.updates[self.axis_values == value].max() for value in self.axis_values])
         return self.at(self.updates == latest)
 
 
-def budget_optima(rows: pd.DataFrame, *, failed_below: float = 0.5, n_replicates: int = 500, rng: int = 0) -> BudgetOptima:
-    """Optima (the headline estimator, failed runs included) and left edges, from the cells of experiments along N."""
+def budget_optima(
+    rows: pd.DataFrame, axis: str = "n_train", *, failed_below: float = 0.5, n_replicates: int = 500, rng: int = 0
+) -> BudgetOptima:
+    """Optima (the headline estimator, failed runs included) and left edges, from the cells of experiments along one axis."""
     counts = seed_counts(len(set(rows["seed"])), n_replicates, rng)
     curves = [
         curve
         for update in sorted(set(rows["update"]) - {0})
-        for curve in response_curves(pd.DataFrame(rows.loc[rows["update"] == update]), "n_train", failed_below=failed_below)
+        for curve in response_curves(pd.DataFrame(rows.loc[rows["update"] == update]), axis, failed_below=failed_below)
     ]
     curves = sorted(curves, key=lambda curve: (curve.axis_value, curve.updates))
     ends = np.log([[curve.batch_sizes[0], curve.batch_sizes[-1]] for curve in curves]).T
     log_b, drawn = optima_of(curves, TREATMENT, HEADLINE, counts)
     edges = np.array([edge_replicates(curve, counts) for curve in curves])
-    n_train, updates = np.array([[curve.axis_value, curve.updates] for curve in curves], dtype=np.float64).T
+    values, updates = np.array([[curve.axis_value, curve.updates] for curve in curves], dtype=np.float64).T
+    sizes = dict(zip(rows[axis], rows["n_train"], strict=True))
+    n_train = np.array([sizes[value] for value in values], dtype=np.float64)
     optimum = Censored(np.hstack([log_b[:, None], drawn]), *ends)
-    return BudgetOptima(n_train, updates, optimum, Censored(edges, *ends), counts.shape[0])
+    return BudgetOptima(values, n_train, updates, optimum, Censored(edges, *ends), counts.shape[0])
 
 
 def edge_replicates(curve: ResponseCurve, counts: Floats) -> Floats:

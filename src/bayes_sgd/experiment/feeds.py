@@ -28,6 +28,7 @@ FEEDS: dict[str, tuple[str | None, str]] = {
     "random_labels": (None, "claims: the network fits random labels"),
     "equal_epochs_long": ("n_train", "claims: the optimum against N at a fixed, small ratio of N to the updates"),
     "equal_epochs_short": ("n_train", "claims: the same at a larger ratio: fewer updates for each N"),
+    "equal_epochs_rate": ("learning_rate", "a claim: the optimum against ε at a fixed ratio of N to the updates"),
 }
 L2_SHOWN = {"fig3": "0", "fig8": "0.1 or 0.1 n_train"}
 _OLD_NAMES = {

@@ -21,10 +21,8 @@ from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, i
 _REPLICATES = 500  # of the laws, whose fits take longest
 
 
-def _optima(
-    tables: Tables, experiments: list[str], n_replicates: int, phase: str = PHASE, updates_from: int = 1
-) -> BudgetOptima:
-    rows = pd.concat([tables.experiment(name, phase)["rows"] for name in experiments], ignore_index=True)
+def _optima(tables: Tables, experiments: list[str], n_replicates: int, updates_from: int) -> BudgetOptima:
+    rows = pd.concat([tables.experiment(name)["rows"] for name in experiments], ignore_index=True)
     rows = select(rows, np.asarray(rows["update"]) >= updates_from)
     found = budget_optima(rows, failed_below=tables.failed_below, n_replicates=n_replicates, rng=tables.rng)
     if len(set(found.n_train)) < 3:
@@ -35,27 +33,28 @@ def _optima(
 @measure
 @in_units("exponent")
 def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum", "left_edge"], phase: str = PHASE) -> Measured:
-    """Exponent in N, at the last update of each N, of the optimum, or of the B left of it at half a point less accuracy."""
-    found = _optima(tables, [experiment], tables.n_replicates, phase).last()
+    """Exponent, in the axis, of the optimum or of the B left of it at half a point less accuracy, at the last update."""
+    source = tables.experiment(experiment, phase)
+    options = {"failed_below": tables.failed_below, "n_replicates": tables.n_replicates, "rng": tables.rng}
+    found = budget_optima(source["rows"], source["axis"], **options).last()
+    if len(found.axis_values) < 3:
+        raise NotMeasuredError(f"the experiment {experiment} has fewer than three values of {source['axis']}")
     data = {"optimum": found.optimum, "left_edge": found.edge}[of]
     words = {"optimum": "the optimum", "left_edge": "the B left of the optimum at which the accuracy is half a point lower"}[of]
     sizes = ", ".join(
         f"{np.exp(b):.3g}" if np.isfinite(b) else f"above {np.exp(high):.3g}" if b > 0 else f"below {np.exp(low):.3g}"
         for b, low, high in zip(data.log_b[:, 0], data.low, data.high, strict=True)
     )
-    ratio = found.ratio
-    detail = (
-        f"exponent in N of {words}, at N/T = {ratio.mean():.3g}: B = {sizes} at N = "
-        f"{', '.join(f'{n:g}' for n in found.n_train)}"
-    )
-    return Measured.of(exponent_in(found.n_train, data, found.seeds), detail)
+    values = ", ".join(f"{value:g}" for value in found.axis_values)
+    detail = f"exponent in {source['axis']} of {words}, at N/T = {found.ratio.mean():.3g}: B = {sizes} at {values}"
+    return Measured.of(exponent_in(found.axis_values, data, found.seeds), detail)
 
 
 @measure
 @in_units("ratio")
 def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: float, updates_from: int = 1) -> Measured:
     """Geometric mean of the measured optimum over `offset` + `epochs` N/T, over all N, and T from `updates_from` on."""
-    found = _optima(tables, experiments, _REPLICATES, updates_from=updates_from)
+    found = _optima(tables, experiments, _REPLICATES, updates_from)
     predicted = np.log(offset + epochs * found.ratio)[:, None]
     mean = found.optimum.missed_by(predicted).mean(axis=0)
     curves = len(set(zip(found.n_train, found.last().updates, strict=False)))
@@ -69,7 +68,7 @@ def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: f
 @in_units("natural logarithm")
 def n_law_scatter(tables: Tables, experiments: list[str], updates_from: int = 1) -> Measured:
     """Standard deviation of ln B_opt about B_e + c N/T, both constants fitted, over all N, and T from `updates_from` on."""
-    found = _optima(tables, experiments, _REPLICATES, updates_from=updates_from)
+    found = _optima(tables, experiments, _REPLICATES, updates_from)
     fit = censored_fit(found.optimum, offset_law(found.ratio))
     ends = student_interval(float(fit.scatter[0]), bootstrap_variance(fit.scatter[1:], found.seeds))
     offset, epochs = fit.parameters[:, 0]
@@ -84,7 +83,7 @@ def n_law_held_out(tables: Tables, experiments: list[str], updates_from: int = 1
 
     Each is fitted to the other training set sizes, and predicts all optima of the one left out.
     """
-    found = _optima(tables, experiments, 200, updates_from=updates_from)
+    found = _optima(tables, experiments, 200, updates_from)
     by_ratio, by_size = (np.sqrt((held_out_errors(x, found) ** 2).mean(axis=0)) for x in (found.ratio, found.n_train))
     ratio = np.log(by_ratio / by_size)
     ends = student_interval(float(ratio[0]), bootstrap_variance(ratio[1:], found.seeds))
