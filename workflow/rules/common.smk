@@ -70,7 +70,7 @@ NUMBERS = (
 )
 PROGRESS = Progress({Path(f"results/{RUN}/cells/{pack}.parquet"): plans for pack, plans in PACKS.items()})
 # the tables that are estimated from that of cells
-ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice")
+ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice", "fit_batch", "predictors")
 # what the table of cells depends on
 CELLS_PART = ("experiments", "cell", "seeds", "record", "cooldown", "data")
 

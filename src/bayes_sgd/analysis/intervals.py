@@ -44,7 +44,7 @@ def paired_difference(a: Floats, b: Floats, level: float = 0.95) -> Interval:
     return mean_interval(a - b, level)
 
 
-def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval:
+def proportion_interval(successes: float, n: int, level: float = 0.95) -> Interval:
     """A share of `n` independent runs with the Clopper-Pearson interval, which never covers less than `level`."""
     if n == 0:
         return Interval(np.nan, np.nan, np.nan, 0)

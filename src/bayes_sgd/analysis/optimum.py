@@ -212,13 +212,19 @@ def interior_optimum(curve: ResponseCurve) -> InteriorOptimum:
 def _fitting(log_b: Floats, trained: Floats) -> Floats:
     """For each seed the smallest fitting ln B by the training accuracies (K, S) of the others, (S,)."""
     seeds = np.arange(trained.shape[1])
-    return np.array([_smallest_fitting(log_b, trained[:, seeds != s].mean(axis=1)) for s in seeds])
+    fitting = fitting_batch(log_b, np.stack([trained[:, seeds != s].mean(axis=1) for s in seeds], axis=1))
+    return np.where(np.isfinite(fitting), fitting, np.nan)
 
 
-def _smallest_fitting(log_b: Floats, trained: Floats) -> float:
-    """Ln B above which the mean training accuracy (K,) is `FITS` or more, by linear interpolation; NaN beyond the grid."""
-    misfits = np.flatnonzero(trained < FITS)
-    if len(misfits) == 0 or misfits[-1] == len(log_b) - 1:
-        return np.nan
-    k = int(misfits[-1])
-    return float(np.interp(FITS, trained[k : k + 2], log_b[k : k + 2]))
+def fitting_batch(log_b: Floats, trained: Floats, threshold: float = FITS) -> Floats:
+    """Ln B above which the mean training accuracy is `threshold` or more, by linear interpolation; our choice.
+
+    `log_b` (K,) ascending, `trained` (K, R) -> (R,); −inf if all batch sizes fit, inf if the largest does not.
+    """
+    fitting = np.empty(trained.shape[1])
+    for r, accuracies in enumerate(trained.T):
+        misfits = np.flatnonzero(accuracies < threshold)
+        k = int(misfits[-1]) if len(misfits) else -1
+        ends = {-1: -np.inf, len(log_b) - 1: np.inf}
+        fitting[r] = ends[k] if k in ends else np.interp(threshold, accuracies[k : k + 2], log_b[k : k + 2])
+    return fitting

@@ -21,11 +21,14 @@ from bayes_sgd.analysis.exponent import (
     scaling_row,
     scaling_table,
 )
+from bayes_sgd.analysis.fit_batch import arms, fit_batch_table
 from bayes_sgd.analysis.intervals import seed_counts, with_holm
 from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.analysis.prediction import prediction_table
+from bayes_sgd.analysis.predictors import predictors_table
 from bayes_sgd.core.schema import LAWS
 from bayes_sgd.experiment.config import Config
+from bayes_sgd.experiment.feeds import feeding
 from bayes_sgd.experiment.packs import experiment_rows
 
 PHASES = (PHASE, "iterate_average", "after_cooldown")
@@ -58,14 +61,22 @@ def queries(config: Config) -> list[dict[str, float]]:
 
 
 def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables `optimum`, `scaling`, `laws`, `prediction` and `advice` of a run."""
+    """The tables of a run that follow from its cells: optima, exponents, laws, predictions, advice, fitting batch sizes."""
     statistics = config.statistics
     optima: list[Optima] = []
-    scaling, laws = [], []
+    scaling, laws, compared = [], [], []
     for phase in PHASES:
-        for name, experiment in experiments(config, cells, phase).items():
+        of_phase = experiments(config, cells, phase)
+        compared += arms(
+            {name: of_phase[name] for name in feeding(config, "one_constant")},
+            failed_below=statistics.failed_below,
+            n_replicates=statistics.replicates,
+            rng=statistics.seed,
+            phase=phase,
+        )
+        for name, experiment in of_phase.items():
             for share in _budgets(experiment):
-                fitted = fit_optima(
+                swept = fit_optima(
                     {name: experiment},
                     fraction=share,
                     failed_below=statistics.failed_below,
@@ -73,8 +84,8 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
                     rng=statistics.seed,
                     phase=phase,
                 )
-                optima += fitted
-                for o in fitted:
+                optima += swept
+                for o in swept:
                     if o.estimator != HEADLINE or len(o.curves) < 3:
                         continue
                     counts = seed_counts(len(o.curves[0].seeds), statistics.replicates, statistics.seed)
@@ -90,4 +101,6 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "laws": pd.DataFrame(laws, columns=list(LAWS.names)),
         "prediction": prediction_table(headlines),
         "advice": advice_table(headlines, queries(config), experiments(config, cells)),
+        "fit_batch": fit_batch_table(compared),
+        "predictors": predictors_table(compared),
     }

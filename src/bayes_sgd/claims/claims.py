@@ -20,7 +20,7 @@ from bayes_sgd.claims.measures import MEASURES
 from bayes_sgd.claims.measures.base import OF_COLUMN, UNITS, Measured, NotMeasuredError, Tables
 from bayes_sgd.claims.verdicts import Region, Verdict, judge, limit_text
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.schema import CELLS, LINEAR
+from bayes_sgd.core.schema import CELLS, LINEAR, PREDICTORS
 from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.core.validation import first_fault
 
@@ -75,13 +75,15 @@ class Claim(BaseModel):
 
     @property
     def unit(self) -> str:
-        """The unit of the value: that of the measure, or of the column of cells or of the linear model that it averages."""
+        """The unit of the value: that of the measure, or of the column of a table that it takes."""
         unit = UNITS.get(self.quantity, "")
         if unit != OF_COLUMN:
             return unit
         default = inspect.signature(MEASURES[self.quantity]).parameters["column"].default
         name = self.arguments.get("column", default)
-        return next((column.unit for column in (*CELLS.columns, *LINEAR.columns) if column.name == name), "")
+        return next(
+            (column.unit for column in (*CELLS.columns, *LINEAR.columns, *PREDICTORS.columns) if column.name == name), ""
+        )
 
 
 class _File(BaseModel):

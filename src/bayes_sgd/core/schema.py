@@ -40,6 +40,7 @@ from bayes_sgd.core.columns import (
 )
 from bayes_sgd.core.schema_bench import BENCH
 from bayes_sgd.core.schema_evidence import INVARIANCE, LAPLACE_VS_AIS, NETWORK_EVIDENCE, SPECTRA
+from bayes_sgd.core.schema_predictors import FIT_BATCH, PREDICTORS
 from bayes_sgd.core.schema_replication import REPEATED
 from bayes_sgd.core.table import Column, Table, markdown
 
@@ -301,7 +302,21 @@ CALIBRATION = Table(
 RUN = {
     table.name: table
     for table in (
-        *(CELLS, LINEAR, OPTIMUM, SCALING, LAWS, PREDICTION, ADVICE, GRADIENT_NOISE, GRADIENTS, NETWORK_EVIDENCE, INVARIANCE),
+        *(
+            CELLS,
+            LINEAR,
+            OPTIMUM,
+            SCALING,
+            LAWS,
+            PREDICTION,
+            ADVICE,
+            FIT_BATCH,
+            PREDICTORS,
+            GRADIENT_NOISE,
+            GRADIENTS,
+            NETWORK_EVIDENCE,
+            INVARIANCE,
+        ),
         *(LAPLACE_VS_AIS, SPECTRA, CLAIMS, COSTS),
     )
 }

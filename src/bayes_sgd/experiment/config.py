@@ -22,7 +22,7 @@ from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.core.validation import first_fault
 from bayes_sgd.experiment.cell import CELL_FIELDS, PACK_AXES, CellDefaults, ConstantProduct
-from bayes_sgd.experiment.feeds import FEEDS, L2_SHOWN, follows, l2_shown
+from bayes_sgd.experiment.feeds import FEEDS, L2_SHOWN, SHARED, follows, l2_shown
 from bayes_sgd.experiment.fields import MAX_SEEDS, Count, Model, OneOf, Recorded, SeedRange, Seeds, Updates, seed_range
 from bayes_sgd.experiment.grid import combinations
 from bayes_sgd.experiment.parts import (
@@ -180,12 +180,12 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _feeds_are_clear(self) -> Config:
-        """Each key of `FEEDS` is fed once, by an experiment that has what it needs."""
+        """Each key of `FEEDS` but the shared ones is fed once, by an experiment that has what it needs."""
         fed: dict[str, str] = {}
         for name, experiment in self.experiments.items():
             where = f"experiments.{name}.feeds"
             for key in experiment.feeds or []:
-                if key in fed:
+                if key in fed and key not in SHARED:
                     raise ValueError(f"{where}: {key} is fed by {fed[key]} already; allowed: one experiment for each")
                 fed[key] = name
                 if not follows(experiment.axis, key):

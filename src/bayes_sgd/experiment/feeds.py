@@ -29,7 +29,9 @@ FEEDS: dict[str, tuple[str | None, str]] = {
     "equal_epochs_long": ("n_train", "claims: the optimum against N at a fixed, small ratio of N to the updates"),
     "equal_epochs_short": ("n_train", "claims: the same at a larger ratio: fewer updates for each N"),
     "equal_epochs_rate": ("learning_rate", "a claim: the optimum against ε at a fixed ratio of N to the updates"),
+    "one_constant": (None, "claims: the best batch size against the smallest that fits; any number of experiments"),
 }
+SHARED = ("one_constant",)  # what several experiments can feed; the others one each
 L2_SHOWN = {"fig3": "0", "fig8": "0.1 or 0.1 n_train"}
 _OLD_NAMES = {
     "fig3": "l2", "fig4": "batch_size", "fig5": "learning_rate", "fig6": "training_set_size", "fig7": "momentum", "fig8": "l2",
@@ -37,14 +39,19 @@ _OLD_NAMES = {
 
 
 def feeds(config: Config) -> dict[str, str]:
-    """Each key of `FEEDS` that is fed, with the name of the experiment that feeds it, in the order of `FEEDS`."""
+    """Each key of `FEEDS` that one experiment feeds, with the name of that experiment, in the order of `FEEDS`."""
     experiments = config.experiments
     if any(experiment.feeds is not None for experiment in experiments.values()):
         fed = {key: name for name, experiment in experiments.items() for key in experiment.feeds or []}
     else:
         fed = {key: _OLD_NAMES.get(key, key) for key in FEEDS}
         fed = {key: name for key, name in fed.items() if name in experiments and follows(experiments[name].axis, key)}
-    return {key: fed[key] for key in FEEDS if key in fed}
+    return {key: fed[key] for key in FEEDS if key in fed and key not in SHARED}
+
+
+def feeding(config: Config, key: str) -> list[str]:
+    """The experiments that feed one of `SHARED`, in the configuration's order."""
+    return [name for name, experiment in config.experiments.items() if key in (experiment.feeds or [])]
 
 
 def follows(axis: str, key: str) -> bool:
@@ -61,7 +68,8 @@ def l2_shown(key: str, cells: Iterable[Cell | CellDefaults]) -> bool:
 
 def feed_notes(config: Config) -> list[str]:
     """A line if experiments feed nothing and do not say that they are meant to."""
-    fed = {*feeds(config).values(), *config.network_evidence.experiments}
+    shared = {name for key in SHARED for name in feeding(config, key)}
+    fed = {*feeds(config).values(), *shared, *config.network_evidence.experiments}
     idle = [name for name, experiment in config.experiments.items() if experiment.feeds is None and name not in fed]
     if not idle:
         return []

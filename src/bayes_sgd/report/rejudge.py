@@ -22,7 +22,7 @@ from bayes_sgd.figures.common import named, save
 from bayes_sgd.figures.registry import FIGURES, captions, draw
 from bayes_sgd.report.publish import README_RUN, RESULTS, folder_of, write_pages
 
-ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice")
+ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice", "fit_batch", "predictors")
 WORDS = "again, from the published tables, by later statistics and limits (docs/deviations.md)"
 
 

@@ -1,0 +1,229 @@
+"""What predicts the optimum batch size of all axes with one constant: from arms to the table `predictors`.
+
+A predictor says that some quantity of B_opt and the setting is the same in all arms: B_opt/B_fit, or the noise scale g. The
+standard deviation of its logarithm over arms is the error of that law, in units of ln B but for g near B = N. B_opt and B_fit
+come from different halves of the seeds, so that they share no noise. All choices here are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from bayes_sgd.analysis.fit_batch import THRESHOLDS, Arm
+from bayes_sgd.analysis.intervals import Floats, Interval, jackknife_variance, proportion_interval, student_interval
+from bayes_sgd.analysis.optimum import FITS
+from bayes_sgd.core.schema_predictors import PREDICTORS
+from bayes_sgd.experiment.noise_scale import effective_learning_rate
+
+STEP = np.log(2) / 2  # of the grid of batch sizes, ratio √2
+LEVEL = 0.90  # of the prediction of one arm
+# the law of the N experiment of the extended run: B_opt = 8.3 + 15 N/T at ε' = 0.5; the first term is in proportion to ε'
+EDGE, EPOCHS = 16.6, 15.0
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A law of the optimum with one free constant.
+
+    Attributes:
+        name: what is constant, in words.
+        constant: of an arm and ln B_opt at the places of `Arm.log_b` its logarithm, alike; ±inf or NaN where there is none.
+        log_b: of an arm and the logarithm of the constant, at the places of the halves (H,), the predicted ln B_opt (H,).
+    """
+
+    name: str
+    constant: Callable[[Arm, Floats], Floats]
+    log_b: Callable[[Arm, Floats], Floats]
+
+
+def _factor(name: str, log_x: Callable[[Arm], Floats | float]) -> Predictor:
+    """B_opt = constant · x; `log_x` at all places of `Arm.log_b`, or one for all."""
+
+    def at_halves(arm: Arm) -> Floats:
+        return np.broadcast_to(log_x(arm), arm.log_b.shape)[arm.split]
+
+    return Predictor(name, lambda arm, log_b: log_b - log_x(arm), lambda arm, constant: constant + at_halves(arm))
+
+
+def _rate(arm: Arm) -> float:
+    setting = arm.setting
+    return effective_learning_rate(setting["learning_rate"], setting["momentum"], setting["dampening"])
+
+
+def _log_noise_scale(arm: Arm, log_b: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return np.log(_rate(arm) * (arm.setting["n_train"] / np.exp(log_b) - 1))
+
+
+def _of_noise_scale(arm: Arm, constant: Floats) -> Floats:
+    return np.log(_rate(arm) * arm.setting["n_train"]) - np.log(np.exp(constant) + _rate(arm))
+
+
+def _fit_name(threshold: float) -> str:
+    return f"B_fit at {100 * threshold:g} %"
+
+
+def _fitted(threshold: float) -> Predictor:
+    return _factor(_fit_name(threshold), lambda arm: arm.log_fit[threshold])
+
+
+REFERENCE = _fit_name(FITS)
+PREDICTORS_TRIED = (
+    *(_fitted(threshold) for threshold in THRESHOLDS),
+    _factor("B_opt itself", lambda arm: 0.0),
+    _factor("ε/(B(1 − m))", lambda arm: float(np.log(_rate(arm)))),
+    Predictor("noise scale g", _log_noise_scale, _of_noise_scale),
+    _factor("N/T law", lambda arm: float(np.log(EDGE * _rate(arm) + EPOCHS * arm.setting["n_train"] / arm.curve.updates))),
+)
+
+
+def predictors_table(found: Sequence[Arm]) -> pd.DataFrame:
+    """A row for each predictor, labelling (`real`, or `random-p` for all shares together) and phase of the arms.
+
+    All predictors are judged on the arms whose optimum and B_fit at 99 % lie inside the grid, those of other thresholds on such
+    of them where these do.
+    """
+    rows = []
+    groups: dict[tuple[str, str], list[Arm]] = {}
+    for arm in found:
+        if np.isfinite(arm.log_b[0]) and np.isfinite(arm.log_fit[FITS][0]) and arm.halves:
+            labels = "real" if arm.setting["labels"] == "real" else "random-p"
+            groups.setdefault((labels, arm.phase), []).append(arm)
+    for (labels, phase), members in groups.items():
+        for predictor in PREDICTORS_TRIED:
+            rows.append({"predictor": predictor.name, "labels": labels, "phase": phase} | _row(predictor, members))
+    return pd.DataFrame(rows, columns=list(PREDICTORS.names))
+
+
+def _row(predictor: Predictor, members: Sequence[Arm]) -> dict[str, Any]:
+    used = [arm for arm in members if np.isfinite(predictor.constant(arm, arm.log_b)[0])]
+    reference = next(p for p in PREDICTORS_TRIED if p.name == REFERENCE)
+    constants, baseline = (_constants(p, used) for p in (predictor, reference))
+    axes = np.array([arm.experiment for arm in used])
+    spread = spread_interval(constants, axes)
+    relative = (
+        relative_spread(constants, baseline, axes)
+        if predictor is not reference
+        else Interval(np.nan, np.nan, np.nan, len(used))
+    )
+    difference, farthest = axis_difference(np.nanmean(constants, axis=1) if used else np.empty(0), axes)
+    error, within, inside = held_out(predictor, used, constants, axes)
+    return {
+        "axes": len(set(axes.tolist())),
+        "n": len(used),
+        "constant": float(np.exp(np.nanmean(constants))) if used else np.nan,
+        **_ends("sd", spread),
+        **_ends("relative_sd", relative),
+        **_ends("axis_difference", difference),
+        "farthest_axis": farthest,
+        "held_out_error": error,
+        **_ends("within_step", within),
+        "inside": inside,
+    }
+
+
+def _ends(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _constants(predictor: Predictor, used: Sequence[Arm]) -> Floats:
+    """Logarithms of the constant, (arms, H), NaN where a half is censored; arms of other numbers of seeds have H repeated."""
+    with np.errstate(invalid="ignore"):
+        values = [predictor.constant(arm, arm.log_b)[arm.split] for arm in used]
+    most = max((len(row) for row in values), default=0)
+    table = np.array([np.resize(row, most) for row in values]).reshape(len(used), most)
+    return np.where(np.isfinite(table), table, np.nan)
+
+
+def spread(constants: Floats) -> float:
+    """Standard deviation over arms of logarithms (arms, H): the root of the mean variance over halves; NaN below 3 arms."""
+    if len(constants) < 3:
+        return np.nan
+    return float(np.sqrt(np.nanmean(np.nanvar(constants, axis=0, ddof=1))))
+
+
+def spread_interval(constants: Floats, axes: np.ndarray) -> Interval:
+    """`spread` with Student's interval of its logarithm, by the larger of two jackknifes: over arms, and over whole axes."""
+    return _log_interval(lambda kept: spread(constants[kept]), axes)
+
+
+def relative_spread(constants: Floats, reference: Floats, axes: np.ndarray) -> Interval:
+    """`spread` over that of a reference, both (arms, H), of the same arms; interval as `spread_interval`."""
+    return _log_interval(lambda kept: spread(constants[kept]) / spread(reference[kept]), axes)
+
+
+def _log_interval(statistic: Callable[[np.ndarray], float], axes: np.ndarray) -> Interval:
+    n = len(axes)
+    value = statistic(np.ones(n, dtype=bool))
+    if np.isnan(value) or value <= 0:
+        return Interval(value, np.nan, np.nan, n)
+    groups = [np.arange(n), *([np.unique(axes, return_inverse=True)[1]] if len(set(axes.tolist())) > 2 else [])]
+    variances = []
+    for group in groups:
+        left_out = np.array([statistic(group != g) for g in np.unique(group)])
+        variances.append(jackknife_variance(np.log(left_out)))
+    # each has its own degrees of freedom: the wider interval counts
+    ends = [student_interval(float(np.log(value)), variance) for variance in variances]
+    low, high = np.exp(max(ends, key=lambda both: both[1] - both[0]))
+    return Interval(value, float(low), float(high), n)
+
+
+def axis_difference(means: Floats, axes: np.ndarray) -> tuple[Interval, str]:
+    """The largest absolute difference between an axis' mean and the mean over axes, of one logarithm per arm (arms,).
+
+    The scatter of arms inside their axes, pooled, gives the error of each difference. The upper end is the largest upper end of
+    any axis, as an equivalence test wants it; the lower end is the largest lower end after Bonferroni.
+
+    Gives the interval, and the axis with that difference. NaN with fewer than two axes, or no axis with two arms.
+    """
+    names, place, sizes = np.unique(axes, return_inverse=True, return_counts=True)
+    n, k = len(means), len(names)
+    if k < 2:
+        return Interval(np.nan, np.nan, np.nan, n), ""
+    by_axis = np.bincount(place, weights=means) / sizes
+    differences = np.abs(by_axis - by_axis.mean())
+    farthest = int(differences.argmax())
+    if n == k:
+        return Interval(float(differences.max()), np.nan, np.nan, n), str(names[farthest])
+    pooled = float(((means - by_axis[place]) ** 2).sum()) / (n - k)
+    error = np.sqrt(pooled * ((1 - 2 / k) / sizes + (1 / sizes).sum() / k**2))
+    high = differences + float(stdtrit(n - k, 0.975)) * error
+    low = differences - float(stdtrit(n - k, 1 - 0.025 / k)) * error
+    return Interval(float(differences.max()), float(max(0.0, low.max())), float(high.max()), n), str(names[farthest])
+
+
+def held_out(predictor: Predictor, used: Sequence[Arm], constants: Floats, axes: np.ndarray) -> tuple[float, Interval, float]:
+    """Each arm predicted with the constant of the arms of other axes, in each half.
+
+    Gives the root mean square error of ln B, the share of arms within one step of √2 (Clopper-Pearson), and the share inside
+    the 90 % interval, Student's for one new arm.
+    """
+    none = Interval(np.nan, np.nan, np.nan, len(used))
+    squares, near, inside = [], [], []
+    for arm, axis in zip(used, axes, strict=True):
+        others = constants[axes != axis]
+        if len(others) < 3:
+            return np.nan, none, np.nan
+        places = len(arm.log_b[arm.split])
+        counts = np.isfinite(others).sum(axis=0)
+        centre, deviation = np.nanmean(others, axis=0)[:places], np.nanstd(others, axis=0, ddof=1)[:places]
+        half = stdtrit(counts[:places] - 1, 0.5 + LEVEL / 2) * deviation * np.sqrt(1 + 1 / counts[:places])
+        measured, low, middle, high = (
+            arm.log_b[arm.split],
+            *(predictor.log_b(arm, centre + side * half) for side in (-1, 0, 1)),
+        )
+        kept = np.isfinite(measured) & np.isfinite(middle)
+        error = np.abs(measured - middle)[kept]
+        squares.append(float((error**2).mean()))
+        near.append(float((error <= STEP).mean()))
+        inside.append(float(((measured >= np.minimum(low, high)) & (measured <= np.maximum(low, high)))[kept].mean()))
+    if not used:
+        return np.nan, none, np.nan
+    share = proportion_interval(sum(near), len(near))
+    return float(np.sqrt(np.mean(squares))), share, float(np.mean(inside))
