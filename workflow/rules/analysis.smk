@@ -1,7 +1,8 @@
 """From cells to optima and exponents, with intervals from the whole chain.
 
 REQUIRED INPUTS  results/<run>/tables/cells.csv
-OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, laws.csv, prediction.csv, advice.csv, fit_batch.csv, predictors.csv
+OUTPUTS          results/<run>/tables/optimum.csv, scaling.csv, laws.csv, prediction.csv, advice.csv; fit_batch.csv, predictors.csv where
+                 experiments feed one_constant
 """
 
 

@@ -20,7 +20,7 @@ try:
         memory_mb,
         spectra_packs,
     )
-    from bayes_sgd.experiment.feeds import feed_notes
+    from bayes_sgd.experiment.feeds import feed_notes, feeding
     from bayes_sgd.experiment.fields import seed_range
     from bayes_sgd.figures.registry import captions, figure_groups, figure_tables
     from bayes_sgd.report.estimate import batches, pack_evidence_seconds, pack_seconds, run_cost
@@ -70,7 +70,9 @@ NUMBERS = (
 )
 PROGRESS = Progress({Path(f"results/{RUN}/cells/{pack}.parquet"): plans for pack, plans in PACKS.items()})
 # the tables that are estimated from that of cells
-ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice", "fit_batch", "predictors")
+ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice")
+if feeding(CONFIG, "one_constant"):
+    ESTIMATED += ("fit_batch", "predictors")
 # what the table of cells depends on
 CELLS_PART = ("experiments", "cell", "seeds", "record", "cooldown", "data")
 

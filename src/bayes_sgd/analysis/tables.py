@@ -61,14 +61,14 @@ def queries(config: Config) -> list[dict[str, float]]:
 
 
 def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of a run that follow from its cells: optima, exponents, laws, predictions, advice, fitting batch sizes."""
-    statistics = config.statistics
+    """The tables of optima, exponents, laws, predictions, advice; `fit_batch` and `predictors` where experiments feed them."""
+    statistics, chosen = config.statistics, feeding(config, "one_constant")
     optima: list[Optima] = []
     scaling, laws, compared = [], [], []
     for phase in PHASES:
         of_phase = experiments(config, cells, phase)
         compared += arms(
-            {name: of_phase[name] for name in feeding(config, "one_constant")},
+            {name: of_phase[name] for name in chosen},
             failed_below=statistics.failed_below,
             n_replicates=statistics.replicates,
             rng=statistics.seed,
@@ -95,12 +95,11 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
                         laws += law_table(o, experiment["rows"], counts[:, :500])
     # one for each experiment that has an axis
     headlines = [o for o in optima if o.is_headline]
-    return {
+    comparison = {"fit_batch": fit_batch_table(compared), "predictors": predictors_table(compared)} if chosen else {}
+    return comparison | {
         "optimum": optimum_table(optima),
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True), SWEPT),
         "laws": pd.DataFrame(laws, columns=list(LAWS.names)),
         "prediction": prediction_table(headlines),
         "advice": advice_table(headlines, queries(config), experiments(config, cells)),
-        "fit_batch": fit_batch_table(compared),
-        "predictors": predictors_table(compared),
     }
