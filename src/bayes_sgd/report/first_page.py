@@ -96,6 +96,13 @@ QUESTIONS = (
         "23a",
         "rank correlation with test accuracy",
     ),
+    Question(
+        "Is the optimum one multiple of the smallest batch that fits the training set?",
+        "our addition",
+        ("F1", "F2", "F3", "F4", "F5"),
+        "F1",
+        "scatter of ln B_opt about it",
+    ),
 )
 _OTHER = Question("Further claims", "", (), "", "")
 
