@@ -31,6 +31,7 @@ WRITERS = {"write_csv": write_csv, "collect": collect, "save": save}
 
 # reached through modules that make no number, and so not in every digest
 BY_THE_WAY = {
+    "core/cache.py": "digests are kept with it; what keeps compiled loops imports it itself",
     "experiment/grid.py": "config.py checks the grid with it; what makes cells and λ imports it itself",
     "experiment/feeds.py": "config.py checks what experiments feed with it; figures and claims import it themselves",
     "experiment/parts.py": "parts of the configuration; its values are parameters of the rules",
@@ -71,6 +72,7 @@ FILES = {"a.py": A, "b.py": B, "c.py": B.replace("2 * x", "3 * x"), "style.py": 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Gives a function that writes a package of these files and returns the digest of one of them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def written(files: dict[str, str], of: str = "a.py") -> str:
         folder = tmp_path / str(len(list(tmp_path.iterdir()))) / "bayes_sgd"
@@ -174,6 +176,30 @@ def test_an_edit_is_seen_in_one_process(package, tmp_path):
     assert code_digest(file.with_name("a.py")) != before
 
 
+def test_a_digest_is_kept_until_a_file_changes(tmp_path, monkeypatch, package):
+    before = package(FILES)
+    (kept,) = (tmp_path / "cache" / "bayes-sgd" / "code").iterdir()
+
+    def made_again(*_):
+        raise AssertionError("what is kept is made again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "_content", made_again)
+        assert package(FILES) == before, "in another folder, too"
+        with pytest.raises(AssertionError, match="made again"):
+            package(FILES | {"b.py": B.replace("2", "3")})
+        patch.setattr(provenance, "NO_NUMBERS", {})
+        with pytest.raises(AssertionError, match="made again"):
+            package(FILES)
+    assert package(FILES | {"b.py": B.replace("2", "3")}) != before
+    for damaged in ("", "{", "[]", "{}", '{"made_of": 1}'):
+        kept.write_text(damaged)
+        assert package(FILES) == before
+    kept.unlink()
+    kept.mkdir()
+    assert package(FILES) == before, "where nothing can be kept"
+
+
 def test_the_digest_is_the_same_in_every_python(tmp_path):
     text = (
         "def f(x, *, w=3):\n"
@@ -190,12 +216,14 @@ def test_the_digest_is_the_same_in_every_python(tmp_path):
     said = {
         subprocess.run(
             [str(python), "-c", print_all, str(SCRIPTS), str(tmp_path)],
-            env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            # a cache of its own, from which none reads the digests of another
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": str(tmp_path / f"{number}")},
             text=True,
             capture_output=True,
             check=True,
         ).stdout
-        for python in [Path(sys.executable), *others]
+        for number, python in enumerate([Path(sys.executable), *others])
     }
     assert len(said) == 1
 

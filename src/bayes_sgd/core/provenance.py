@@ -12,13 +12,16 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from bayes_sgd.core.cache import cache_folder
+from bayes_sgd.core.syntax import Renamed, plain
 
 _PACKAGE = Path(__file__).parents[__name__.count(".") - 1]
 # Modules that make no number, by their path inside the package: to edit them re-runs nothing. What they decide reaches a rule
@@ -30,6 +33,7 @@ NO_NUMBERS = {
     "experiment/metadata.py": "says what made a table",
     "training/progress.py": "says how far a run is",
     "core/provenance.py": "makes these digests",
+    "core/syntax.py": "likewise",
     "core/strict_yaml.py": "reads the claims and refuses some; their limits are judged as they are written",
     "core/columns.py": "says what columns mean",
     "core/schema.py": "likewise",
@@ -70,7 +74,8 @@ def file_digest(path: Path) -> str:
 def code_digest(*files: str | Path) -> str:
     """SHA-256 of the code of Python files and of all library modules that they import, at once or through others.
 
-    It is the digest of a set of digests, one a file, so that files may get other names and places.
+    It is the digest of a set of digests, one a file, so that files may get other names and places. It is kept in the cache
+    folder, for a second is spent on the digests of all rules, and each start of the workflow asks for them.
 
     Args:
         files: scripts, or modules of the library, by `__file__` or by name inside the package, as "store".
@@ -78,16 +83,43 @@ def code_digest(*files: str | Path) -> str:
     Raises:
         FileNotFoundError: there is no such file or module.
     """
-    return digest(sorted({_content(file) for file in reached(*files) if _parsed(file).code != "[]"}))
+    modules = _files(*files)
+    names = [file.relative_to(_PACKAGE).as_posix() if file.is_relative_to(_PACKAGE) else file.name for file in modules]
+    made_of = digest([_library(), sorted(NO_NUMBERS), [file_digest(file) for file in modules]])
+    place = cache_folder("code") / f"{digest(names)}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        if kept["made_of"] == made_of:
+            return kept["digest"]
+    made = digest(sorted({_content(file) for file in reached(*modules) if _parsed(file).code != "[]"}))
+    with suppress(OSError):
+        place.write_text(json.dumps({"made_of": made_of, "digest": made}), encoding="utf-8")
+    return made
+
+
+def _library() -> str:
+    """A digest of all files of the library, as they are written."""
+    return _written(tuple((file, file.stat().st_mtime_ns) for file in sorted(_PACKAGE.rglob("*.py"))))
+
+
+@cache
+def _written(files: tuple[tuple[Path, int], ...]) -> str:
+    """`files`: each with the time of its last change, which is a part of the cache's key."""
+    return digest([[file.relative_to(_PACKAGE).as_posix(), file_digest(file)] for file, _ in files])
+
+
+def _files(*files: str | Path) -> list[Path]:
+    """Scripts, or modules of the library, as files."""
+    modules = [_find(f"{_PACKAGE.name}.{file}") for file in files]
+    return [
+        module[0] if module and not module[1] else Path(file).resolve() for file, module in zip(files, modules, strict=True)
+    ]
 
 
 def reached(*files: str | Path) -> set[Path]:
     """The files, and the library's files that they import, at once or through others, but for those that make no number."""
     reached_files: set[Path] = set()
-    modules = [_find(f"{_PACKAGE.name}.{file}") for file in files]
-    waiting = [
-        module[0] if module and not module[1] else Path(file).resolve() for file, module in zip(files, modules, strict=True)
-    ]
+    waiting = _files(*files)
     while waiting:
         file = waiting.pop()
         if file not in reached_files and not _makes_no_number(file):
@@ -135,7 +167,7 @@ def _parse(file: Path, changed: int) -> _Parsed:
     canonical = _Canonical(file)
     tree = canonical.visit(tree)
     names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-    code = json.dumps(_plain(_Renamed().visit(tree).body))
+    code = json.dumps(plain(Renamed().visit(tree).body))
     return _Parsed(code, names, canonical.outside, canonical.inside)
 
 
@@ -245,25 +277,6 @@ class _Canonical(ast.NodeTransformer):
         return node
 
 
-class _Renamed(ast.NodeTransformer):
-    """Numbers the local variables of functions in the order in which they are given values; parameters keep their names."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
-        inner = list(ast.walk(node))
-        names = [part for part in inner if isinstance(part, ast.Name)]
-        fixed = {part.arg for part in inner if isinstance(part, ast.arg)}
-        for part in inner:
-            if isinstance(part, ast.Global | ast.Nonlocal):
-                fixed |= set(part.names)
-            elif isinstance(part, ast.ClassDef):  # its attributes are looked up by name
-                fixed |= {name.id for name in ast.walk(part) if isinstance(name, ast.Name)}
-        stored = dict.fromkeys(name.id for name in names if isinstance(name.ctx, ast.Store) and name.id not in fixed)
-        numbers = {name: str(number) for number, name in enumerate(stored)}
-        for name in names:
-            name.id = numbers.get(name.id, name.id)
-        return node
-
-
 def _find(name: str) -> tuple[Path, str] | None:
     """The file of the library that defines a full name, and the name in it ("" for a module); None if it is not ours."""
     first, *parts = name.split(".")
@@ -283,35 +296,6 @@ def _dotted(node: ast.expr) -> str:
         before = _dotted(node.value)
         return f"{before}.{node.attr}" if before else ""
     return node.id if isinstance(node, ast.Name) else ""
-
-
-def _plain(node: Any) -> Any:
-    """A syntax tree as plain data, the same in all versions of Python, whose trees differ in empty fields."""
-    if isinstance(node, list):
-        return [_plain(part) for part in node]
-    if isinstance(node, ast.Constant):
-        return ["Constant", type(node.value).__name__, repr(node.value)]
-    if isinstance(node, ast.JoinedStr):
-        return ["JoinedStr", *_joined(node.values)]
-    if not isinstance(node, ast.AST):
-        return node
-    fields = [(name, _plain(getattr(node, name, None))) for name in node._fields if name not in ("ctx", "type_comment")]
-    return [type(node).__name__, *([name, value] for name, value in fields if value not in (None, [], ["JoinedStr"]))]
-
-
-def _joined(parts: Iterable[ast.expr]) -> Iterator[Any]:
-    """The parts of an f-string; Pythons cut the text between its values differently."""
-    text = ""
-    for part in parts:
-        if isinstance(part, ast.Constant):
-            text += str(part.value)
-            continue
-        if text:
-            yield text
-        text = ""
-        yield _plain(part)
-    if text:
-        yield text
 
 
 def environment() -> dict[str, Any]:
