@@ -122,14 +122,19 @@ def test_spearman() -> None:
     assert rank_correlation(a, b) == pytest.approx([spearmanr(a[:, s], b[:, s]).statistic for s in range(4)])
 
 
-def test_ranks_over_few_settings_are_uncertain_however_alike_the_seeds_are() -> None:
+def test_ranks_over_settings_at_hand_are_as_uncertain_as_the_seeds_and_the_steps_of_a_rank() -> None:
     generator = np.random.default_rng(0)
-    x, y = generator.normal(size=(2, 8, 1)) + 1e-6 * generator.normal(size=(2, 8, 5))
-    found = mean_rank_interval(lambda kept: rank_correlation(x[kept], y[kept]), 8)
+    x, y = generator.normal(size=(2, 8, 1)) + 0.1 * generator.normal(size=(2, 8, 5))
+    rho = rank_correlation(x, y)
+    found = mean_rank_interval(rho, 8)
     assert found.n == 5
-    assert found.low < 0 < found.high, "eight settings without a relation refute none"
-    lone = mean_rank_interval(lambda kept: rank_correlation(x[kept, :1], y[kept, :1]), 8)
-    assert np.isnan(lone.low), "one seed has no interval"
+    assert found.low < found.value < found.high
+    assert found.high - found.low < 0.5, "no correlation can be told from one of 0.5"
+    same = mean_rank_interval(np.full(5, 0.25), 8)
+    assert same.high - same.low == pytest.approx(2 * 1.96 * 12 / (8**3 - 8) / np.sqrt(12), rel=0.1)
+    apart = mean_rank_interval(np.array([-1.5, -1.3, -1.4]), 8, difference=True)
+    assert apart.low < -1.4 < apart.high < -1, "a difference of two lies between -2 and 2"
+    assert np.isnan(mean_rank_interval(rho[:1], 8).low), "one seed has no interval"
     assert correlation_interval(1.0, Variance(0.0, 3), 4)[:3] == (1.0, 1.0, 1.0)
     near = correlation_interval(0.99, Variance(0.01, 7), 5)
     assert near.low < 0.99 < near.high == 1.0

@@ -96,11 +96,12 @@ def test_every_limit_can_confirm_and_refute(region: Region) -> None:
 
 def test_the_file_is_sound() -> None:
     assert {claim.quantity for claim in ALL} == set(MEASURES)
-    numbers = [claim.id.rstrip("abcdefghijk") for claim in ALL]
+    numbers = [claim.id.rstrip("abcdefghijklmn") for claim in ALL]
     counted = dict.fromkeys(int(number) for number in numbers if number.isdigit())
-    assert list(counted) == list(range(1, len(counted) + 1)), "claims are numbered in order, without a gap"
+    gone = {20}  # what was claim 20 follows from the sampling, and is a test; its number is not used again
+    assert list(counted) == sorted({*range(1, max(counted) + 1)} - gone), "claims are numbered in order, without another gap"
     for claim in ALL:
-        assert "recalled" in claim.paper_value or claim.source.startswith(("§", "our", "Keskar", "Fig. 2"))
+        assert "recalled" in claim.paper_value or claim.source.startswith(("§", "our", "Fig. 2"))
         assert claim.statement.endswith(".")
     texts = [limit_text(claim.reproduced) for claim in ALL]
     assert texts == [limit_text(claim.reproduced) for claim in load_claims(FILE)]
@@ -180,7 +181,7 @@ def linear_table(confirm: bool = True, seeds: int = 5) -> pd.DataFrame:
     generator = np.random.default_rng(0)
     rows = []
     for seed, labels, log_l2 in itertools.product(range(seeds), ("real", "random"), np.arange(-4, 4.01, 0.5)):
-        real, jitter = labels == "real", generator.normal(0, 0.001)
+        real, jitter = labels == "real", generator.normal(0, 0.0001)
         if confirm:
             evidence = -500 + 60 * (log_l2 + 1) ** 2 if real else 10 ** (0.3 * (4 - log_l2))
             loss = 0.005 + 0.002 * (log_l2 + 1) ** 2 if real else np.log(2) + 10 ** (0.35 * (-1 - log_l2)) - 0.02

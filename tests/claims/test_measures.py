@@ -16,19 +16,24 @@ ELSEWHERE = ("linear_", "interior_gain", "failure_share", "exponent", "label_fit
 CLAIMS = [claim for claim in load_claims(ROOT / "config" / "claims.yaml") if not claim.quantity.startswith(ELSEWHERE)]
 
 
+def flat(u: np.ndarray) -> np.ndarray:
+    """Accuracy against ln(B/B_opt), so flat that the −1 in g = ε′(N/B − 1) does not matter."""
+    return 0.91 - 0.002 * u**2
+
+
 def world(confirm: bool) -> pd.DataFrame:
     sign = 1 if confirm else -1
     rates = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
-    by_rate = experiment(values=rates, exponent=1.0, shape=broad, rng=4, noise=0.3)
+    by_rate = experiment(values=rates, exponent=1.0, shape=flat, rng=4, noise=0.3)
     fall = {0.8: -0.03 * confirm, 0.2: 0.0 if confirm else -0.02}
     by_rate["rows"]["test_accuracy"] += by_rate["rows"]["learning_rate"].map(fall).fillna(0.0)
     sizes = (500, 1000, 2000, 4000)
-    by_size = experiment("n_train", values=sizes, exponent=0.0, shape=broad, rng=5)
+    by_size = experiment("n_train", values=sizes, exponent=0.0, shape=broad, rng=5, noise=0.3)
     steep = by_size["rows"]["n_train"].map(dict(zip(sizes, (4, 3, 2, 1) if confirm else (1, 2, 3, 4), strict=True)))
     u = np.log(by_size["rows"]["batch_size"] / 23)
     by_size["rows"]["test_accuracy"] -= 0.004 * (steep - 1) * u**2
     of_momentum = {"values": (0.0, 0.5, 0.8, 0.9, 0.95), "centre": 23 * np.sqrt(20) / 10}  # 23 at m = 0.9, as at ε = 0.1
-    momentum = experiment("momentum", exponent=1.0, shape=broad, rng=6, **of_momentum)
+    momentum = experiment("momentum", exponent=1.0, shape=flat, rng=6, **of_momentum)
     if not confirm:
         shift = momentum["rows"]["momentum"].map({0.0: 0.04, 0.5: 0.0, 0.8: -0.04, 0.9: 0.04, 0.95: 0.0})
         momentum["rows"]["test_accuracy"] += shift
@@ -39,8 +44,8 @@ def world(confirm: bool) -> pd.DataFrame:
     l2 = l2_rows(gap, 0.2 * gap if confirm else gap, 1.3 if confirm else 0.9, 1.01 if confirm else 1.3)
     tables = Tables(
         frames={
-            "gradient_noise": noise_table(1.0 if confirm else 1.1, 1.0 if confirm else 0.3),
-            "network_evidence": two_training_sets(sign, -1.0 if confirm else 1.0, 1.0 if confirm else -1.0),
+            "gradient_noise": noise_table(0.1 if confirm else 1.0, 0.2 if confirm else 2.0),
+            "network_evidence": two_training_sets(sign, -1.0 if confirm else 1.0, 1.0 if confirm else -1.0, flat=-1.0),
             "invariance": invariance_table(1e-9 if confirm else 1.0),
         },
         experiments={
@@ -51,27 +56,26 @@ def world(confirm: bool) -> pd.DataFrame:
             "dampening": thresholds(11, 11) if confirm else thresholds(64, 64),
             "fig4": training_losses(sign),
         },
-        phases={"after_cooldown": {"linear_softmax": linear}},
+        phases={"iterate_average": {"linear_softmax": linear, "fig8": l2, "l2_budgets": l2}},
         n_replicates=300,
     )
     return claims_table(CLAIMS, tables).set_index("claim")
 
 
-REPORTED = ["9b"]
 EQUAL_EPOCHS = [claim.id for claim in CLAIMS if claim.id.startswith("N")]  # two laws that exclude one another: test_n_law
-INDIFFERENT = ["23f"]  # the worlds put the two optima at the same batch size, or the lowest evidence
+REPORTED = ["9b", "19f", "23d", "23f", "23h", "23j"]
 
 
 def test_a_world_that_confirms() -> None:
     found = world(confirm=True)
     judged = found.drop([*REPORTED, *EQUAL_EPOCHS])
     assert (judged["verdict"] == "reproduced").all(), judged.loc[judged["verdict"] != "reproduced", "why"].to_dict()
-    assert found.loc["9b", "verdict"] == "not tested"
+    assert (found.loc[REPORTED, "verdict"] == "not tested").all()
     assert found.loc["9b", "value"] == 5.0
 
 
 def test_a_world_that_refutes() -> None:
-    judged = world(confirm=False).drop([*REPORTED, *INDIFFERENT, *EQUAL_EPOCHS])
+    judged = world(confirm=False).drop([*REPORTED, *EQUAL_EPOCHS])
     assert (judged["verdict"] == "not reproduced").all(), judged.loc[judged["verdict"] != "not reproduced", "why"].to_dict()
 
 

@@ -9,13 +9,13 @@ from measured import evidence_rows, training_losses, two_training_sets
 
 from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.claims.measures.base import NotMeasuredError, Tables
+from bayes_sgd.claims.measures.conditional import conditional_evidence, conditional_evidence_rank, training_speed_rank
 from bayes_sgd.claims.measures.evidence import (
-    conditional_evidence,
-    conditional_evidence_rank,
+    evidence_beyond,
     evidence_optimum_distance,
     evidence_rank,
+    evidence_rank_at_fixed_l2,
     evidence_sign,
-    training_speed_rank,
 )
 from bayes_sgd.core.errors import UserError
 
@@ -24,13 +24,50 @@ def test_evidence_is_ranked_within_seeds_and_where_networks_train() -> None:
     tables = Tables({"network_evidence": evidence_rows(1.0, -1.0, 1.0)}, n_replicates=200)
     found = evidence_rank(tables, "sgd")
     assert found.value > 0.9
-    assert "9 batch sizes, 11 to 500" in found.detail, "B = 8 does not train"
+    assert "9 batch sizes, 11 to 500" in found.detail, "B = 8 does not fit its training set"
     assert evidence_rank(tables, "sgd", 500, given="weight_norm").value > 0.8
     assert evidence_rank(tables, "sgd", 500, predictor="sharpness").value > 0.9
     assert evidence_optimum_distance(tables, "sgd", 500).value == 0.0
     assert evidence_sign(tables, "minimum", "real", 500).value < 0 < evidence_sign(tables, "minimum", "random", 500).value
     with pytest.raises(NotMeasuredError, match="N = 1000"):
         evidence_rank(tables, "sgd", 1000)
+
+
+def test_evidence_is_judged_beside_its_rivals_at_one_prior_and_on_its_own_model() -> None:
+    rows = evidence_rows(1.0, -1.0, 1.0, flat=-1.0)
+    tables = Tables({"network_evidence": rows})
+    beyond = evidence_beyond(tables, "sgd")
+    assert beyond.value > 1.8, "sharpness ranks the other way"
+    assert "own rank correlation is -" in beyond.detail
+    alike = evidence_beyond(Tables({"network_evidence": rows.assign(top_eigenvalue=rows["log_evidence_ratio"])}), "sgd")
+    assert alike.low < alike.value == 0 < alike.high
+    # at the bad λ the evidence is turned around
+    bad = rows["prior_precision"] == 10.0
+    turned = rows.assign(log_evidence_ratio=rows["log_evidence_ratio"].where(~bad, -rows["log_evidence_ratio"]))
+    fixed = evidence_rank_at_fixed_l2(Tables({"network_evidence": turned}), "sgd")
+    assert fixed.value < -0.9
+    assert "at 0.1" in fixed.detail
+    assert evidence_rank(Tables({"network_evidence": turned}), "sgd").value > 0.9, "the best λ is the other"
+    of_model = rows["test_accuracy"].where(rows["point"] != "linearized", 1 - rows["test_accuracy"])
+    own = Tables({"network_evidence": rows.assign(test_accuracy=of_model)})
+    assert evidence_rank(own, "linearized").value > 0.9
+    assert evidence_rank(own, "linearized", of="test_accuracy").value < -0.9
+    worse = Tables({"network_evidence": rows.assign(test_loss=rows["test_accuracy"])})
+    assert evidence_rank(worse, "linearized", of="fit").value < -0.9
+
+
+def test_only_networks_that_interpolate_are_ranked_and_searches_that_did_not_end_are_told() -> None:
+    rows = evidence_rows(1.0, -1.0, 1.0)
+    one = (rows["batch_size"] == 16) & (rows["seed"] == 1) & (rows["labels"] == "real")
+    almost = rows.assign(train_accuracy=rows["train_accuracy"].where(~one, 0.998))
+    assert "8 batch sizes, 11 to 500" in evidence_rank(Tables({"network_evidence": almost}), "sgd").detail
+    ended = rows.assign(converged=rows["converged"] & ~((rows["batch_size"] == 32) & (rows["point"] == "minimum")))
+    tables = Tables({"network_evidence": ended})
+    assert "ended for 40 of 45 networks" in evidence_rank(tables, "minimum").detail
+    assert "ended" not in evidence_rank(tables, "linearized").detail
+    random = evidence_sign(tables, "minimum", "random").detail
+    assert "with ln H! = 863 nats less" in random
+    assert "ended for 40 of 45" in random
 
 
 def test_conditional_evidence_is_a_difference_of_two_at_one_prior() -> None:
@@ -41,7 +78,7 @@ def test_conditional_evidence_is_a_difference_of_two_at_one_prior() -> None:
     assert found.value == pytest.approx((whole - first) / 250, abs=0.01)
     assert found.n == 4
     assert "250 to 500" in found.detail
-    assert "of 9 batch sizes" in found.detail, "B = 8 does not train"
+    assert "of 9 batch sizes" in found.detail, "B = 8 does not fit its training set"
     assert conditional_evidence_rank(tables, "sgd").value > 0.9
     with pytest.raises(NotMeasuredError, match="two sizes of training set"):
         conditional_evidence(Tables({"network_evidence": evidence_rows(1.0, -1.0, 1.0)}), "minimum")

@@ -46,6 +46,8 @@ class Claim(BaseModel):
     """Arguments of the quantity."""
     reproduced: Region | None = None
     """The values for which the claim holds; without it the row is only reported."""
+    note: Text | None = None
+    """What a reader of the verdict must know besides: a sentence that ends its `why`."""
     figure: Text
     """Figure of ours that shows it."""
     table: Text
@@ -140,20 +142,21 @@ def claims_table(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
                 "verdict": verdict,
                 "figure": claim.figure,
                 "table": claim.table,
-                "why": _why(claim.reproduced, measured, verdict),
+                "why": _why(claim, measured, verdict),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _why(region: Region | None, measured: Measured, verdict: Verdict) -> str:
+def _why(claim: Claim, measured: Measured, verdict: Verdict) -> str:
     if np.isnan(measured.value):
         return f"Not tested: {measured.detail}."
+    region, note = claim.reproduced, "" if claim.note is None else f" {claim.note}"
     numbers = f"{measured.value:.4g} [{measured.low:.4g}, {measured.high:.4g}] over {measured.n} {measured.unit}"
     if region is None:
-        return f"{measured.detail}: {numbers}; reported only, for the claim sets no limit here."
+        return f"{measured.detail}: {numbers}; reported only, for the claim sets no limit here.{note}"
     consequence = {
         "reproduced": f"the whole interval lies {region.text()}",
         "not reproduced": f"no part of the interval lies {region.text()}",
     }.get(verdict, f"the interval is not wholly on one side of the limit, {region.text()}")
-    return f"{measured.detail}: {numbers}; {consequence}."
+    return f"{measured.detail}: {numbers}; {consequence}.{note}"

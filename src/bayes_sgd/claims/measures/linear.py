@@ -52,23 +52,28 @@ def linear_mean(tables: Tables, column: str, labels: Labels, l2: Literal["weakes
 
 @measure
 @in_units("fraction")
-def linear_accuracy_gain(tables: Tables, labels: Labels) -> Measured:
-    """Test accuracy at the best λ minus that at the weakest; for each seed the best is the other seeds' choice.
+def linear_error_reduction(tables: Tables, labels: Labels) -> Measured:
+    """Share of the test errors at the weakest λ that the best λ removes; for each seed the best is the other seeds' choice.
 
-    So the best of many λ's does not win by luck. Ties choose the weakest λ.
+    So the best of many λ's does not win by luck. Ties choose the weakest λ. Every seed needs an error.
     """
-    grid, (accuracy,) = _linear_grid(tables, labels, "test_accuracy")
+    grid, (accuracy, loss) = _linear_grid(tables, labels, "test_accuracy", "test_loss")
     if accuracy.shape[1] < 2:
         raise NotMeasuredError("one seed cannot choose λ for another")
+    if (accuracy[0] == 1).any():
+        raise NotMeasuredError("a seed makes no test error at the weakest λ; a share of the errors needs more test images")
+
+    def reduction(seeds: Places) -> float:
+        sample = accuracy[:, seeds]
+        return float(1 - (1 - held_out(sample, sample)).mean() / (1 - sample[0]).mean())
 
     chosen = np.median(grid[chosen_by_others(accuracy)])
-
-    def gain(seeds: Places) -> float:
-        sample = accuracy[:, seeds]
-        return float((held_out(sample, sample) - sample[0]).mean())
-
-    detail = f"gain in test accuracy of the best λ, {chosen:.3g} in the median as other seeds choose it, over λ = {grid[0]:.3g}"
-    return Measured.of(jackknife_interval(gain, accuracy.shape[1], least=2), detail)
+    saved = 1 - held_out(loss, -loss).mean() / loss[0].mean()
+    detail = (
+        f"share of the test errors that the best λ, {chosen:.3g} in the median as other seeds choose it, removes from those at "
+        f"λ = {grid[0]:.3g}, {100 * (1 - accuracy[0]).mean():.3g} % (of the test cross-entropy it removes {saved:.0%})"
+    )
+    return Measured.of(jackknife_interval(reduction, accuracy.shape[1], least=2), detail)
 
 
 @measure
@@ -95,15 +100,36 @@ def linear_margin_ratio(tables: Tables) -> Measured:
 
 @measure
 @in_units("nats")
-def linear_lowest_evidence(tables: Tables, labels: Labels) -> Measured:
-    """Lowest log evidence ratio E over λ, mean over seeds: above 0 the null model is preferred at every λ."""
-    _, (evidence,) = _linear_grid(tables, labels, "log_evidence_ratio")
+def linear_lowest_evidence(tables: Tables, labels: Labels, up_to: float = np.inf) -> Measured:
+    """Lowest log evidence ratio E over λ up to a bound, mean over seeds: above 0 the null model is preferred at each λ."""
+    grid, (evidence,) = _linear_grid(tables, labels, "log_evidence_ratio")
+    evidence = evidence[grid <= up_to * (1 + 1e-9)]
+    if not len(evidence):
+        raise NotMeasuredError(f"the linear model was fitted at no λ up to {up_to:g}")
     lowest = evidence.min(axis=0)
     detail = (
-        f"lowest E in nats over λ on {labels} labels, mean over seeds, with {lowest.min():.3g} in the lowest seed and "
-        f"E < 0 in {int((evidence < 0).sum())} of {evidence.size} fits"
+        f"lowest E in nats over λ{'' if np.isinf(up_to) else f' up to {up_to:g}'} on {labels} labels, mean over seeds, with "
+        f"{lowest.min():.3g} in the lowest seed and E < 0 in {int((evidence < 0).sum())} of {evidence.size} fits"
     )
     return Measured.of(mean_interval(lowest), detail)
+
+
+@measure
+@in_units("ratio")
+def linear_evidence_chance(tables: Tables) -> Measured:
+    """Largest over λ of the mean of e^−E over seeds, with random labels; each seed at the λ that the other seeds find largest.
+
+    Over all labellings the mean of an exact e^−E is 1 at any λ, for the evidence sums to 1 over the labels. A mean above 1 says
+    that E is too low.
+    """
+    grid, (evidence,) = _linear_grid(tables, "random", "log_evidence_ratio")
+    if evidence.shape[1] < 2:
+        raise NotMeasuredError("one seed cannot choose λ for another")
+    ratio = np.exp(-evidence)
+    at = np.median(grid[chosen_by_others(ratio)])
+    interval = jackknife_interval(lambda seeds: held_out(ratio[:, seeds], ratio[:, seeds]).mean(), ratio.shape[1], least=2)
+    detail = f"mean of e^−E on random labels at λ = {at:.3g} in the median, where the other seeds find it largest (exact: 1)"
+    return Measured.of(interval, detail)
 
 
 @measure
@@ -119,6 +145,29 @@ def linear_evidence_decades(tables: Tables, labels: Labels, below: float) -> Mea
             if start is not None:
                 decades[s] = max(decades[s], np.log10(grid[i] / grid[start]))
     return Measured.of(mean_interval(decades), f"decades of λ with E below {below:g} nats on {labels} labels")
+
+
+@measure
+@in_units("fraction")
+def linear_evidence_regret(tables: Tables, labels: Labels) -> Measured:
+    """Share of test cross-entropy lost at each data set's λ of the largest evidence, over the best λ by the other seeds.
+
+    Ratio of the means over seeds, minus 1; jackknife over seeds, choices included.
+    """
+    grid, (evidence, loss) = _linear_grid(tables, labels, "log_evidence_ratio", "test_loss")
+    if loss.shape[1] < 2:
+        raise NotMeasuredError("one seed cannot choose λ for another")
+    chosen = evidence.argmin(axis=0)
+
+    def regret(seeds: Places) -> float:
+        return float(loss[chosen[seeds], seeds].mean() / held_out(loss[:, seeds], -loss[:, seeds]).mean() - 1)
+
+    weakest = loss[0].mean() / held_out(loss, -loss).mean() - 1
+    detail = (
+        f"test cross-entropy at the λ of the largest evidence ({np.median(grid[chosen]):.3g} in the median) over that at the "
+        f"best ({np.median(grid[chosen_by_others(-loss)]):.3g}), minus 1 (at λ = {grid[0]:.3g} it is {weakest:.3g})"
+    )
+    return Measured.of(jackknife_interval(regret, loss.shape[1], least=2), detail)
 
 
 @measure

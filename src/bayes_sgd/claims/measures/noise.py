@@ -1,4 +1,4 @@
-"""Measures of the noise in the gradient: its covariance, its shape, and whether the noise scale alone fixes the accuracy.
+"""Measures of the noise in the gradient: how Gaussian it is, and whether the noise scale alone fixes the accuracy.
 
 Takes the table `gradient_noise`, or the cells of several experiments; gives the value behind each claim on them (section 5,
 figure 9). The collapse is in units of test accuracy, [0, 1].
@@ -11,13 +11,11 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from bayes_sgd.analysis.exponent import HEADLINE, POLYNOMIALS
 from bayes_sgd.analysis.intervals import (
     Floats,
     Interval,
-    Places,
     jackknife_interval,
     mean_interval,
 )
@@ -30,27 +28,37 @@ POINTS = 201  # values of g at which curves are compared: so many that none at t
 
 @measure
 @in_units("fraction")
-def noise_scale_collapse(tables: Tables, experiments: list[str], within: float = 4.0, rate_below: float = np.inf) -> Measured:
+def noise_scale_collapse(
+    tables: Tables,
+    experiments: list[str],
+    side: Literal["up to the optimum", "beyond the optimum"],
+    within: float = 4.0,
+    rate_below: float = np.inf,
+) -> Measured:
     """How far accuracies at equal noise scale g differ between cells of several experiments, beyond the noise of the seeds.
 
-    Each series (experiment, axis value) is a curve over ln g, the same runs counted once. At `POINTS` values of g within a
-    factor `within` of the curves' median optimum, each curve is read by linear interpolation where its networks train. The
-    value is the standard deviation between curves, less what the seeds alone give. The interval is Student's by a jackknife
-    over seeds of the variance, whose estimate may be negative.
+    Each series (experiment, axis value) is a curve over ln g, the same runs counted once. At `POINTS` values of g from the
+    curves' median optimum to a factor `within` below or beyond it, each curve is read by linear interpolation where its
+    networks train. The value is the standard deviation between curves, less what the seeds alone give. The interval is
+    Student's by a jackknife over seeds of the variance, whose estimate may be negative.
 
     Args:
         tables: of the run.
         experiments: names of those that are compared.
+        side: of the optimum. Beyond it networks soon fail to train.
         within: see above.
         rate_below: only curves whose effective learning rate is smaller count.
     """
     curves = _distinct([curve for name in experiments for curve in _curves_over_noise(tables, name, rate_below)])
     if len(curves) < 3:
         raise NotMeasuredError("a collapse needs three curves that train")
+    best = float(np.median([_best_noise(*curve) for curve in curves]))
+    ends = (best - np.log(within), best) if side == "up to the optimum" else (best, best + np.log(within))
     detail = (
-        f"standard deviation of test accuracy at equal noise scale between {len(curves)} curves of {', '.join(experiments)}"
+        f"standard deviation of test accuracy at equal noise scale between {len(curves)} curves of {', '.join(experiments)}, "
+        f"g from {np.exp(ends[0]):.3g} to {np.exp(ends[1]):.3g}, {side}"
     )
-    return Measured.of(spread_interval(_at_equal_noise(curves, within)), detail)
+    return Measured.of(spread_interval(_at_equal_noise(curves, np.linspace(*ends, POINTS))), detail)
 
 
 def spread_interval(accuracy: Floats) -> Interval:
@@ -86,13 +94,11 @@ def _curves_over_noise(tables: Tables, experiment: str, rate_below: float) -> li
     return curves
 
 
-def _at_equal_noise(curves: list[tuple[Floats, Floats]], within: float) -> Floats:
-    """Accuracy (curves, values of g, seeds) by interpolation, at those g that three curves reach; NaN beyond a curve's ends."""
+def _at_equal_noise(curves: list[tuple[Floats, Floats]], grid: Floats) -> Floats:
+    """Accuracy (curves, values of g, seeds) by interpolation, at those ln g that three curves reach; NaN beyond their ends."""
     seeds = min(accuracy.shape[1] for _, accuracy in curves)
     if seeds < 2:
         raise NotMeasuredError("one seed cannot tell noise from a difference")
-    best = np.median([_best_noise(*curve) for curve in curves])
-    grid = np.linspace(best - np.log(within), best + np.log(within), POINTS)
     read = np.full((len(curves), len(grid), seeds), np.nan)
     for number, (g, accuracy) in enumerate(curves):
         for s in range(seeds):
@@ -117,51 +123,21 @@ def _variance_between(accuracy: Floats) -> float:
     return float((between - within).mean())
 
 
-def _noise(tables: Tables, sampling: str = "independent") -> pd.DataFrame:
-    table = tables.frame("gradient_noise")
-    first = table["update"] == table["update"].min()
-    return select(table, np.asarray(first & (table["sampling"] == sampling)))
-
-
 @measure
-@in_units("ratio")
-def covariance_ratio(tables: Tables, sampling: Literal["independent", "replacement", "shuffle"] = "independent") -> Measured:
-    """Measured over predicted trace of the noise covariance at initialization, at the batch size farthest from 1.
+@in_units("of a Gaussian, 0")
+def noise_shape(tables: Tables, column: Literal["skewness", "excess_kurtosis"], batch_size: int) -> Measured:
+    """Mean over weights of |skewness| or of excess kurtosis of the gradient of a batch at initialization; a Gaussian has 0.
 
-    For each seed that batch size is the other seeds' choice.
+    How they fall with B follows from the sampling alone, and is no claim.
     """
-    rows = _noise(tables, sampling)
-    ratios = rows.pivot(index="batch_size", columns="seed", values="ratio").dropna()
-    values = ratios.to_numpy(np.float64)
-    n = values.shape[1]
-    if not len(values) or n < 2:
-        raise NotMeasuredError("a ratio at the worst batch size needs two seeds, of which others choose it")
-
-    def farthest(seeds: Places) -> Places:
-        means = [np.delete(values[:, seeds], s, axis=1).mean(axis=1) for s in range(len(seeds))]
-        return np.abs(np.array(means) - 1).argmax(axis=1)
-
-    interval = jackknife_interval(lambda seeds: float(values[farthest(seeds), seeds].mean()), n, least=2)
-    sizes = ratios.index.to_numpy(np.float64)
-    at = np.median(sizes[farthest(np.arange(n))])
-    detail = (
-        f"measured over predicted trace, batches {sampling}, at B = {at:g} in the median, the farthest "
-        f"from 1 of {len(sizes)} batch sizes by the other seeds"
-    )
-    return Measured.of(interval, detail)
-
-
-@measure
-@in_units("exponent")
-def noise_shape_slope(tables: Tables, column: Literal["skewness", "excess_kurtosis"]) -> Measured:
-    """Slope of ln(column) over ln B at initialization for B up to N/10, seed by seed."""
-    rows = _noise(tables)
-    rows = select(rows, np.asarray(rows["batch_size"] <= rows["n_train"] / 10))
-    values = rows.pivot(index="batch_size", columns="seed", values=column)
-    if len(values) < 3:
-        raise NotMeasuredError("a slope needs three batch sizes")
-    x = np.log(values.index.to_numpy(np.float64))
-    slopes = (x - x.mean()) @ np.log(values.to_numpy(np.float64)) / ((x - x.mean()) ** 2).sum()
-    at_30 = rows.loc[rows["batch_size"] == 30, column]
-    detail = f"slope of ln {column} over ln B at initialization ({at_30.mean():.3g} at B = 30)"
-    return Measured.of(mean_interval(slopes), detail)
+    table = tables.frame("gradient_noise")
+    rows = select(table, np.asarray((table["sampling"] == "independent") & (table["batch_size"] == batch_size)))
+    rows = select(rows, np.isfinite(np.asarray(rows[column], dtype=np.float64)))
+    if rows.empty:
+        raise NotMeasuredError(f"the run has no shape of the noise at B = {batch_size}")
+    updates = sorted({int(update) for update in rows["update"]})
+    at = {update: rows.loc[rows["update"] == update, column].to_numpy(np.float64) for update in updates}
+    later = ", ".join(f"{at[update].mean():.3g} after {update} updates" for update in updates[1:])
+    name = "|skewness|" if column == "skewness" else "excess kurtosis"
+    detail = f"mean {name} of the gradient over weights at B = {batch_size}, initial weights{f' ({later})' if later else ''}"
+    return Measured.of(mean_interval(at[updates[0]]), detail)

@@ -190,47 +190,72 @@ def peak_change_interval(first: Floats, last: Floats) -> Interval:
 
 
 @measure
+@in_units("fraction per decade")
+def peak_slope(tables: Tables, experiment: str, start: float, end: float) -> Measured:
+    """Slope of the peak test accuracy over log₁₀ of the axis from `start` to `end`; seeds choose batch sizes for each other."""
+    curves = [
+        curve
+        for curve in _curves(tables, experiment)
+        if start * (1 - 1e-9) <= curve.axis_value <= end * (1 + 1e-9) and len(curve.seeds) > 1
+    ]
+    if len(curves) < 3:
+        raise NotMeasuredError(f"a slope of the peak needs three axis values between {start:g} and {end:g}, and two seeds")
+    log_axis = np.log10([curve.axis_value for curve in curves])
+
+    def slope(seeds: Places) -> float:
+        peaks = [held_out(curve.accuracy[:, seeds], curve.accuracy[:, seeds]).mean() for curve in curves]
+        return float(np.polyfit(log_axis, peaks, 1)[0])
+
+    detail = (
+        f"slope of the peak test accuracy over log₁₀ {tables.experiment(experiment)['axis']}, {len(curves)} values from "
+        f"{curves[0].axis_value:g} to {curves[-1].axis_value:g}"
+    )
+    return Measured.of(jackknife_interval(slope, len(curves[0].seeds), least=2), detail)
+
+
+@measure
 @in_units("fraction per factor e")
 def gap_trend(tables: Tables, experiment: str, factor: float) -> Measured:
-    """Slope over ln(axis) of the gap between the best batch size and one `factor` times as large.
+    """Slope over ln(axis) of the gap between the best batch size and one `factor` times as large, as a share of the errors.
 
-    Both are as the other seeds choose. The larger one is the nearest that was sampled; axis values without one of at least half
-    the factor for every seed are left out.
+    Both batch sizes are as the other seeds choose, and the larger one is the nearest that was sampled. Every axis value must
+    have one within a quarter of the logarithm of the factor, or the trend would compare different ratios.
     """
-    curves = [curve for curve in _curves(tables, experiment) if _gap(curve, factor, _chosen(curve)) is not None]
+    curves = _curves(tables, experiment)
     if len(curves) < 3:
         raise NotMeasuredError("a trend of the gap needs three axis values")
+    for curve in curves:
+        if _relative_gap(curve, factor, np.arange(len(curve.seeds))) is None:
+            raise NotMeasuredError(
+                f"at {tables.experiment(experiment)['axis']} = {curve.axis_value:g} no batch size is {factor:g} times the best"
+            )
     x = np.log([curve.axis_value for curve in curves])
 
     def slope(seeds: Places) -> float:
-        gaps = np.array([_mean_gap(curve, factor, seeds) for curve in curves])
+        gaps = np.array([_relative_gap(curve, factor, seeds) for curve in curves], dtype=np.float64)  # None is NaN
         used = np.isfinite(gaps)
         return float(np.polyfit(x[used], gaps[used], 1)[0]) if used.sum() > 1 else np.nan
 
     every = np.arange(curves[0].accuracy.shape[1])
-    ends = [_mean_gap(curve, factor, every) for curve in (curves[0], curves[-1])]
+    gaps = ", ".join(f"{_relative_gap(curve, factor, every):.3f}" for curve in curves)
     detail = (
-        f"slope over ln {tables.experiment(experiment)['axis']} of the gap in test accuracy between the best B and "
-        f"{factor:g} times as large a one, {ends[0]:.4f} at {np.exp(x[0]):g} and {ends[1]:.4f} at {np.exp(x[-1]):g}"
+        f"slope over ln {tables.experiment(experiment)['axis']} of the gap in test accuracy between the best B and one "
+        f"{factor:g} times as large, as a share of the errors at the best; the gaps are {gaps} from {np.exp(x[0]):g} to "
+        f"{np.exp(x[-1]):g}"
     )
     return Measured.of(jackknife_interval(slope, len(every), least=2), detail)
 
 
-def _gap(curve: ResponseCurve, factor: float, chosen: Floats) -> Floats | None:
-    """Per seed the accuracy at its chosen batch size minus that at the nearest to `factor` times as large; None without one."""
-    log_b, seeds = np.log(curve.batch_sizes)[:, None], np.arange(len(chosen))
-    larger = np.abs(log_b - np.log(factor * chosen)).argmin(axis=0)
-    if (curve.batch_sizes[larger] < factor / 2 * chosen).any():
-        return None
-    best = np.abs(log_b - np.log(chosen)).argmin(axis=0)
-    return curve.accuracy[best, seeds] - curve.accuracy[larger, seeds]
-
-
-def _mean_gap(curve: ResponseCurve, factor: float, seeds: Places) -> float:
-    """The gap over some seeds that choose for one another; NaN where one chooses too large a batch size."""
+def _relative_gap(curve: ResponseCurve, factor: float, seeds: Places) -> float | None:
+    """The gap over some seeds that choose for one another, over their errors; None where one has no larger batch size."""
     part = replace(curve, accuracy=curve.accuracy[:, seeds], failed=curve.failed[:, seeds], seeds=curve.seeds[seeds])
-    gap = _gap(part, factor, _chosen(part))
-    return float(gap.mean()) if gap is not None else np.nan
+    log_b, log_best = np.log(curve.batch_sizes), np.log(_chosen(part))
+    larger = np.abs(log_b[:, None] - log_best - np.log(factor)).argmin(axis=0)
+    if (np.abs(log_b[larger] - log_best - np.log(factor)) > np.log(factor) / 4).any():
+        return None
+    best, every = np.abs(log_b[:, None] - log_best).argmin(axis=0), np.arange(len(seeds))
+    top = part.accuracy[best, every].mean()
+    return float((top - part.accuracy[larger, every].mean()) / (1 - top)) if top < 1 else None
 
 
 @measure

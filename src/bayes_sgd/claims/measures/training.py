@@ -61,9 +61,12 @@ def batch_gap(
 
 @measure
 @in_units("ratio")
-def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0) -> Measured:
-    """Test cross-entropy at the last update over that at its minimum, whose update the other seeds choose."""
-    losses = _by_seed(tables, experiment, "test_loss", l2, batch_size)
+def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0, phase: Phase = "constant") -> Measured:
+    """Test cross-entropy after the last update over that at its minimum, whose update the other seeds choose.
+
+    In the phase `iterate_average` each number of updates is a run of its own, for the average is of its last iterates.
+    """
+    losses = _by_seed(tables, experiment, "test_loss", l2, batch_size, phase)
     values, seeds = losses.to_numpy(np.float64), np.arange(losses.shape[1])
     if len(seeds) < 2 or len(values) < 3:
         raise NotMeasuredError("a rise needs two seeds and three recorded updates")
@@ -74,19 +77,58 @@ def loss_rise(tables: Tables, experiment: str, batch_size: Size, l2: float = 0.0
         return float((sample[-1] / held_out(sample, -sample)).mean())
 
     detail = (
-        f"test cross-entropy at the {batch_size} batch size, λ = {l2:g}, after {losses.index[-1]} updates over that after "
-        f"{losses.index[int(np.median(lowest))]}, where it is lowest"
+        f"test cross-entropy at the {batch_size} batch size, λ = {l2:g}{'' if phase == 'constant' else f', {phase}'}, after "
+        f"{losses.index[-1]} updates over that after {losses.index[int(np.median(lowest))]}, where it is lowest"
     )
     return Measured.of(jackknife_interval(ratio, len(seeds), least=2), detail)
 
 
 @measure
 @in_units("ratio")
-def gap_ratio(tables: Tables, experiment: str, l2: float) -> Measured:
-    """Gap in test accuracy between smallest and largest batch size with λ over that without; Fieller over paired seeds."""
-    small, large, words = _ends(tables, experiment, "test_accuracy", l2)
-    small_0, large_0, _ = _ends(tables, experiment, "test_accuracy", 0.0)
-    return Measured.of(ratio_interval(small - large, small_0 - large_0), f"gap with λ over gap without, {words}")
+def gap_ratio(tables: Tables, experiment: str, l2: float, phase: Phase = "constant") -> Measured:
+    """Gap in test accuracy between smallest and largest batch size with λ over that without; Fieller over paired seeds.
+
+    Each gap is at the end of its own runs: λ acts within about N/(λε′) updates, which may be more than training takes.
+    """
+    small, large, words = _ends(tables, experiment, "test_accuracy", l2, phase)
+    small_0, large_0, words_0 = _ends(tables, experiment, "test_accuracy", 0.0, phase)
+    ratio = ratio_interval(small - large, small_0 - large_0)
+    detail = (
+        f"gap with λ over gap without, {words} ({100 * (small - large).mean():.2g} points) over {words_0} "
+        f"({100 * (small_0 - large_0).mean():.2g} points){'' if phase == 'constant' else f', {phase}'}"
+    )
+    return Measured.of(ratio, detail)
+
+
+@measure
+@in_units("λ of the sum cost")
+def halving_l2(tables: Tables, experiment: str, phase: Phase = "iterate_average") -> Measured:
+    """The smallest λ at which half of the gap in test accuracy between smallest and largest batch size is gone.
+
+    Interpolated in ln λ between the values of the grid, the first from above to below half of the gap at λ = 0, whose mean over
+    seeds it is. Geometric, jackknife over seeds.
+    """
+    grid = sorted({float(value) for value in tables.experiment(experiment, phase)["rows"]["l2"]})
+    if len(grid) < 4 or grid[0] != 0:
+        raise NotMeasuredError(f"the experiment {experiment} needs λ = 0 and three others, {phase}")
+    ends = [_ends(tables, experiment, "test_accuracy", l2, phase)[:2] for l2 in grid]
+    gaps, log_l2 = np.array([small - large for small, large in ends]), np.log(grid[1:])
+
+    def halving(seeds: Places) -> float:
+        ratios = gaps[:, seeds].mean(axis=1)
+        above = ratios[1:] / ratios[0] - 0.5
+        crossings = np.flatnonzero((above[:-1] > 0) & (above[1:] <= 0))
+        if not len(crossings):
+            return np.nan
+        k = crossings[0]
+        return float(log_l2[k] + (log_l2[k + 1] - log_l2[k]) * above[k] / (above[k] - above[k + 1]))
+
+    value, low, high, n = jackknife_interval(halving, gaps.shape[1])
+    if np.isnan(value):
+        raise NotMeasuredError(f"between λ = {grid[1]:g} and {grid[-1]:g} the gap does not fall below half of that at λ = 0")
+    shown = ", ".join(f"{100 * gap:.2g} at {l2:g}" for gap, l2 in zip(gaps.mean(axis=1), grid, strict=True))
+    detail = f"λ of the sum cost that halves the gap in test accuracy, {phase}; the gaps, in points: {shown}"
+    return Measured(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n, detail)
 
 
 @measure
