@@ -82,4 +82,4 @@ def test_the_files_that_we_ship_feed_what_their_names_fed(path: Path) -> None:
 def test_published_runs_feed_the_same_as_their_configurations(run: str) -> None:
     published = json.loads((ROOT / "results/published" / run / "provenance.json").read_text(encoding="utf-8"))["config"]
     file = ROOT / "config" / {"quick": "config.yaml", "extended": "extended.yaml"}[run]
-    assert feeds(load_config(published)) == feeds(load_config(file))
+    assert feeds(load_config(published)).items() <= feeds(load_config(file)).items(), "a later configuration may feed more"

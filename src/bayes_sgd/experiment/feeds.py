@@ -22,7 +22,7 @@ FEEDS: dict[str, tuple[str | None, str]] = {
     "fig6": ("n_train", "figure 6: the optimum against the training set size"),
     "fig7": ("momentum", "figure 7: the optimum against the momentum coefficient, at equal SDE time"),
     "fig8": (None, "figure 8: small and large batch during training, with L2"),
-    "l2_budgets": ("updates", "a claim: the small batch with strong L2 after several numbers of updates"),
+    "l2_budgets": ("l2", "a claim: the small batch with strong L2 after several numbers of updates"),
     "momentum_updates": ("momentum", "a claim: as figure 7, at an equal number of updates"),
     "dampening": ("dampening", "claims: the smallest batch size that trains, with and without dampening"),
     "linear_softmax": (None, "a claim: small and large batch of a convex model"),
