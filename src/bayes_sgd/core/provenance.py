@@ -40,6 +40,7 @@ NO_NUMBERS = {
     "core/schema_bench.py": "likewise",
     "core/schema_evidence.py": "likewise",
     "core/schema_replication.py": "likewise",
+    "core/schema_predictors.py": "likewise",
     "core/table.py": "puts columns in order",
     "core/io.py": "writes tables and reads them back equal, which their checksums verify",
     "core/validation.py": "words of messages",
