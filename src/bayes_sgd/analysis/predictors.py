@@ -92,7 +92,9 @@ def predictors_table(found: Sequence[Arm]) -> pd.DataFrame:
     rows = []
     groups: dict[tuple[str, str], list[Arm]] = {}
     for arm in found:
-        if np.isfinite(arm.log_b[0]) and np.isfinite(arm.log_fit[FITS][0]) and arm.halves:
+        with np.errstate(invalid="ignore"):  # both censored
+            ratio = arm.log_b - arm.log_fit[FITS]
+        if _is_inside(ratio, arm):
             labels = "real" if arm.setting["labels"] == "real" else "random-p"
             groups.setdefault((labels, arm.phase), []).append(arm)
     for (labels, phase), members in groups.items():
@@ -102,7 +104,7 @@ def predictors_table(found: Sequence[Arm]) -> pd.DataFrame:
 
 
 def _row(predictor: Predictor, members: Sequence[Arm]) -> dict[str, Any]:
-    used = [arm for arm in members if np.isfinite(predictor.constant(arm, arm.log_b)[0])]
+    used = [arm for arm in members if _is_inside(predictor.constant(arm, arm.log_b), arm)]
     reference = next(p for p in PREDICTORS_TRIED if p.name == REFERENCE)
     constants, baseline = (_constants(p, used) for p in (predictor, reference))
     axes = np.array([arm.experiment for arm in used])
@@ -128,6 +130,10 @@ def _row(predictor: Predictor, members: Sequence[Arm]) -> dict[str, Any]:
     }
 
 
+def _is_inside(constant: Floats, arm: Arm) -> bool:
+    return bool(np.isfinite(constant[0]) and np.isfinite(constant[arm.split]).any())
+
+
 def _ends(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
@@ -143,9 +149,8 @@ def _constants(predictor: Predictor, used: Sequence[Arm]) -> Floats:
 
 def spread(constants: Floats) -> float:
     """Standard deviation over arms of logarithms (arms, H): the root of the mean variance over halves; NaN below 3 arms."""
-    if len(constants) < 3:
-        return np.nan
-    return float(np.sqrt(np.nanmean(np.nanvar(constants, axis=0, ddof=1))))
+    constants = constants[:, np.isfinite(constants).sum(axis=0) >= 3]
+    return float(np.sqrt(np.nanvar(constants, axis=0, ddof=1).mean())) if constants.size else np.nan
 
 
 def spread_interval(constants: Floats, axes: np.ndarray) -> Interval:
@@ -155,7 +160,12 @@ def spread_interval(constants: Floats, axes: np.ndarray) -> Interval:
 
 def relative_spread(constants: Floats, reference: Floats, axes: np.ndarray) -> Interval:
     """`spread` over that of a reference, both (arms, H), of the same arms; interval as `spread_interval`."""
-    return _log_interval(lambda kept: spread(constants[kept]) / spread(reference[kept]), axes)
+
+    def ratio(kept: np.ndarray) -> float:
+        below = spread(reference[kept])
+        return spread(constants[kept]) / below if below > 0 else np.nan
+
+    return _log_interval(ratio, axes)
 
 
 def _log_interval(statistic: Callable[[np.ndarray], float], axes: np.ndarray) -> Interval:
@@ -167,6 +177,8 @@ def _log_interval(statistic: Callable[[np.ndarray], float], axes: np.ndarray) ->
     variances = []
     for group in groups:
         left_out = np.array([statistic(group != g) for g in np.unique(group)])
+        if not (left_out > 0).all():
+            return Interval(value, np.nan, np.nan, n)
         variances.append(jackknife_variance(np.log(left_out)))
     # each has its own degrees of freedom: the wider interval counts
     ends = [student_interval(float(np.log(value)), variance) for variance in variances]
@@ -204,26 +216,30 @@ def held_out(predictor: Predictor, used: Sequence[Arm], constants: Floats, axes:
     Gives the root mean square error of ln B, the share of arms within one step of √2 (Clopper-Pearson), and the share inside
     the 90 % interval, Student's for one new arm.
     """
-    none = Interval(np.nan, np.nan, np.nan, len(used))
     squares, near, inside = [], [], []
     for arm, axis in zip(used, axes, strict=True):
-        others = constants[axes != axis]
-        if len(others) < 3:
-            return np.nan, none, np.nan
-        places = len(arm.log_b[arm.split])
-        counts = np.isfinite(others).sum(axis=0)
-        centre, deviation = np.nanmean(others, axis=0)[:places], np.nanstd(others, axis=0, ddof=1)[:places]
-        half = stdtrit(counts[:places] - 1, 0.5 + LEVEL / 2) * deviation * np.sqrt(1 + 1 / counts[:places])
-        measured, low, middle, high = (
-            arm.log_b[arm.split],
-            *(predictor.log_b(arm, centre + side * half) for side in (-1, 0, 1)),
-        )
+        measured = arm.log_b[arm.split]
+        centre, half = (values[: len(measured)] for values in _new_arm(constants[axes != axis]))
+        low, middle, high = (predictor.log_b(arm, centre + side * half) for side in (-1, 0, 1))
         kept = np.isfinite(measured) & np.isfinite(middle)
-        error = np.abs(measured - middle)[kept]
-        squares.append(float((error**2).mean()))
-        near.append(float((error <= STEP).mean()))
-        inside.append(float(((measured >= np.minimum(low, high)) & (measured <= np.maximum(low, high)))[kept].mean()))
-    if not used:
-        return np.nan, none, np.nan
-    share = proportion_interval(sum(near), len(near))
-    return float(np.sqrt(np.mean(squares))), share, float(np.mean(inside))
+        if kept.any():
+            error = np.abs(measured - middle)[kept]
+            squares.append(float((error**2).mean()))
+            near.append(float((error <= STEP).mean()))
+            inside.append(float(((measured >= np.minimum(low, high)) & (measured <= np.maximum(low, high)))[kept].mean()))
+    if not squares:
+        return np.nan, Interval(np.nan, np.nan, np.nan, len(used)), np.nan
+    return float(np.sqrt(np.mean(squares))), proportion_interval(sum(near), len(near)), float(np.mean(inside))
+
+
+def _new_arm(others: Floats) -> tuple[Floats, Floats]:
+    """Mean of logarithms (arms, H), and half the 90 % interval of one more arm, both (H,); NaN with fewer than 3 arms."""
+    counts = np.isfinite(others).sum(axis=0)
+    enough = counts >= 3
+    centre, half = np.full((2, len(counts)), np.nan)
+    if enough.any():
+        others, counts = others[:, enough], counts[enough]
+        centre[enough] = np.nanmean(others, axis=0)
+        factor = stdtrit(counts - 1, 0.5 + LEVEL / 2) * np.sqrt(1 + 1 / counts)
+        half[enough] = factor * np.nanstd(others, axis=0, ddof=1)
+    return centre, half
