@@ -87,7 +87,9 @@ bench-faults: .venv/run ## Break runs in many ways, write what was seen and lost
 coverage-study: .venv/run ## Simulate studies with known truth on the surface of RUN, count how often intervals and verdicts are right
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.claims.coverage_study "$$run"
 
-replicate: .venv/run ## Run CONFIG again with other seeds and other roundings, and say how far claims and digits agree
+# the quick run has few seeds; CONFIG from the command line or the environment wins
+replicate: CONFIG := $(if $(filter file,$(origin CONFIG)),config/standard.yaml,$(CONFIG))
+replicate: .venv/run ## Run config/standard.yaml, or CONFIG, again with other seeds and roundings, and say how far claims and digits agree
 	$(BIN)/python -m bench.replication.run --configuration "$$CONFIG" --cores $(CORES) $(REPLICATE)
 
 schema: .venv/run ## Write config/schema.json, the tables of config/README.md and docs/tables.md from their models

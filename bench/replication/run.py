@@ -163,7 +163,7 @@ def write(table: pd.DataFrame, name: str, metadata: Mapping[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is not finished, judge all, write."""
     parser = argparse.ArgumentParser(prog="python -m bench.replication.run", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--configuration", type=Path, default=Path("config/config.yaml"), help="of the run that is repeated")
+    parser.add_argument("--configuration", type=Path, default=Path("config/standard.yaml"), help="of the run that is repeated")
     parser.add_argument("--sets", type=int, default=8, help="disjoint sets of seeds, with that of the run itself")
     parser.add_argument("--roundings", nargs="*", choices=ROUNDINGS, default=list(ROUNDINGS), help="default: all of them")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)

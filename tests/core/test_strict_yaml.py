@@ -20,7 +20,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "extended.yaml", "paper.yaml", "claims.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "standard.yaml", "extended.yaml", "paper.yaml", "claims.yaml"])
 def test_what_we_ship_is_read_as_pyyaml_reads_it(name):
     path = ROOT / "config" / name
     assert read_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -72,7 +72,7 @@ def test_the_command_says_it_for_a_configuration(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(estimate, "calibration", lambda: SPEED)
     estimate.main([str(ROOT / "config" / "config.yaml")])
     *rules, last = capsys.readouterr().out.splitlines()
-    assert rules[0].split()[:3] == ["train", "25", "jobs"]
+    assert rules[0].split()[:3] == ["train", "15", "jobs"]
     assert last.startswith(f"{ROOT / 'config' / 'config.yaml'}: ")
     bad = tmp_path / "bad.yaml"
     bad.write_text("run: bad\ncell: {n_train: 2001}\nexperiments: {a: {axis: l2, grid: [{l2: 0.1}]}}\n")
