@@ -19,7 +19,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run estimate test test-fast portable lint format report publish compare accept restore plots coverage-study replicate schema bench bench-faults bench-install lock clean
+.PHONY: help run estimate test test-fast portable lint format report report-picture publish compare accept restore plots coverage-study replicate schema bench bench-faults bench-install lock clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,13 @@ format: .venv/test ## Format code and rules
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-report: .venv/run ## Write CONFIG's run as one page, report.html: figures and claims, with how each was made
-	$(BIN)/snakemake --cores 1 --configfile "$$CONFIG" --report report.html
+report: .venv/run ## Write CONFIG's run as one page, results/<run>/report.html: verdicts, curves, figures, tables, provenance, cost
+	@run=$$($(NAMED)) && \
+	$(BIN)/snakemake "results/$$run/report.html" --cores $(CORES) --configfile "$$CONFIG" && \
+	echo "the page: results/$$run/report.html"
+
+report-picture: .venv/run ## Take the README's picture of the published page, docs/report.png, in Chromium
+	@$(BIN)/python -m bench.report.picture
 
 publish: .venv/run ## Copy what RUN made to results/published/RUN
 	@$(RUN_NAME) && $(BIN)/python -m bayes_sgd.report.publish publish "$$run"

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "requirements.lock")
+PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "docs", "requirements.lock")
 
 
 def copy_workflow(folder: Path) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 from project import ROOT
 
 from bayes_sgd.core.errors import UserError
@@ -91,6 +93,14 @@ def test_a_readme_without_marks_is_one_line(tmp_path: Path, published: pd.DataFr
     assert update_readme(readme, folder)
     assert "old" not in readme.read_text()
     assert not update_readme(readme, folder)
+
+
+def test_the_picture_of_the_page_shows_the_published_verdicts() -> None:
+    path = ROOT / "docs" / "report.png"
+    with Image.open(path) as picture:
+        shown = json.loads(picture.info["verdicts"])
+    assert shown == json.loads((PUBLISHED / "verdicts.json").read_text(encoding="utf-8")), "stale: run `make report-picture`"
+    assert path.stat().st_size < 300_000
 
 
 def test_every_figure_of_the_readme_is_there() -> None:

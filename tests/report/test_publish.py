@@ -111,6 +111,8 @@ def test_publish_replaces_what_was_there(tmp_path):
     assert copies == {
         "provenance.json",
         "verdicts.json",
+        "report.html",
+        "report.json",
         *(f"{table}.{suffix}" for table in ("tables/claims", "figures/fig1") for suffix in ("csv", "json")),
     }
     assert not stale.exists()

@@ -37,6 +37,7 @@ from tiny_workflow import (
     tables,
 )
 
+from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.core.io import csv_metadata
 from bayes_sgd.data.datasets import data_sizes
 from bayes_sgd.experiment.config import load_config
@@ -178,7 +179,7 @@ def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone)
     training.write_text(text)
     figures = clone / "src" / "bayes_sgd" / "figures" / "fig4_to_fig7_batch_size.py"
     figures.write_text(figures.read_text() + "\nMORE = 1\n")
-    assert planned(clone) == {f"plot_{group}": 1 for group in figure_groups(FIGURES)} | {"all": 1}
+    assert planned(clone) == {f"plot_{group}": 1 for group in figure_groups(FIGURES)} | {"report_html": 1, "all": 1}
 
 
 def test_a_figure_that_is_asked_for_needs_its_own_tables_alone(tmp_path):
@@ -340,17 +341,21 @@ def report(finished, tmp_path_factory) -> Path:
 @pytest.mark.xdist_group("report")
 def test_the_report_is_built(report):
     page = report.read_text(encoding="utf-8")
-    assert "fig5" in page
-    assert len(page) > 500_000
+    assert "The best batch size grows with the learning rate" in page
+    assert 500_000 < len(page) < 10_000_000
 
 
 LOOK_AT_FIGURE_5 = """
 <script>
     const named = (word) => [...document.querySelectorAll("a, li, td")].reverse().find((e) => e.textContent.trim() === word);
     setTimeout(() => named("Figures").click(), 500);
-    setTimeout(() => named("fig5").closest("tr").querySelector("[iconname=eye]").click(), 1500);
+    const row = () => named("The best batch size grows with the learning rate").closest("tr");
+    setTimeout(() => row().querySelector("[iconname=eye]").click(), 1500);
 </script>
 """
+LOOK_AT_VERDICTS = LOOK_AT_FIGURE_5.replace("Figures", "Claims").replace(
+    "The best batch size grows with the learning rate", "a page: verdicts, intervals, limits, and why"
+)
 
 
 @needs_browser
@@ -363,6 +368,25 @@ def test_the_report_opens_and_shows_a_figure(report, tmp_path):
     assert [line for line in seen.console if "tailwindcss" not in line] == []
     assert '<img src="data:image/png;charset=utf8;filename=fig5.png' in seen.document
     assert seen.drawn > 0.1
+
+
+@needs_browser
+@pytest.mark.xdist_group("report")
+def test_the_report_opens_and_shows_the_verdicts(report, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(report.read_text(encoding="utf-8") + LOOK_AT_VERDICTS, encoding="utf-8")
+    seen = opened(page, tmp_path)
+    assert [line for line in seen.console if "tailwindcss" not in line] == []
+    (shown,) = re.findall(r'<iframe src="(data:text/html[^"]+)"', seen.document)
+    assert len(shown) < 2 * 1024 * 1024, "what Chromium shows in a frame"
+    assert seen.drawn > 0.1
+
+
+def test_a_run_ends_with_its_page(finished):
+    page = (finished / "results/tiny/report.html").read_text(encoding="utf-8")
+    assert page.count('<tr role="row" id="claim-') == len(load_claims(ROOT / "config" / "claims.yaml"))
+    assert 'id="figure-fig5"' in page
+    assert "hours of jobs" in page
 
 
 def called(folder: Path, *arguments: str, path: str = "", **more: str) -> subprocess.CompletedProcess[str]:

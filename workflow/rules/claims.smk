@@ -15,6 +15,7 @@ rule judge_claims:
             "results/{run}/tables/claims.csv",
             caption="../report/claims.rst",
             category="Claims",
+            labels={"shows": "the table, to download"},
         ),
         verdicts="results/{run}/verdicts.json",
     log:

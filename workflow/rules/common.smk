@@ -23,6 +23,7 @@ try:
     from bayes_sgd.experiment.feeds import feed_notes, feeding
     from bayes_sgd.experiment.fields import seed_range
     from bayes_sgd.figures.registry import captions, figure_groups, figure_tables
+    from bayes_sgd.report.html.planning import METHOD, figure_labels, templates_digest
     from bayes_sgd.report.estimate import batches, pack_evidence_seconds, pack_seconds, run_cost
     from bayes_sgd.training.calibration import calibration
     from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
@@ -189,6 +190,12 @@ def config_subset(*keys):
 def wanted_figures():
     """The figures whose cells the configuration holds."""
     return [f"results/{RUN}/figures/{name}.png" for name in CAPTIONS]
+
+
+def page_sources():
+    """The files of the workflow that a run's page quotes: claims, captions, and the documents of the method."""
+    captions = [f"workflow/report/{figure}.rst" for figure in CAPTIONS]
+    return [beside(path) for path in ("config/claims.yaml", *captions, *(f"docs/{name}.md" for name in METHOD))]
 
 
 def evidence_tables():

@@ -18,7 +18,7 @@ for group, figures in figure_groups(CAPTIONS).items():
                     f"results/{{run}}/figures/{figure}.png",
                     caption=f"../report/{figure}.rst",
                     category="Figures",
-                    labels={"figure": figure},
+                    labels=figure_labels(figure, Path(beside(f"workflow/report/{figure}.rst"))),
                 )
                 for figure in figures
             ],

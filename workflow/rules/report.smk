@@ -1,7 +1,8 @@
-"""What two versions of a run are compared by, and what a run was made of.
+"""What two versions of a run are compared by, what a run was made of, and all of it as one page.
 
-REQUIRED INPUTS  results/<run>/tables/claims.csv, optimum.csv, scaling.csv; data/prepared/<data>/manifest.json
-OUTPUTS          results/<run>/metrics.json, provenance.json
+REQUIRED INPUTS  results/<run>/tables/claims.csv, optimum.csv, scaling.csv and what claims are judged from; figures;
+                 data/prepared/<data>/manifest.json; config/claims.yaml, captions and docs, which the page quotes
+OUTPUTS          results/<run>/metrics.json, provenance.json, report.html; verdicts.html for Snakemake's report
 """
 
 
@@ -53,3 +54,37 @@ rule record_provenance:
         "record the provenance"
     script:
         "../scripts/record_provenance.py"
+
+
+rule report_html:
+    input:
+        provenance="results/{run}/provenance.json",
+        tables=lambda wildcards: [f"results/{RUN}/tables/claims.csv", *claims_tables(wildcards)],
+        figures=expand("results/{{run}}/figures/{figure}.{kind}", figure=CAPTIONS, kind=("svg", "png")),
+        sources=[local(path) for path in page_sources()],
+    output:
+        page="results/{run}/report.html",
+        verdicts=report(
+            "results/{run}/verdicts.html",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"shows": "a page: verdicts, intervals, limits, and why"},
+        ),
+    log:
+        "logs/{run}/report_html.log",
+    benchmark:
+        "benchmarks/{run}/report_html.tsv"
+    localrule: True
+    conda:
+        "../envs/bayes-sgd.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        config=config_subset("run", "statistics"),
+        code=code("report_html"),
+        templates=templates_digest(),
+    message:
+        "write the run as one page"
+    script:
+        "../scripts/report_html.py"

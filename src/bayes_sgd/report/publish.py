@@ -20,13 +20,16 @@ from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import csv_metadata, read_csv, write_csv, write_text
 from bayes_sgd.core.schema import ADVICE, CLAIMS, COSTS, OPTIMUM, SCALING
 from bayes_sgd.core.schema_replication import REPLICATION_SUMMARY
-from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs
 from bayes_sgd.experiment.packs import packs
 from bayes_sgd.figures.registry import captions, figure_groups
 from bayes_sgd.report.comparison import compare_claims, comparison_lines, difference_lines
 from bayes_sgd.report.findings import findings
 from bayes_sgd.report.first_page import PAGE, claims_page, update_readme
+from bayes_sgd.report.html.page import NAME as PAGE_NAME
+from bayes_sgd.report.html.page import write_page
+from bayes_sgd.report.html.sources import Sources
 from bayes_sgd.report.summary import WIDTH, advice_lines, optimum_lines, verdict_lines
 from bayes_sgd.training.calibration import kept
 
@@ -79,7 +82,7 @@ def show(run: str, results: Path = RESULTS) -> str:
 def publish(run: str, results: Path = RESULTS) -> list[Path]:
     """Copy the tables, figures, verdicts and provenance of a finished run to results/published/<run>/.
 
-    Beside the tables goes `costs.csv`, if the folder benchmarks/ next to `results` has the run's jobs.
+    Beside the tables goes `costs.csv`, if the folder benchmarks/ next to `results` has the run's jobs, and all of it as a page.
 
     Raises:
         UserError: the run is not finished, or a table is damaged; what was published stays.
@@ -93,9 +96,7 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     for table in tables:
         read_csv(table)
     files += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
-    config = load_config(_provenance(source).get("config", {}), str(files[0]))
-    jobs = {*packs(config), *evidence_packs(config), *figure_groups(captions(config)), *LABELS}
-    cost = costs(results.parent / "benchmarks" / run, jobs)
+    cost = run_costs(load_config(_provenance(source).get("config", {}), str(files[0])), results.parent / "benchmarks")
     fresh = target.with_name(f".{run}.part")
     shutil.rmtree(fresh, ignore_errors=True)
     for path in files:
@@ -108,9 +109,17 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
         speed = {"calibration": asdict(found)} if (found := kept()) else {}
         write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run} | speed)
         copied += [Path("tables/costs.csv"), Path("tables/costs.json")]
+    write_page(fresh, Sources.beside(Path()))
+    copied += [Path(PAGE_NAME), Path(PAGE_NAME).with_suffix(".json")]
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
     return [target / path for path in copied]
+
+
+def run_costs(config: Config, benchmarks: Path) -> pd.DataFrame:
+    """What the jobs of a run took; see `costs`. `benchmarks` has a folder for each run."""
+    jobs = {*packs(config), *evidence_packs(config), *figure_groups(captions(config)), *LABELS}
+    return costs(benchmarks / config.run, jobs)
 
 
 def costs(folder: Path, jobs: Collection[str]) -> pd.DataFrame:

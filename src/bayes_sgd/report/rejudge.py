@@ -1,7 +1,8 @@
 """Estimate and judge a published run again from its published tables: `python -m bayes_sgd.report.rejudge RUN`.
 
 For a change of statistics or limits, which needs no training. Takes results/published/<run>/; writes there the tables of optima
-and of claims, the figures that show them, the counts of verdicts and the record of what made them. All else stays as it is.
+and of claims, the figures that show them, the counts of verdicts, the record of what made them and the page of it all. All else
+stays as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from bayes_sgd.core.schema import CLAIMS, COSTS, RUN
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.figures.common import named, save
 from bayes_sgd.figures.registry import FIGURES, captions, draw
+from bayes_sgd.report.html.page import write_page
+from bayes_sgd.report.html.sources import Sources
 from bayes_sgd.report.publish import README_RUN, RESULTS, folder_of, write_pages
 
 ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice", "fit_batch", "predictors")
@@ -60,6 +63,7 @@ def rejudge(folder: Path, claims: Path) -> dict[str, int]:
     counts = verdict_counts(judged)
     write_json(folder / "verdicts.json", counts)
     write_json(record, provenance | {"judged": WORDS})
+    write_page(folder, Sources.beside(Path()))
     return counts
 
 

@@ -2,6 +2,8 @@
 
 Takes the cells of the experiments at equal epochs; gives the value behind each claim on them. Intervals are Student's, by a
 bootstrap over seeds and the grid's rounding.
+
+Method: docs/statistics.md, Exponents.
 """
 
 from __future__ import annotations
