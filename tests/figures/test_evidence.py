@@ -227,6 +227,27 @@ def test_evidence_is_that_at_the_best_lambda_of_the_commonest_networks(drawn: di
     assert "0: above it the null model is better" in text
 
 
+def test_evidence_is_shown_with_its_bounds_and_with_what_was_not_reached() -> None:
+    table = evidence_table()
+    small = table["batch_size"] == 8
+    table = table.assign(
+        train_accuracy=table["train_accuracy"].where(~small, 0.7),
+        test_accuracy=table["test_accuracy"].where(~small, 0.5),
+        converged=(table["point"] != "minimum") | (table["batch_size"] > 20),
+    )
+    figure, data = figures_evidence.evidence(table)
+    less = data[data["quantity"] == figures_evidence.ONE_ORDER].set_index(["labels", "batch_size"])["value"]
+    end = data[(data["quantity"] == "log_evidence_ratio_per_example") & (data["point"] == "minimum")]
+    np.testing.assert_allclose(less, end.set_index(["labels", "batch_size"])["value"] - 863.2 / 500)
+    assert set(data.loc[data["cut_short"], "batch_size"]) == {8, 11, 16}
+    panels = axes(figure)
+    bound = next(line for line in panels["real middle"].lines if "no evidence is lower" in str(line.get_label()))
+    assert np.asarray(bound.get_ydata())[0] == pytest.approx(-np.log(10))
+    low, high = panels["real top"].get_ylim()
+    assert 80 < low < high < 95, "networks that do not fit their training set do not set the scale"
+    assert {"most descents were cut short", "below the scale"} <= set(words(figure).splitlines())
+
+
 def test_bars_are_drawn_where_the_scale_is_free(drawn: dict[str, figures.Drawn]) -> None:
     ax = axes(drawn["evidence"][0])["real middle"]
     for container in ax.containers:
@@ -288,7 +309,7 @@ def test_labels_drawn_from_the_model_have_a_panel_with_what_backward_sampling_gi
         (data["labels"] == "simulated") & data["quantity"].isin(["log_evidence_ratio", "log_evidence_ratio_reverse_ais"])
     ]
     assert simulated[["ci_low", "ci_high"]].isna().all(axis=None), "labels drawn anew differ by more than the methods"
-    assert set(axes(figure)) == {*axes(drawn["laplace"][0]), "linear simulated"}
+    assert set(axes(figure)) == {*axes(drawn["laplace"][0]), "linear simulated", "legend"}
     assert "from the posterior back" in words(figure)
     assert "from the posterior back" not in words(drawn["laplace"][0])
 

@@ -205,6 +205,12 @@ def test_fig3_shows_the_smallest_and_the_largest_batch_without_l2(drawn: dict[st
     figure, data = drawn["fig3"]
     table = l2_table()
     own = table[(table["l2"] == 0) & table["batch_size"].isin([30, 1000])]
+    gaps = data[data["panel"] == "c"]
+    by_size = own.pivot(index=["update", "seed"], columns="batch_size", values="test_accuracy")
+    expected = (by_size[30] - by_size[1000]).groupby("update").mean()
+    np.testing.assert_allclose(gaps["value"], expected)
+    widths = gaps["ci_high"] - gaps["ci_low"]
+    assert (widths < 0.02).all(), "seeds are paired"
     for (quantity, size, update), rows in data.groupby(["quantity", "batch_size", "update"]):
         expected = own.loc[(own["batch_size"] == size) & (own["update"] == update), str(quantity)].mean()
         assert rows["value"].item() == pytest.approx(expected)
@@ -231,12 +237,19 @@ def test_fig3_uses_networks_at_a_constant_rate_alone() -> None:
 
 def test_fig8_has_both_readings_of_lambda(drawn: dict[str, figures.Drawn]) -> None:
     figure, data = drawn["fig8"]
-    assert data.groupby("panel")["l2"].unique().map(list).to_dict() == {"a": [0.1], "b": [100.0]}
+    assert data.groupby("panel")["l2"].unique().map(list).to_dict() == {"a": [0.1], "b": [100.0], "c": [0.0, 0.1, 100.0]}
+    last = l2_table()[lambda rows: rows["update"] == RECORDED[-1]].pivot(
+        index=["l2", "seed"], columns="batch_size", values="test_accuracy"
+    )
+    np.testing.assert_allclose(data[data["panel"] == "c"]["value"], (last[30] - last[1000]).groupby("l2").mean())
+    labels = [text.get_text() for text in axes(figure)["c"].get_xticklabels()]
+    assert labels == ["0", "0.1", "100"]
+    assert "half of the gap at λ = 0" in words(figure)
     text = words(figure)
     assert "(a) λ = 0.1: 0.1 of the sum cost" in text
     assert "(b) λ = 100: 0.1 of the mean loss" in text
     one, data = figures_learning.fig8(l2_table(seeds=1, l2=(0.0, 0.1)))
-    assert set(data["panel"]) == {"a"}
+    assert set(data["panel"]) == {"a", "c"}
     assert "means over 1 seed;" in words(one)
 
 

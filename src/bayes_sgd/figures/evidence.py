@@ -28,11 +28,12 @@ POINTS = {"sgd": Look(VERMILION, "o", "-"), "linearized": Look(GREEN, "^", "--")
 POINT_NAMES = {
     "sgd": "where SGD stopped",
     "linearized": "linearized there, its minimum",
-    "minimum": "minimum reached from there",
+    "minimum": "end of the descent from there",
 }
 WORDS = {"real": "true labels", "random": "random labels"}
 PAIRED_95 = "95 % t-interval over paired seeds"
 EVIDENCE = "log_evidence_ratio_per_example"
+ONE_ORDER = "without_permutations"  # E / N less ln H! / N, for the orders of the hidden units
 SHOWN = ("n_train", "hidden_sizes", "learning_rate", "updates")  # what titles say of the kind
 RANKS_A_DECADE = 60  # of a spectrum that are drawn
 SHARPNESS = {
@@ -95,10 +96,17 @@ def _of_labels(table: pd.DataFrame, order: tuple[str, ...]) -> dict[str, pd.Data
 
 
 def evidence(network_evidence: pd.DataFrame) -> Drawn:
-    """Test accuracy of the SGD networks, their E / N at the best λ of each, and that λ, against B; true and random labels."""
+    """Test accuracy of the SGD networks, their E / N at the best λ of each, and that λ, against B; true and random labels.
+
+    The scale of the accuracies is that of networks that fit their training set; E / N also less ln H! / N, for the orders of
+    the hidden units, and beside the least that any evidence can be. Hollow: where most descents were cut short.
+    """
     what = "Evidence of trained networks against batch size"
-    table, words = _chosen(network_evidence, ["test_accuracy", EVIDENCE], what)
+    columns = ["test_accuracy", "train_accuracy", EVIDENCE, "log_permutations", "cost", "occam_penalty", "log_evidence_ratio"]
+    table, words = _chosen(network_evidence, columns, what)
     table = table.assign(log10_prior_precision=np.log10(table["prior_precision"]))
+    table[ONE_ORDER] = table[EVIDENCE] - table["log_permutations"] / table["n_train"]
+    chance = float(((table["cost"] + table["occam_penalty"] - table["log_evidence_ratio"]) / table["n_train"]).median())
     best = table.loc[table["best_prior_precision"]]
     if best.empty:
         raise UserError(f"{what}: no row is marked in the column best_prior_precision")
@@ -106,12 +114,18 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
     for labels, rows in _of_labels(best, ("real", "random")).items():
         of_sgd = table.loc[(table["labels"] == labels) & (table["point"] == "sgd")]
         of_sgd = of_sgd.loc[of_sgd["prior_precision"] == of_sgd["prior_precision"].min()]  # the network is the same at every λ
-        tables = [paired(of_sgd, "test_accuracy").assign(point="sgd", panel="top")]
+        fit = of_sgd.groupby("batch_size")["train_accuracy"].min() == 1
+        tables = [_accuracies(of_sgd, of_sgd["batch_size"].map(fit)).assign(point="sgd", panel="top")]
         for point in POINTS:
             at_point = rows.loc[rows["point"] == point]
             for column, panel in ((EVIDENCE, "middle"), ("log10_prior_precision", "bottom")):
                 tables.append(paired(at_point, column).assign(point=point, panel=panel))
-        parts[labels] = pd.concat([part for part in tables if len(part)]).assign(labels=labels)
+        at_end = rows.loc[rows["point"] == "minimum"]
+        tables.append(paired(at_end, ONE_ORDER).assign(point="minimum", panel="middle"))
+        part = pd.concat([part for part in tables if len(part)]).assign(labels=labels)
+        ended = at_end.groupby("batch_size")["converged"].mean() if "converged" in at_end else pd.Series(dtype=float)
+        cut_short = (part["point"] == "minimum") & (part["batch_size"].map(ended).fillna(1) < 0.5)
+        parts[labels] = part.assign(fits=part["batch_size"].map(fit), cut_short=cut_short)
     data = pd.concat(parts.values())
     with rc_context(style.RC):
         figure = Figure(figsize=(10, 7), layout="constrained")
@@ -127,15 +141,58 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
             bottom.set_ylabel("log₁₀ of\nthe best λ")
             for ax, panel, scale in ((top, "top", 100), (middle, "middle", 1), (bottom, "bottom", 1)):
                 for point, look in POINTS.items():
-                    rows = part.loc[(part["panel"] == panel) & (part["point"] == point)]
+                    rows = part.loc[(part["panel"] == panel) & (part["point"] == point) & (part["quantity"] != ONE_ORDER)]
                     points(ax, rows["batch_size"], rows, look, POINT_NAMES[point], scale)
-            low, high = middle.get_ylim()
-            if low < 0 < high:
-                middle.axhline(0, color=BLACK, lw=0.9, zorder=1, label="0: above it the null model is better")
+            _draw_bounds(middle, part, chance)
+            _scale_to_fitting(top, part)
             style.plain_log(bottom.xaxis)
-        handles = [handle for ax in axes[1, 1:] for handle in ax.get_legend_handles_labels()[0]]
-        legend(figure, axes[1, 0], 4, handles)
+        handles = [handle for ax in (*axes[1, 1:], axes[0, 0]) for handle in ax.get_legend_handles_labels()[0]]
+        legend(figure, axes[1, 0], 3, handles)
     return figure, data
+
+
+def _accuracies(of_sgd: pd.DataFrame, fits: pd.Series) -> pd.DataFrame:
+    """Test accuracies at all batch sizes; those whose networks fit their training set are paired among themselves."""
+    table = paired(of_sgd, "test_accuracy")
+    among = paired(of_sgd.loc[fits], "test_accuracy") if fits.any() else table
+    rest = table.loc[~table["batch_size"].isin(among["batch_size"])]
+    return pd.concat([part for part in (rest, among) if len(part)]).sort_values("batch_size")
+
+
+def _draw_bounds(ax: Axes, part: pd.DataFrame, chance: float) -> None:
+    """E / N less ln H! / N where the descent ends, what was cut short, 0, and the least that an evidence can be."""
+    less = part.loc[part["quantity"] == ONE_ORDER]
+    points(
+        ax,
+        less["batch_size"],
+        less,
+        Look(BLUE, "s", ":"),
+        "the same, less ln H! for the orders of the hidden units",
+        1,
+        hollow=True,
+    )
+    cut = part.loc[(part["quantity"] == EVIDENCE) & part["cut_short"]]
+    if len(cut):
+        ax.plot(
+            cut["batch_size"], cut["value"], "s", mfc="white", mec=BLUE, ms=5, zorder=5, label="most descents were cut short"
+        )
+    ax.axhline(-chance, color=GREY, ls="--", lw=0.9, zorder=1, label=f"−{chance:.2f}, ln of the classes: no evidence is lower")
+    low, high = ax.get_ylim()
+    if low < 0 < high:
+        ax.axhline(0, color=BLACK, lw=0.9, zorder=1, label="0: above it the null model is better")
+
+
+def _scale_to_fitting(ax: Axes, part: pd.DataFrame) -> None:
+    """The scale of the accuracies of batch sizes whose networks fit their training set; triangles for others below it."""
+    accuracy = part.loc[part["panel"] == "top"]
+    fits = accuracy.loc[accuracy["fits"].astype(bool)]
+    if fits.empty:
+        return
+    low = 100 * float(fits["ci_low"].fillna(fits["value"]).min())
+    high = 100 * float(accuracy["ci_high"].fillna(accuracy["value"]).max())
+    margin = 0.1 * (high - low) + 0.1
+    ax.set_ylim(low - margin, high + margin)
+    style.below_scale(ax, accuracy["batch_size"], accuracy)
 
 
 def evidence_l2(network_evidence: pd.DataFrame) -> Drawn:

@@ -30,19 +30,19 @@ def laplace(laplace_vs_ais: pd.DataFrame) -> Drawn:
     models = [name for name in ("linear", "network") if name in set(data["model"])]
     labels = [name for name in GAP_WORDS if name in set(data["labels"])]
     with rc_context(style.RC):
-        figure = Figure(figsize=(max(10, 4.4 * len(labels)), 3.2 + 2.4 * len(models)), layout="constrained")
+        figure = Figure(figsize=(8.4, 1.6 + 2.6 * len(labels)), layout="constrained")
         shown = laplace_vs_ais.loc[laplace_vs_ais["labels"].isin(labels), "n_train"]
         sizes = f"N = {span(shown, 'example')}"
         means = f"{sizes}; means over {span(data['seeds'], 'seed')}; bars: two standard errors of the sampling"
         figure.suptitle(f"{TITLE}\n{means}", x=0.01, ha="left")
-        axes = figure.subplots(len(models), len(labels), squeeze=False)
-        handles = {}
-        for row, model in enumerate(models):
-            for column, name in enumerate(labels):
+        axes = figure.subplots(len(labels), len(models), squeeze=False)
+        handles, free = {}, None
+        for row, name in enumerate(labels):
+            for column, model in enumerate(models):
                 ax = axes[row, column]
                 panel = data.loc[(data["model"] == model) & (data["labels"] == name)]
                 if panel.empty:
-                    ax.remove()
+                    free = ax
                     continue
                 ax.set(xscale="log", title=f"{'linear model' if model == 'linear' else 'network'}, {GAP_WORDS[name]}")
                 ax.set(xlabel=LABELS["l2"], ylabel="log evidence ratio E (nats)", label=f"{model} {name}")
@@ -50,7 +50,12 @@ def laplace(laplace_vs_ais: pd.DataFrame) -> Drawn:
                     ax.set_yscale("symlog", linthresh=10)
                 _draw_gap(ax, panel, model)
                 handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        legend(figure, axes[0, 0], 3, handles.values())
+        if free is None:
+            legend(figure, axes[0, 0], 2, handles.values())
+        else:
+            free.set(label="legend")
+            free.axis("off")
+            free.legend(handles=list(handles.values()), loc="center left")
     return figure, data
 
 
@@ -106,7 +111,7 @@ def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
     rows = own.loc[own["quantity"] == "log_evidence_ratio_ais"].sort_values("prior_precision")
     points(ax, rows["prior_precision"], rows, Look(ORANGE, "D", ""), "sampled", hollow=True)
     rows = own.loc[own["quantity"] == "log_evidence_ratio_reverse_ais"].sort_values("prior_precision")
-    label = "sampled from the posterior back: E lies between the two, in expectation"
+    label = "sampled from the posterior back:\nE lies between the two, in expectation"
     points(ax, rows["prior_precision"], rows, Look(GREEN, "s", ""), label if len(rows) else "", hollow=True)
     if model == "network":
         rows = own.loc[own["quantity"] == "one_mode"].sort_values("prior_precision")

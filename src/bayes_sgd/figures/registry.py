@@ -29,7 +29,7 @@ _EVALUATION = """\
 - values of λ: {l2}; prior centred at: {prior_centre}; points of evaluation: {points}
 - "sgd": the weights as SGD left them, which are no minimum of the cost
 - "linearized": the minimum of the model that is linear in its weights there
-- "minimum": the minimum of the network's own cost reached from there"""
+- "minimum": where the descent on the network's own cost ends that starts there"""
 """What captions of the evidence say besides; `evaluation` in the caption's values."""
 
 
