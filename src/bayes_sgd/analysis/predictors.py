@@ -7,14 +7,15 @@ come from different halves of the seeds, so that they share no noise. All choice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.analysis.fit_batch import THRESHOLDS, Arm
 from bayes_sgd.analysis.intervals import Floats, Interval, jackknife_variance, proportion_interval, student_interval
 from bayes_sgd.analysis.optimum import FITS
@@ -27,59 +28,78 @@ LEVEL = 0.90  # of the prediction of one arm
 EDGE, EPOCHS = 16.6, 15.0
 
 
+class Setting(NamedTuple):
+    """What laws depend on: ε' = ε(1 − dampening)/(1 − m), N, and the updates T done."""
+
+    rate: float
+    n_train: float
+    updates: float
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], updates: float) -> Setting:
+        """From the fields of a cell."""
+        rate = effective_learning_rate(fields["learning_rate"], fields["momentum"], fields["dampening"])
+        return cls(rate, fields["n_train"], updates)
+
+
 @dataclass(frozen=True)
 class Predictor:
-    """A law of the optimum with one free constant.
+    """A law of the optimum with one free constant; all logarithms of one shape.
 
     Attributes:
         name: what is constant, in words.
-        constant: of an arm and ln B_opt at the places of `Arm.log_b` its logarithm, alike; ±inf or NaN where there is none.
-        log_b: of an arm and the logarithm of the constant, at the places of the halves (H,), the predicted ln B_opt (H,).
+        constant: of a setting, ln B_opt and ln B_fit its logarithm; ±inf or NaN where there is none.
+        log_b: of a setting, the logarithm of the constant and ln B_fit the predicted ln B_opt.
+        threshold: of the training accuracy for B_fit.
     """
 
     name: str
-    constant: Callable[[Arm, Floats], Floats]
-    log_b: Callable[[Arm, Floats], Floats]
+    constant: Callable[[Setting, Floats, Floats], Floats]
+    log_b: Callable[[Setting, Floats, Floats], Floats]
+    threshold: float = FITS
+
+    def constants(self, arm: Arm) -> Floats:
+        """Logarithms of the constant of an arm, at all places of `Arm.log_b`."""
+        with np.errstate(invalid="ignore"):  # censored on both sides
+            return self.constant(Setting.of(arm.setting, arm.curve.updates), arm.log_b, arm.log_fit[self.threshold])
+
+    def predicted(self, arm: Arm, constant: Floats) -> Floats:
+        """Predicted ln B_opt of an arm from logarithms of the constant, both at the places of the halves (H,)."""
+        with np.errstate(invalid="ignore"):
+            log_fit = arm.log_fit[self.threshold][arm.split]
+            return self.log_b(Setting.of(arm.setting, arm.curve.updates), constant, log_fit)
 
 
-def _factor(name: str, log_x: Callable[[Arm], Floats | float]) -> Predictor:
-    """B_opt = constant · x; `log_x` at all places of `Arm.log_b`, or one for all."""
-
-    def at_halves(arm: Arm) -> Floats:
-        return np.broadcast_to(log_x(arm), arm.log_b.shape)[arm.split]
-
-    return Predictor(name, lambda arm, log_b: log_b - log_x(arm), lambda arm, constant: constant + at_halves(arm))
-
-
-def _rate(arm: Arm) -> float:
-    setting = arm.setting
-    return effective_learning_rate(setting["learning_rate"], setting["momentum"], setting["dampening"])
-
-
-def _log_noise_scale(arm: Arm, log_b: Floats) -> Floats:
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        return np.log(_rate(arm) * (arm.setting["n_train"] / np.exp(log_b) - 1))
-
-
-def _of_noise_scale(arm: Arm, constant: Floats) -> Floats:
-    return np.log(_rate(arm) * arm.setting["n_train"]) - np.log(np.exp(constant) + _rate(arm))
-
-
-def _fit_name(threshold: float) -> str:
-    return f"B_fit at {100 * threshold:g} %"
+def _factor(name: str, x: Callable[[Setting], float]) -> Predictor:
+    """B_opt = constant · x."""
+    return Predictor(
+        name,
+        lambda setting, log_b, log_fit: log_b - np.log(x(setting)),
+        lambda setting, constant, log_fit: constant + np.log(x(setting)),
+    )
 
 
 def _fitted(threshold: float) -> Predictor:
-    return _factor(_fit_name(threshold), lambda arm: arm.log_fit[threshold])
+    name = f"B_fit at {100 * threshold:g} %"
+    return Predictor(name, lambda setting, log_b, log_fit: log_b - log_fit, lambda setting, c, log_fit: c + log_fit, threshold)
 
 
-REFERENCE = _fit_name(FITS)
-PREDICTORS_TRIED = (
-    *(_fitted(threshold) for threshold in THRESHOLDS),
-    _factor("B_opt itself", lambda arm: 0.0),
-    _factor("ε/(B(1 − m))", lambda arm: float(np.log(_rate(arm)))),
-    Predictor("noise scale g", _log_noise_scale, _of_noise_scale),
-    _factor("N/T law", lambda arm: float(np.log(EDGE * _rate(arm) + EPOCHS * arm.setting["n_train"] / arm.curve.updates))),
+def _log_noise_scale(setting: Setting, log_b: Floats, log_fit: Floats) -> Floats:
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.log(np.maximum(0.0, setting.rate * (setting.n_train / np.exp(log_b) - 1)))
+
+
+def _of_noise_scale(setting: Setting, constant: Floats, log_fit: Floats) -> Floats:
+    return np.log(setting.rate * setting.n_train) - np.log(np.exp(constant) + setting.rate)
+
+
+REFERENCE = _fitted(FITS)
+RATE = _factor("ε/(B(1 − m))", lambda setting: setting.rate)
+NOISE_SCALE = Predictor("noise scale g", _log_noise_scale, _of_noise_scale)
+EPOCHS_LAW = _factor("N/T law", lambda setting: EDGE * setting.rate + EPOCHS * setting.n_train / setting.updates)
+TRIED = (
+    *(REFERENCE if threshold == FITS else _fitted(threshold) for threshold in THRESHOLDS),
+    *(_factor("B_opt itself", lambda setting: 1.0), RATE, NOISE_SCALE, EPOCHS_LAW),
 )
 
 
@@ -92,26 +112,23 @@ def predictors_table(found: Sequence[Arm]) -> pd.DataFrame:
     rows = []
     groups: dict[tuple[str, str], list[Arm]] = {}
     for arm in found:
-        with np.errstate(invalid="ignore"):  # both censored
-            ratio = arm.log_b - arm.log_fit[FITS]
-        if _is_inside(ratio, arm):
+        if _is_inside(REFERENCE.constants(arm), arm):
             labels = "real" if arm.setting["labels"] == "real" else "random-p"
             groups.setdefault((labels, arm.phase), []).append(arm)
     for (labels, phase), members in groups.items():
-        for predictor in PREDICTORS_TRIED:
+        for predictor in TRIED:
             rows.append({"predictor": predictor.name, "labels": labels, "phase": phase} | _row(predictor, members))
     return pd.DataFrame(rows, columns=list(PREDICTORS.names))
 
 
 def _row(predictor: Predictor, members: Sequence[Arm]) -> dict[str, Any]:
-    used = [arm for arm in members if _is_inside(predictor.constant(arm, arm.log_b), arm)]
-    reference = next(p for p in PREDICTORS_TRIED if p.name == REFERENCE)
-    constants, baseline = (_constants(p, used) for p in (predictor, reference))
+    used = [arm for arm in members if _is_inside(predictor.constants(arm), arm)]
+    constants, baseline = (_constants(p, used) for p in (predictor, REFERENCE))
     axes = np.array([arm.experiment for arm in used])
     spread = spread_interval(constants, axes)
     relative = (
         relative_spread(constants, baseline, axes)
-        if predictor is not reference
+        if predictor is not REFERENCE
         else Interval(np.nan, np.nan, np.nan, len(used))
     )
     difference, farthest = axis_difference(np.nanmean(constants, axis=1) if used else np.empty(0), axes)
@@ -140,8 +157,7 @@ def _ends(name: str, interval: Interval) -> dict[str, float]:
 
 def _constants(predictor: Predictor, used: Sequence[Arm]) -> Floats:
     """Logarithms of the constant, (arms, H), NaN where a half is censored; arms of other numbers of seeds have H repeated."""
-    with np.errstate(invalid="ignore"):
-        values = [predictor.constant(arm, arm.log_b)[arm.split] for arm in used]
+    values = [predictor.constants(arm)[arm.split] for arm in used]
     most = max((len(row) for row in values), default=0)
     table = np.array([np.resize(row, most) for row in values]).reshape(len(used), most)
     return np.where(np.isfinite(table), table, np.nan)
@@ -220,7 +236,7 @@ def held_out(predictor: Predictor, used: Sequence[Arm], constants: Floats, axes:
     for arm, axis in zip(used, axes, strict=True):
         measured = arm.log_b[arm.split]
         centre, half = (values[: len(measured)] for values in _new_arm(constants[axes != axis]))
-        low, middle, high = (predictor.log_b(arm, centre + side * half) for side in (-1, 0, 1))
+        low, middle, high = (predictor.predicted(arm, centre + side * half) for side in (-1, 0, 1))
         kept = np.isfinite(measured) & np.isfinite(middle)
         if kept.any():
             error = np.abs(measured - middle)[kept]
@@ -243,3 +259,27 @@ def _new_arm(others: Floats) -> tuple[Floats, Floats]:
         factor = stdtrit(counts - 1, 0.5 + LEVEL / 2) * np.sqrt(1 + 1 / counts)
         half[enough] = factor * np.nanstd(others, axis=0, ddof=1)
     return centre, half
+
+
+def predictions(fit_batch: pd.DataFrame, predictors: pd.DataFrame) -> pd.DataFrame:
+    """Each optimum beside what predictors give for it, with their constants of arms with real labels at constant ε.
+
+    Args:
+        fit_batch: the table of that name.
+        predictors: the table of that name.
+
+    Returns:
+        Rows of `fit_batch` at 99 % whose optimum and B_fit lie inside the grid, once for each of `REFERENCE`, `RATE`,
+        `NOISE_SCALE`, `EPOCHS_LAW`, with `predictor` and `predicted`, a batch size.
+    """
+    rows = fit_batch.loc[(fit_batch["phase"] == PHASE) & np.isclose(fit_batch["threshold"], FITS) & fit_batch["ratio"].notna()]
+    of_real = predictors.loc[(predictors["labels"] == "real") & (predictors["phase"] == PHASE)].set_index("predictor")
+    parts = []
+    for predictor in (REFERENCE, RATE, NOISE_SCALE, EPOCHS_LAW):
+        constant = np.log(float(of_real["constant"].get(predictor.name, np.nan)))
+        predicted = [
+            float(np.exp(predictor.log_b(Setting.of(row, row["update"]), constant, np.log(row["b_fit"]))))
+            for row in rows.to_dict("records")
+        ]
+        parts.append(rows.assign(predictor=predictor.name, predicted=predicted))
+    return pd.concat(parts, ignore_index=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.evidence_plan import commonest_packs
-from bayes_sgd.experiment.feeds import feeds, l2_shown
+from bayes_sgd.experiment.feeds import feeding, feeds, l2_shown
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, make_cell
 
@@ -67,6 +67,11 @@ def _fed(*keys: str) -> Callable[[Config], CaptionValues | None]:
         return _cell_caption(config, names) if names else None
 
     return caption_values
+
+
+def _one_constant_caption(config: Config) -> CaptionValues | None:
+    names = feeding(config, "one_constant")
+    return _cell_caption(config, names) if names else None
 
 
 def _l2_fed(key: str) -> Callable[[Config], CaptionValues | None]:
@@ -173,6 +178,7 @@ FIGURES = {
     "accuracy_vs_noise_scale": _Figure("laws", ("cells",), _fed(*_SWEEPS), tuple(_SWEEPS), failures=True),
     "optimum_vs_n": _Figure("laws", ("optimum", "scaling", "laws"), _fed("fig6"), ("fig6",)),
     "prediction": _Figure("laws", ("prediction",), _fed(*_SWEEPS)),
+    "predictors": _Figure("predictors", ("fit_batch", "predictors"), _one_constant_caption),
     "evidence": _Figure("evidence", ("network_evidence",), _evidence_caption),
     "evidence_l2": _Figure("evidence", ("network_evidence",), _minimum_caption),
     "sharpness": _Figure("evidence", ("network_evidence",), _evidence_caption),
@@ -185,7 +191,7 @@ FIGURES = {
 STAGES = {
     "linear": ("linear",),
     "cells": ("cells",),
-    "optima": ("optimum", "scaling", "laws", "prediction"),
+    "optima": ("optimum", "scaling", "laws", "prediction", "fit_batch", "predictors"),
     "noise": ("gradients", "gradient_noise"),
     "evidence": ("network_evidence",),
     "spectra": ("spectra",),
@@ -237,11 +243,12 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         headline,
         laplace,
         laws,
+        predictors,
     )
 
     modules = (
         *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_to_fig7_batch_size, fig9_gradient_noise),
-        *(headline, laplace, laws),
+        *(headline, laplace, laws, predictors),
     )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
     figure = FIGURES[name]
