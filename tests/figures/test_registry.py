@@ -16,7 +16,7 @@ from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.packs import experiment_plans
 from bayes_sgd.figures.registry import FIGURES, STAGES, captions, draw, figure_groups, figure_tables
 
-EVERY = {
+EVERY: dict[str, Any] = {
     "run": "every",
     "seeds": 2,
     "cooldown": 10,
@@ -38,6 +38,13 @@ EVERY = {
     "noise": {"seeds": 2},
     "network_evidence": {"experiments": ["evidence", "deeper"], "laplace_vs_ais": True, "spectra": True},
 }
+FED = load_config(
+    EVERY
+    | {
+        "experiments": {"rates": EVERY["experiments"]["learning_rate"] | {"feeds": ["fig5", "one_constant"]}},
+        "network_evidence": {},
+    }
+)
 PAPER = {f"fig{number}" for number in range(1, 10)}
 
 
@@ -62,7 +69,8 @@ def cells(config: Config, name: str) -> pd.DataFrame:
 
 
 def test_a_run_that_asks_for_everything_gets_every_figure() -> None:
-    assert PAPER < set(captions(changed())) == set(FIGURES)
+    assert PAPER < set(captions(changed())) == set(FIGURES) - {"predictors"}
+    assert set(captions(FED)) >= {"fig5", "predictors"}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -77,7 +85,7 @@ def test_figures_are_drawn_together_whose_tables_are_ready_at_one_time() -> None
     assert set(groups) == set(STAGES)
     assert groups["linear"] == ["fig1", "fig2"]
     assert groups["cells"] == ["fig3", "fig4", "fig8", "accuracy_vs_noise_scale"]
-    assert groups["optima"] == ["fig5", "fig6", "fig7", "headline", "optimum_vs_n", "prediction"]
+    assert groups["optima"] == ["fig5", "fig6", "fig7", "headline", "optimum_vs_n", "prediction", "predictors"]
     assert figure_tables(groups["noise"]) == ["gradients", "gradient_noise"]
 
 
@@ -119,8 +127,9 @@ def test_captions_get_the_settings_of_the_networks_as_one_text() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_captions_have_every_fact_that_they_print(name: str) -> None:
-    caption_values = captions(changed())[name]
-    html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=captions(changed())), config={}))
+    values = captions(FED if name == "predictors" else changed())
+    caption_values = values[name]
+    html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=values), config={}))
     assert caption_values["data"] in html
     assert "CSV file beside the figure" in html
 
