@@ -106,7 +106,8 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
     table, words = _chosen(network_evidence, columns, what)
     table = table.assign(log10_prior_precision=np.log10(table["prior_precision"]))
     table[ONE_ORDER] = table[EVIDENCE] - table["log_permutations"] / table["n_train"]
-    chance = float(((table["cost"] + table["occam_penalty"] - table["log_evidence_ratio"]) / table["n_train"]).median())
+    null = (table["cost"] + table["occam_penalty"] - table["log_evidence_ratio"]) / table["n_train"]
+    chance = float(np.median(np.asarray(null, dtype=float)))  # ln of the number of classes
     best = table.loc[table["best_prior_precision"]]
     if best.empty:
         raise UserError(f"{what}: no row is marked in the column best_prior_precision")
@@ -114,8 +115,9 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
     for labels, rows in _of_labels(best, ("real", "random")).items():
         of_sgd = table.loc[(table["labels"] == labels) & (table["point"] == "sgd")]
         of_sgd = of_sgd.loc[of_sgd["prior_precision"] == of_sgd["prior_precision"].min()]  # the network is the same at every λ
-        fit = of_sgd.groupby("batch_size")["train_accuracy"].min() == 1
-        tables = [_accuracies(of_sgd, of_sgd["batch_size"].map(fit)).assign(point="sgd", panel="top")]
+        lowest = of_sgd.groupby("batch_size")["train_accuracy"].min()
+        fitting = list(lowest.index[lowest == 1])
+        tables = [_accuracies(of_sgd, of_sgd["batch_size"].isin(fitting)).assign(point="sgd", panel="top")]
         for point in POINTS:
             at_point = rows.loc[rows["point"] == point]
             for column, panel in ((EVIDENCE, "middle"), ("log10_prior_precision", "bottom")):
@@ -123,9 +125,11 @@ def evidence(network_evidence: pd.DataFrame) -> Drawn:
         at_end = rows.loc[rows["point"] == "minimum"]
         tables.append(paired(at_end, ONE_ORDER).assign(point="minimum", panel="middle"))
         part = pd.concat([part for part in tables if len(part)]).assign(labels=labels)
-        ended = at_end.groupby("batch_size")["converged"].mean() if "converged" in at_end else pd.Series(dtype=float)
-        cut_short = (part["point"] == "minimum") & (part["batch_size"].map(ended).fillna(1) < 0.5)
-        parts[labels] = part.assign(fits=part["batch_size"].map(fit), cut_short=cut_short)
+        ended = at_end.groupby("batch_size")["converged"].mean().to_dict() if "converged" in at_end else {}
+        cut_short = (part["point"] == "minimum") & part["batch_size"].isin(
+            [size for size, share in ended.items() if share < 0.5]
+        )
+        parts[labels] = part.assign(fits=part["batch_size"].isin(fitting), cut_short=cut_short)
     data = pd.concat(parts.values())
     with rc_context(style.RC):
         figure = Figure(figsize=(10, 7), layout="constrained")
