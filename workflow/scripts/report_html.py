@@ -10,6 +10,7 @@ from bayes_sgd.report.publish import run_costs
 
 with one_line(snakemake.log[0]):
     sources = Sources.of(map(Path, snakemake.input.sources))
-    costs = run_costs(load_config(snakemake.config), Path("benchmarks"))
-    run = write_page(Path(snakemake.output.page).parent, sources, costs)
+    folder = Path(snakemake.output.page).parent
+    costs = run_costs(load_config(snakemake.config), folder.parents[1] / "benchmarks")
+    run = write_page(folder, sources, costs)
     write_short_page(run, sources, Path(snakemake.output.verdicts))
