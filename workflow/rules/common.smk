@@ -5,6 +5,8 @@ OUTPUTS  CONFIG, RUN, PACKS, CAPTIONS, and functions that give a rule its own pa
          only when its own part changes
 """
 
+import gc
+import inspect
 from functools import cache
 from pathlib import Path
 
@@ -37,6 +39,9 @@ except ModuleNotFoundError as missing:
         f"Snakemake's Python ({sys.executable}) has no module {missing.name.partition('.')[0]}; in a clone of this workflow: "
         f"{sys.executable} -m pip install --requirement requirements.lock, then --no-deps --editable ."
     )
+
+# a plan of thousands of jobs is millions of objects that stay: looking for garbage among them takes a tenth of the time
+gc.set_threshold(100_000, 50, 100)
 
 with one_line():
     # before Snakemake itself tries, which would end in a traceback
@@ -86,13 +91,19 @@ wildcard_constraints:
     pack=r"[\w.+-]+",
 
 
+def known(function):
+    """A rule's function with its signature worked out: Snakemake asks for it some twenty times a job."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def code(*scripts):
     """The digest of the code of scripts and of all of the library that they use: a rule's parameter.
 
     A function, so that a job, which reads all rules, computes only its own; and once, however many jobs the rule has.
     """
     once = cache(lambda: code_digest(*(beside(f"workflow/scripts/{script}.py") for script in scripts)))
-    return lambda wildcards: once()
+    return known(lambda wildcards: once())
 
 
 def take_folder(jobs):
@@ -129,7 +140,7 @@ def batch_of_packs(rule):
 
 def in_batches(rule):
     """The group of a pack's job: its batch, or none."""
-    return lambda wildcards: batch_of_packs(rule).get(wildcards.pack)
+    return known(lambda wildcards: batch_of_packs(rule).get(wildcards.pack))
 
 
 def minutes(rule, amount):
@@ -138,7 +149,7 @@ def minutes(rule, amount):
     def resource(wildcards, attempt):
         return (10 if wildcards.pack in batch_of_packs(rule) else amount) * 2 ** (attempt - 1)
 
-    return resource
+    return known(resource)
 
 
 def plain_plans(plans):
@@ -146,11 +157,13 @@ def plain_plans(plans):
     return BriefList([plan.to_dict() for plan in plans], summary(plans))
 
 
+@known
 def pack_plans(wildcards):
     """The cells of a pack: a rule's parameters, so that a new cell re-runs its pack and no other."""
     return plain_plans(PACKS[wildcards.pack])
 
 
+@known
 def pack_labels(wildcards):
     """The labelling of a pack's cells."""
     return f"data/prepared/{DATA}/labels_{PACKS[wildcards.pack][0].cell.labels}.safetensors"
@@ -179,7 +192,7 @@ def doubling_on_retry(amount):
     def resource(wildcards, attempt):
         return amount * 2 ** (attempt - 1)
 
-    return resource
+    return known(resource)
 
 
 def config_subset(*keys):
