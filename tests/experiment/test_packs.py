@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -182,3 +183,12 @@ def test_the_cost_of_the_papers_sizes_is_the_one_that_its_file_states():
         if name != "random_labels":
             assert f"{name} {cost / 1e15:.1f}" in text, name
     assert f"in all {total / 1e15:.0f}:" in text
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for path in (ROOT / "config").glob("*.yaml") if path.name != "claims.yaml"), ids=lambda path: path.stem
+)
+def test_the_workflow_can_read_the_names_of_all_packs(path):
+    [pattern] = re.findall(r'pack=r"(.+)",', (ROOT / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8"))
+    names = packs(load_config(path))
+    assert [name for name in names if not re.fullmatch(pattern, name)] == []

@@ -86,7 +86,7 @@ def pack_name(cell: Cell, packed: Sequence[str]) -> str:
         "learning_rate": f"lr{cell.learning_rate!r}",
         "momentum": f"m{cell.momentum!r}-d{cell.dampening!r}",
         "l2": f"l{cell.l2!r}",
-    } | {name: f"{name}{value!r}" for name, value in cell.later().items()}
+    } | {name: f"{name}{value}" for name, value in cell.later().items()}
     named = [text for axis, text in parts.items() if axis not in packed]
     return "_".join(named if packed else [*named, f"u{cell.updates}"])
 
