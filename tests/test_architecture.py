@@ -9,7 +9,7 @@ import pytest
 from project import ROOT
 
 LIBRARY = ROOT / "src" / "bayes_sgd"
-ORDER = ("core", "experiment", "data", "training", "curvature", "evidence", "analysis", "claims", "figures", "report")
+ORDER = ("core", "experiment", "data", "training", "curvature", "evidence", "analysis", "claims", "figures", "report", "api")
 MODULES = sorted(LIBRARY.glob("*/**/*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION = 350, 60  # lines
 

@@ -274,7 +274,7 @@ def _draw_without_failed(ax: Axes, rows: pd.DataFrame, included: pd.DataFrame, e
 def optimum_panel(ax: Axes, sweep: Sweep, data: SweepData) -> pd.DataFrame:
     """Axes of the optimum against the swept variable, and the line of slope 1; gives the optima, bars cut at the frame."""
     sizes = data.all_runs["batch_size"].to_numpy(float)
-    ax.set(xscale="log", yscale="log", xlabel=LABELS[sweep.axis], ylabel=LABELS["b_opt"], label="b")
+    ax.set(xscale="log", yscale="log", xlabel=LABELS.get(sweep.axis, sweep.axis), ylabel=LABELS["b_opt"], label="b")
     ax.set_title(f"(b) optimum against {'1/(1 − m)' if sweep.axis == 'momentum' else sweep.symbol}")
     ax.set_ylim(sizes.min() / 1.4, sizes.max() * 1.4)
     if len(data.line):

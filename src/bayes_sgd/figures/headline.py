@@ -15,6 +15,7 @@ from bayes_sgd.figures.common import OPTIMUM_95, SEEDS_95, Drawn, legend, span, 
 from bayes_sgd.figures.fig4_to_fig7_batch_size import (
     LEARNING_RATE,
     NAMES,
+    Sweep,
     draw_optima,
     edge_handles,
     exponent_text,
@@ -30,7 +31,24 @@ def headline(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, 
 
     Failed runs count. The networks are those trained at a constant ε. The arguments are those of figure 5.
     """
-    data = sweep_data(LEARNING_RATE, cells, optimum, scaling, failed_below)
+    title = "The optimum batch size grows with the learning rate"
+    return optimum_figure(LEARNING_RATE, cells, optimum, scaling, failed_below, title)
+
+
+def optimum_figure(
+    sweep: Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float, title: str
+) -> Drawn:
+    """The same along any axis.
+
+    Args:
+        sweep: the experiment and its axis.
+        cells: as of figure 5, of that experiment.
+        optimum: likewise.
+        scaling: likewise.
+        failed_below: the training accuracy below which a run has failed.
+        title: the figure's first line.
+    """
+    data = sweep_data(sweep, cells, optimum, scaling, failed_below)
     chosen = (data.optima["phase"] == PHASE) & (data.optima["treatment"] == TREATMENT) & (data.optima["estimator"] == HEADLINE)
     data = data._replace(optima=data.optima.loc[chosen])
     fitted = data.exponents["estimator"] == HEADLINE
@@ -38,20 +56,27 @@ def headline(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, 
     shown = [data.all_runs, data.optima, data.line, data.exponents.loc[fitted & same]]
     means = f"(a): means over {span(data.all_runs['seeds'], 'seed')}; bars, at each peak only: {SEEDS_95}"
     with rc_context(style.RC):
-        figure, left, right = two_parts("The optimum batch size grows with the learning rate", means, (1.15, 1), 4.6)
+        figure, left, right = two_parts(title, means, (1.15, 1), 4.6)
         ax = left.subplots()
         ax.set(xscale="log", xlabel=LABELS["batch_size"], ylabel=LABELS["test_accuracy"], label="a")
-        ax.set(title="(a) test accuracy at the end of training", ylim=window(data.all_runs, "learning_rate"))
-        values = sorted(data.all_runs["learning_rate"].unique())
+        ax.set(title="(a) test accuracy at the end of training", ylim=window(data.all_runs, sweep.axis))
+        values = sorted(data.all_runs[sweep.axis].unique())
         for value, look in zip(values, style.ordered(len(values)), strict=True):
-            rows = data.all_runs.loc[data.all_runs["learning_rate"] == value]
-            points(ax, rows["batch_size"], rows.assign(ci_low=np.nan, ci_high=np.nan), look, f"ε = {number(value)}", 100)
+            rows = data.all_runs.loc[data.all_runs[sweep.axis] == value]
+            points(
+                ax,
+                rows["batch_size"],
+                rows.assign(ci_low=np.nan, ci_high=np.nan),
+                look,
+                f"{sweep.symbol} = {number(value)}",
+                100,
+            )
             peak = rows.nlargest(1, "value")
             points(ax, peak["batch_size"], peak, look, "", 100)
         style.plain_log(ax.xaxis)
         legend(left, ax, 3)
         ax = right.subplots()
-        optima = optimum_panel(ax, LEARNING_RATE, data)
+        optima = optimum_panel(ax, sweep, data)
         words = f"{exponent_text(data.exponents, HEADLINE)}; bar: {OPTIMUM_95}"
         draw_optima(ax, optima, 1.0, Look(VERMILION, "D", ""), NAMES[HEADLINE], words)
         style.plain_log(ax.xaxis)
