@@ -14,13 +14,13 @@ from itertools import islice
 from typing import ClassVar
 
 import torch
-from bench.common.modules import as_module
 from bench.common.problem import Problem, shuffled
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+from bayes_sgd.api.networks import as_sequential
 from bayes_sgd.training.hardware import stack_bytes, stack_size
 from bayes_sgd.training.sgd import NetworkStack
 
@@ -116,7 +116,7 @@ class Indexed(_OneByOne):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self.models = [as_module(problem.layers(index)) for index in range(problem.networks)]
+        self.models = [as_sequential(problem.layers(index)) for index in range(problem.networks)]
         self.optimizers = [
             torch.optim.SGD(model.parameters(), lr=problem.rate, momentum=problem.momentum, fused=True) for model in self.models
         ]
@@ -226,7 +226,7 @@ class Vmap(Method):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        models = [as_module(problem.layers(index)) for index in range(problem.networks)]
+        models = [as_sequential(problem.layers(index)) for index in range(problem.networks)]
         self.parameters, _ = stack_module_state(models)
         self.parameters = {name: value.detach() for name, value in self.parameters.items()}
         self.velocities = [torch.zeros_like(value) for value in self.parameters.values()]

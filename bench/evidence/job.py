@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 from bench.common.memory import memory_mb
-from bench.common.modules import as_module
 from bench.common.problem import Problem, digits
 from torch import nn
 
+from bayes_sgd.api.networks import as_sequential
 from bayes_sgd.curvature.cholesky import CholeskyFactor
 from bayes_sgd.evidence.network import network_evidence
 from bayes_sgd.training.sgd import train
@@ -42,7 +42,7 @@ layers = [layer.double() for layer in trained]
 chosen = data.subsets[0, :n_train]
 x, y = data.train_inputs[chosen].double(), data.train_labels[0, chosen]
 x_test, y_test = data.test_inputs.double(), data.test_labels[0]
-model = as_module(layers)
+model = as_sequential(layers)
 log_determinant = math.nan
 if method == "laplace":
     with warnings.catch_warnings():

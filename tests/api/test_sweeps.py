@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import pickle
 from pathlib import Path
+from typing import get_args
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib import parallel_config
 from numpy.testing import assert_array_equal
 from project import attempt
+from torch.nn.functional import cross_entropy
 
 from bayes_sgd.analysis.exponent import headline
 from bayes_sgd.analysis.tables import estimate
@@ -25,6 +27,7 @@ from bayes_sgd.core.io import read_parquet
 from bayes_sgd.core.schema import CELLS
 from bayes_sgd.experiment.cell import Plan
 from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.fields import Activation
 from bayes_sgd.experiment.packs import packs
 from bayes_sgd.training.runner import RunSettings, train_pack
 
@@ -198,7 +201,7 @@ def test_in_a_folder_only_what_is_missing_is_trained_and_nothing_is_lost(data: D
 
 def test_packs_in_any_order_as_processes_end_them_give_the_same(data: Data) -> None:
     one = sweep(data, batch_size=[4, 8], **SMALL)
-    with joblib.parallel_config("threading"):  # processes of their own would import torch first
+    with parallel_config("threading"):  # processes of their own would import torch first
         two = sweep(data, batch_size=[4, 8], n_jobs=2, **SMALL)
     pd.testing.assert_frame_equal(one.cells, two.cells, check_exact=True)
 
@@ -206,7 +209,7 @@ def test_packs_in_any_order_as_processes_end_them_give_the_same(data: Data) -> N
 def test_what_a_process_is_given_can_be_sent_to_it(data: Data, tmp_path: Path) -> None:
     config = configuration(2, False, {"batch_size": [4, 8]})
     for plans in packs(config).values():
-        task = joblib.delayed(training._train)(
+        task = training.delayed(training._train)(
             "pack", plans, data.prepared, RunSettings(config.data), tmp_path / "pack.parquet"
         )
         assert pickle.loads(pickle.dumps(task))[1] == task[1]
@@ -229,12 +232,17 @@ def test_lines_of_progress_are_printed_where_they_are_wanted(data: Data, capsys)
     assert capsys.readouterr().out == "1 of 1 pack: N 60, B 4, learning rate 0.1: 1 cell x 2 seeds\n"
 
 
-def test_a_kept_network_has_the_accuracy_and_the_loss_of_its_cell(data: Data) -> None:
-    found = sweep(data, batch_size=[4, 8], keep_weights=True, **SMALL)
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_a_kept_network_has_the_accuracy_and_the_loss_of_its_cell(data: Data, activation: str) -> None:
+    found = sweep(data, batch_size=[4, 8], keep_weights=True, activation=activation, **SMALL)
     model = found.model(batch_size=8, seed=1)
     row = found.cells.query("batch_size == 8 and seed == 1").iloc[0]
     x, y = torch.from_numpy(data.dataset.x_test), torch.from_numpy(data.dataset.y_test)
-    assert float((model(x).argmax(1) == y).float().mean()) == pytest.approx(row["test_accuracy"])
+    assert float((model(x).detach().argmax(1) == y).float().mean()) == pytest.approx(row["test_accuracy"])
+    assert float(cross_entropy(model(x), y).detach()) == pytest.approx(row["test_loss"], rel=1e-4)
+    if activation != "relu":
+        assert "layer 1 is" in attempt(lambda: log_evidence(model, *data.training_set(60, 1)))[1]
+        return
     evidence = log_evidence(model, *data.training_set(60, 1))
     assert evidence.loss / 60 == pytest.approx(row["train_loss"], rel=1e-4)
     assert evidence.weight_norm == pytest.approx(row["weight_norm"], rel=1e-6)

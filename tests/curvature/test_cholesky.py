@@ -8,10 +8,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from bench.common.modules import as_module
 from networks import CLASSES, DEPTHS, N, dense_ggn, from_lower, network
 from torch import nn
 
+from bayes_sgd.api.networks import as_sequential
 from bayes_sgd.curvature.cholesky import CholeskyFactor, effective_parameters, eigenvalues, log_determinant
 from bayes_sgd.curvature.ggn import Linearization, softmax_factor
 
@@ -51,7 +51,7 @@ def test_laplace_torch_finds_the_same_evidence(hidden: tuple[int, ...]) -> None:
         layers, inputs, labels = network(hidden)
         l2 = 0.4
         loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs[:, :-1], labels), batch_size=N)
-        witness = FullLaplace(as_module(layers), "classification", prior_precision=torch.tensor([l2], dtype=torch.float64))
+        witness = FullLaplace(as_sequential(layers), "classification", prior_precision=torch.tensor([l2], dtype=torch.float64))
         witness.fit(loader)
         theirs = -float(witness.log_marginal_likelihood())
     at = Linearization(layers, inputs)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from bench.common.modules import as_module
 from networks import CLASSES, DEPTHS, N, dense_ggn, from_lower, jacobian, network
 from torch import nn
 
+from bayes_sgd.api.networks import as_sequential
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.curvature import ggn
 from bayes_sgd.curvature.cholesky import CholeskyFactor
@@ -85,7 +85,7 @@ def test_curvlinops_finds_the_same_matrix(hidden: tuple[int, ...]) -> None:
     from curvlinops import GGNLinearOperator
 
     layers, inputs, labels = network(hidden)
-    model = as_module(layers)
+    model = as_sequential(layers)
     operator = GGNLinearOperator(
         model, nn.CrossEntropyLoss(reduction="sum"), list(model.parameters()), [(inputs[:, :-1], labels)]
     )

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from bench.common.modules import as_module
 from torch import Tensor, nn
 
+from bayes_sgd.api.networks import as_sequential
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.minibatches import Batches
@@ -73,7 +73,7 @@ def torch_trained(
     """
     pixels = data.train_inputs.shape[1] - 1
     initial = weights_of_cell(cell, seed, pixels, data.classes, initialization)
-    network = as_module(initial, TORCH_ACTIVATIONS[cell.activation])
+    network = as_sequential(initial, TORCH_ACTIVATIONS[cell.activation])
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=cell.learning_rate,

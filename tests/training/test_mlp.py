@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bench.common.modules import as_module
 from training import CELL, bits, torch_trained
 
+from bayes_sgd.api.networks import as_sequential
 from bayes_sgd.training.mlp import forward, initial_weights
 from bayes_sgd.training.sgd import NetworkStack
 
@@ -31,5 +31,5 @@ def test_seeds_are_paired_over_cells(data):
 def test_the_forward_pass_is_that_of_torch(data, hidden_sizes):
     layers = initial_weights(12, hidden_sizes, 3, "torch", 0)
     logits, hidden = forward(layers, data.train_inputs)
-    torch.testing.assert_close(logits, as_module(layers)(data.train_inputs[:, :-1]), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(logits, as_sequential(layers)(data.train_inputs[:, :-1]), rtol=1e-12, atol=1e-12)
     assert [activations.shape for activations in hidden] == [(30, units) for units in hidden_sizes]

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bench.common.modules import as_module
 from training import CELL, COOLED, EXECUTIONS, SEEDS, TORCH_ACTIVATIONS, torch_trained
 
+from bayes_sgd.api.networks import as_sequential
 from bayes_sgd.training.mlp import initial_weights, weights_of_cell
 from bayes_sgd.training.sgd import NetworkStack, train
 
@@ -61,7 +61,7 @@ def test_activations_and_scaled_weights_equal_torch_sgd_with_autograd(data, acti
         ):
             torch.testing.assert_close(initial, init_scale * plain)
             torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
-        network = as_module(stack.network(index), TORCH_ACTIVATIONS[activation])
+        network = as_sequential(stack.network(index), TORCH_ACTIVATIONS[activation])
         inputs, labels = data.training_set(seed, cell.n_train)
         loss = float(torch.nn.functional.cross_entropy(network(inputs[:, :-1]), labels).detach())
         assert stack.measure(index).train_loss == pytest.approx(loss, rel=1e-12)

@@ -37,8 +37,10 @@ from tiny_workflow import (
     tables,
 )
 
+import bayes_sgd as bs
 from bayes_sgd.claims.claims import load_claims
-from bayes_sgd.core.io import csv_metadata
+from bayes_sgd.core.io import csv_metadata, read_csv
+from bayes_sgd.core.schema import CELLS
 from bayes_sgd.data.datasets import data_sizes
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.figures.registry import figure_groups
@@ -489,3 +491,14 @@ def test_a_library_from_elsewhere_or_none_is_one_line(tmp_path, other):
     told = one_error(called(clone, "-n", path=str(early)))
     assert "has no module bayes_sgd; in a clone of this workflow: " in told
     assert "-m pip install --requirement requirements.lock" in told
+
+
+def test_a_sweep_in_python_trains_the_same_cells(finished):
+    """Those of the experiment `learning_rate`, whose packs the workflow trains together with those of another."""
+    axes = {"learning_rate": [0.05, 0.1], "batch_size": [5, 10, 20]}
+    found = bs.sweep("mnist5k", **axes, hidden_sizes=[12], n_train=100, updates=40, seeds=2).cells
+    cells = read_csv(finished / "results" / "tiny" / "tables" / "cells.csv", CELLS)
+    both = found.merge(cells, on=["learning_rate", "batch_size", "seed", "update", "phase"], suffixes=("", "_workflow"))
+    assert len(both) == len(found) == 12
+    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "weight_norm"):
+        assert (both[name] == both[f"{name}_workflow"]).all(), name

@@ -7,7 +7,7 @@ claims rest on. A module that this code does not describe is refused, never weig
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -145,13 +145,13 @@ def log_evidence(model: nn.Module, x: Any, y: Any, *, prior_precision: float = 1
     )
 
 
-def as_sequential(layers: Sequence[Tensor]) -> nn.Sequential:
-    """Layers (fan_in + 1, fan_out), bias last, as Linear modules of their dtype with ReLU between them."""
+def as_sequential(layers: Sequence[Tensor], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Layers (fan_in + 1, fan_out), bias last, as Linear modules of their dtype with an activation between them."""
     parts: list[nn.Module] = []
     for layer in layers:
         linear = nn.Linear(layer.shape[0] - 1, layer.shape[1], dtype=layer.dtype)
         linear.load_state_dict({"weight": layer[:-1].T, "bias": layer[-1]})
-        parts += [linear, nn.ReLU()]
+        parts += [linear, activation()]
     return nn.Sequential(*parts[:-1])
 
 

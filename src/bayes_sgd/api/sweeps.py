@@ -145,9 +145,9 @@ class Sweep:
         return optimum_figure(shown, rows, tables["optimum"], tables["scaling"], failed_below, "Optimum batch size")[0]
 
     def model(self, seed: int = 0, **at: Any) -> Sequential:
-        """A network after its last update, as a module for `log_evidence`; the sweep needs `keep_weights=True`.
+        """A network after its last update, as a module; the sweep needs `keep_weights=True`.
 
-        It was trained on `data.training_set(n_train, seed, labels)`.
+        `log_evidence` takes it if its activation is relu. It was trained on `data.training_set(n_train, seed, labels)`.
 
         Args:
             seed: the replicate.
@@ -156,7 +156,10 @@ class Sweep:
         Raises:
             UserError: the weights were not kept, or the values are not those of one cell.
         """
+        from torch.nn import LeakyReLU, ReLU, Softplus
+
         from bayes_sgd.api.networks import as_sequential
+        from bayes_sgd.training.activations import LEAK
         from bayes_sgd.training.runner import network_layers, read_weights, weights_key
 
         wanted = {name: plain(value) for name, value in at.items()}
@@ -169,7 +172,8 @@ class Sweep:
             raise UserError("model: the weights were not kept; allowed: bs.sweep(..., keep_weights=True)")
         file = self._weights[cell]
         tensors = read_weights(file, self.data.prepared, self.data.dataset.digest)
-        return as_sequential(list(network_layers(tensors, weights_key(cell, seed), file).values()))
+        activation = {"relu": ReLU, "leaky_relu": lambda: LeakyReLU(LEAK), "softplus": Softplus}[cell.activation]
+        return as_sequential(list(network_layers(tensors, weights_key(cell, seed), file).values()), activation)
 
     def __repr__(self) -> str:
         cells = self._cells

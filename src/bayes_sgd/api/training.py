@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import joblib
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 
 from bayes_sgd.api.data import Data
 from bayes_sgd.core.io import read_parquet, write_json
@@ -53,11 +53,11 @@ def trained_cells(
         data.write_labels(labels)
     files = {name: place / f"{name}.parquet" for name in wanted}
     tasks = [
-        joblib.delayed(_train)(name, with_earlier(files[name].with_suffix(".json"), plans), data.prepared, run, files[name])
+        delayed(_train)(name, with_earlier(files[name].with_suffix(".json"), plans), data.prepared, run, files[name])
         for name, plans in wanted.items()
     ]
     with _settings_of_torch():
-        for number, name in enumerate(joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks), 1):
+        for number, name in enumerate(Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks), 1):
             log(f"{number} of {counted(len(tasks), 'pack')}: {summary(wanted[str(name)])}")
     tables = [_asked_for(plans, run.data.name, files[name]) for name, plans in wanted.items()]
     weights = {
