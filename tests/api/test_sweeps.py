@@ -96,6 +96,7 @@ def test_a_figure_of_each_axis_has_its_series(followed: Sweep) -> None:
         figure = followed.plot(axis, **at)
         legend = figure.subfigs[0].legends[0]
         assert len(legend.get_texts()) == series
+        assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from functools import partial
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -134,7 +135,6 @@ class Sweep:
         from bayes_sgd.figures.fig4_to_fig7_batch_size import Sweep as Shown
         from bayes_sgd.figures.headline import optimum_figure
 
-        import_module("matplotlib.pyplot")  # from then on a notebook shows figures
         axis = axis or self._default_axis()
         at = self._checked("plot", axis, at)
         self._check_batch_sizes()
@@ -142,7 +142,9 @@ class Sweep:
         tables = self.tables(axis, **at)
         failed_below = self.config.statistics.failed_below
         shown = Shown(0, NAME, axis, _SYMBOLS.get(axis, axis))
-        return optimum_figure(shown, rows, tables["optimum"], tables["scaling"], failed_below, "Optimum batch size")[0]
+        figure, _ = optimum_figure(shown, rows, tables["optimum"], tables["scaling"], failed_below, "Optimum batch size")
+        cast(Any, figure)._repr_png_ = partial(_png, figure)  # so a notebook shows it, whether pyplot was imported or not
+        return figure
 
     def model(self, seed: int = 0, **at: Any) -> Sequential:
         """A network after its last update, as a module; the sweep needs `keep_weights=True`.
@@ -242,6 +244,12 @@ class Sweep:
             phase=phase,
         )
         return optima
+
+
+def _png(figure: Figure) -> bytes:
+    written = BytesIO()
+    figure.savefig(written, format="png", dpi=80)
+    return written.getvalue()
 
 
 @with_all_settings
