@@ -16,8 +16,35 @@ from bayes_sgd.figures import fig3_fig8_training as figures_learning
 from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
 from bayes_sgd.figures import fig9_gradient_noise as figures_noise
 from bayes_sgd.figures import laws as figures_laws
+from bayes_sgd.figures import n_law as figures_n_law
 
 RECORDED = (1, 10, 20, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 6000)
+
+
+def n_law_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Optima at N/T = 1.6 and after 2000 updates, one beyond its grid, some cooled; and their laws."""
+    rows = [
+        {
+            "experiment": name, "phase": phase, "data": "mnist", "hidden_sizes": "200", "learning_rate": 0.05, "momentum": 0.9,
+            "n_train": n, "updates": t, "n_over_t": n / t, "b_opt": np.nan if b > 256 else b, "b_opt_low": b / 1.2,
+            "b_opt_high": np.inf if n == 60000 else 1.2 * b, "b_opt_side": "above" if b > 256 else "", "left_edge": b / 2,
+            "grid_low": 8.0, "grid_high": 256.0, "seeds": 8,
+        }
+        for name, phase, times in (
+            ("long", "constant", (2500, 10000, 37500)), ("fixed", "constant", (2000, 2000, 2000)),
+            ("long", "after_cooldown", (3000, 10500, 38000)),
+        )
+        for n, t, b in ((n, t, 8.3 + 15.2 * n / t) for n, t in zip((4000, 16000, 60000), times, strict=True))
+    ]  # fmt: skip
+    fits = [
+        {
+            "experiment": "all along N", "phase": phase, "learning_rate": 0.05, "law": law, "offset": offset, "slope": slope,
+            "scatter": 0.2,
+        }
+        for phase, offset, slope in (("constant", 8.3, 15.2), ("after_cooldown", 10.9, 10.2))
+        for law in ("B_e + c N/T", "B_e + c N")
+    ]  # fmt: skip
+    return pd.DataFrame(rows), pd.DataFrame(fits)
 
 
 def l2_table(seeds: int = 4, l2: tuple[float, ...] = (0.0, 0.1, 100.0)) -> pd.DataFrame:
@@ -84,53 +111,6 @@ def gradients_table() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def law_tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Optimum, scaling and laws of `training_set_size` at four budgets and cooled."""
-    optimum, scaling, laws = [], [], []
-    sizes = (500, 1000, 2000, 4000, 8000, 16000, 30000, 60000)
-    for phase, share, updates in (
-        ("constant", 0.1, 1000), ("constant", 0.2, 2000), ("constant", 0.5, 5000), ("constant", 1.0, 10000),
-        ("after_cooldown", 1.0, 10500),
-    ):  # fmt: skip
-        slope = 1.0 - 0.6 * share - 0.1 * (phase == "after_cooldown")
-        for n in sizes:
-            for treatment in ("included", "excluded"):
-                for estimator in ("cubic", "argmax", "quadratic", "plateau"):
-                    best = 11 + 10 * (n / 1000) ** slope * 0.5
-                    grid = 2.0 ** np.arange(1, 9.1, 0.5)
-                    at = int(np.abs(np.log(grid / best)).argmin())
-                    censored = n == 60000 and share == 0.1
-                    optimum.append(
-                        {
-                            "experiment": "training_set_size", "axis": "n_train", "axis_value": float(n), "updates": updates,
-                            "treatment": treatment, "estimator": estimator, "b_opt": np.nan if censored else best,
-                            "ci_low": np.nan if censored else best / 1.2,
-                            "ci_high": np.nan if censored else (np.inf if n == 30000 and share < 0.3 else best * 1.3),
-                            "censored": censored, "peak_accuracy": 0.9, "argmax": grid[-1] if censored else grid[at],
-                            "grid_low": grid[at - 1], "grid_high": np.nan if censored else grid[min(at + 1, len(grid) - 1)],
-                            "censored_side": "above" if censored else "", "scaling_variable": float(n),
-                            "budget_fraction": share, "phase": phase, "seeds": 4,
-                        }
-                    )  # fmt: skip
-        for estimator in ("cubic", "argmax", "collapse"):
-            value = slope + 0.05 * (estimator == "collapse")
-            scaling.append(
-                {
-                    "experiment": "training_set_size", "axis": "n_train", "updates": updates, "treatment": "included",
-                    "estimator": estimator, "exponent": value, "ci_low": value - 0.1, "ci_high": value + 0.15, "n_points": 7,
-                    "ratio": 60.0, "budget_fraction": share, "phase": phase,
-                }
-            )  # fmt: skip
-        for number, law in enumerate(("free exponent", "proportional", "constant", "edge, then proportional")):
-            laws.append(
-                {
-                    "experiment": "training_set_size", "axis": "n_train", "updates": updates, "phase": phase,
-                    "treatment": "included", "law": law, "favoured": number == (3 if share > 0.15 else 1),
-                }
-            )  # fmt: skip
-    return pd.DataFrame(optimum), pd.DataFrame(scaling), pd.DataFrame(laws)
-
-
 def sweep_cells(seeds: int = 3) -> pd.DataFrame:
     """The three experiments, each with its noise scale."""
     parts = []
@@ -169,7 +149,7 @@ DRAWN: dict[str, Callable[[], figures.Drawn]] = {
     "fig8": lambda: figures_learning.fig8(l2_table()),
     "fig9": lambda: figures_noise.fig9(gradients_table(), noise_table()),
     "gradient_noise": lambda: figures_noise.gradient_noise(noise_table()),
-    "optimum_vs_n": lambda: figures_laws.optimum_vs_n(*law_tables()),
+    "optimum_vs_n": lambda: figures_n_law.optimum_vs_n(*n_law_rows()),
     "accuracy_vs_noise_scale": lambda: figures_laws.accuracy_vs_noise_scale(sweep_cells()),
     "prediction": lambda: figures_laws.prediction(prediction_rows()),
 }
@@ -304,39 +284,34 @@ def test_noise_at_one_update_and_with_one_seed() -> None:
 # ------------------------------------------------------------------------------------------------ the law in N
 
 
-def test_optimum_vs_n_has_a_line_for_each_budget_and_hollow_ones_for_cooled(drawn: dict[str, figures.Drawn]) -> None:
+def test_optimum_vs_n_has_all_optima_against_both_and_the_law(drawn: dict[str, figures.Drawn]) -> None:
     figure, data = drawn["optimum_vs_n"]
-    optimum, scaling, _ = law_tables()
+    optima, _ = n_law_rows()
     panels = axes(figure)
-    series = {str(bar.get_label()): bar for bar in bars(panels["a"]) if "updates" in str(bar.get_label())}
-    budgets = ["1000", "2000", "5000", "10\u2009000"]
-    assert list(series) == [*(f"{n} updates" for n in budgets), "10\u2009500 updates, after cooldown"]
-    table = optimum[(optimum["treatment"] == "included") & (optimum["estimator"] == "cubic")]
-    for (label, bar), updates in zip(series.items(), (1000, 2000, 5000, 10000, 10500), strict=True):
-        own = table[(table["updates"] == updates) & ~table["censored"]]
-        np.testing.assert_array_equal(np.asarray(bar.lines[0].get_ydata()), own["b_opt"])
-        assert (bar.lines[0].get_markerfacecolor() == "none") == ("after cooldown" in label)
-    triangles = [line for line in panels["a"].lines if line.get_label() == "_above" and len(line.get_xdata())]
-    assert len(triangles) == 1
-    shown = data[(data["quantity"] == "exponent") & (data["phase"] == "constant") & (data["estimator"] == "collapse")]
-    expected = scaling[(scaling["estimator"] == "collapse") & (scaling["phase"] == "constant")]["exponent"]
-    np.testing.assert_array_equal(shown["value"], expected)
-    guides = {float(np.asarray(line.get_ydata())[0]) for line in panels["b"].lines if str(line.get_label())[1:2] == ":"}
-    assert guides == {0.0, 1.0}
-    text = words(figure)
-    assert text.count("edge,\nthen\nproportional") == 4
-    assert "cooldown:\nedge," in text
-    assert data.loc[data["quantity"] == "favoured law", "law"].tolist().count("proportional") == 1
+    series = [str(bar.get_label()) for bar in bars(panels["a"]) if "N =" in str(bar.get_label())]
+    assert series == ["N = 4000", "N = 16\u2009000", "N = 60\u2009000"]
+    assert {"8.3 + 15.2 N/T", "10.9 + 10.2 N/T, cooled"} <= {str(line.get_label()) for line in panels["a"].lines}
+    lines = [str(bar.get_label()) for bar in bars(panels["b"]) if str(bar.get_label()).startswith(("T", "N/T"))]
+    assert lines == ["N/T = 1.6", "T = 2000"]
+    for panel in ("a", "b"):
+        shown = data[(data["panel"] == panel) & (data["quantity"] == "b_opt")]
+        assert len(shown) == len(optima)
+        triangles = [line for line in panels[panel].lines if line.get_label() == "_above" and len(line.get_xdata())]
+        assert [float(line.get_ydata()[0]) for line in triangles] == [256.0], "at the end of its grid"
+    hollow = {bar.lines[0].get_markerfacecolor() == "none" for bar in bars(panels["a"])}
+    assert hollow == {True, False}
 
 
-def test_optimum_vs_n_without_exponents_or_laws_says_so() -> None:
-    optimum, scaling, laws = law_tables()
-    for few in (scaling.assign(exponent=np.nan, ci_low=np.nan, ci_high=np.nan), scaling.iloc[:0].astype(object)):
-        figure, _ = figures_laws.optimum_vs_n(optimum, few, laws.iloc[:0].astype(object))
-        assert "no estimate of the exponent" in words(figure)
-        render(figure)
-    censored = optimum.assign(b_opt=np.nan, ci_low=np.nan, ci_high=np.nan, censored=True, censored_side="below")
-    render(figures_laws.optimum_vs_n(censored, scaling, laws)[0])
+def test_optimum_vs_n_of_one_size_has_a_law_for_each_learning_rate() -> None:
+    optima, fits = n_law_rows()
+    optima = optima.assign(n_train=16000, learning_rate=np.resize([0.025, 0.1], len(optima)))
+    fits = pd.concat([fits.assign(learning_rate=rate) for rate in (0.025, 0.1)])
+    figure, _ = figures_n_law.optimum_vs_n(optima, fits)
+    labels = {str(line.get_label()) for line in axes(figure)["a"].lines}
+    assert "ε = 0.025: 8.3 + 15.2 N/T" in labels
+    render(figure)
+    without, _ = figures_n_law.optimum_vs_n(optima, fits.iloc[:0].astype(object))
+    render(without)
 
 
 # ------------------------------------------------------------------------------------------------ noise scale, prediction
@@ -409,10 +384,10 @@ def test_prediction_stands_beside_the_identity(drawn: dict[str, figures.Drawn]) 
         ),
         (lambda: figures_noise.gradient_noise(noise_table(1).iloc[:0]), "Noise of .*: the table has no rows"),
         (lambda: figures_noise.gradient_noise(noise_table(1).drop(columns="ratio")), "Noise of .* has no column ratio"),
-        (lambda: figures_laws.optimum_vs_n(law_tables()[0].iloc[:0], *law_tables()[1:]), "How the .*: the table of optima"),
+        (lambda: figures_n_law.optimum_vs_n(n_law_rows()[0].iloc[:0], n_law_rows()[1]), "The optimal .*: the table of optima"),
         (
-            lambda: figures_laws.optimum_vs_n(*law_tables()[:2], law_tables()[2].drop(columns="favoured")),
-            "How the .*: laws: the table has no column favoured",
+            lambda: figures_n_law.optimum_vs_n(n_law_rows()[0], n_law_rows()[1].drop(columns="offset")),
+            "The optimal .*: n_law_fit: the table has no column offset",
         ),
         (
             lambda: figures_laws.accuracy_vs_noise_scale(sweep_cells(1).assign(experiment="other")),

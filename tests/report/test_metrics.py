@@ -20,7 +20,6 @@ from bayes_sgd.core.io import read_csv
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.feeds import feeds
 from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
-from bayes_sgd.figures import laws as figures_laws
 from bayes_sgd.report import findings
 from bayes_sgd.report.metrics import metrics
 
@@ -102,7 +101,6 @@ READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     ],
     "figure 5": lambda t: figures.fig5(rows(t, "learning_rate"), t["optimum"], t["scaling"]),
     "figure 6": lambda t: figures.fig6(rows(t, "training_set_size"), t["optimum"], t["scaling"]),
-    "the N law": lambda t: figures_laws.optimum_vs_n(t["optimum"], t["scaling"], t["laws"]),
     "findings, exponents": lambda t: findings.SECTIONS["Exponents"][2](t),
     "findings, budgets": lambda t: findings.SECTIONS["The N law and the budget of updates"][2](t),
 }

@@ -76,7 +76,7 @@ NUMBERS = (
 )
 PROGRESS = Progress({Path(f"results/{RUN}/cells/{pack}.parquet"): plans for pack, plans in PACKS.items()})
 # the tables that are estimated from that of cells
-ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice")
+ESTIMATED = ("optimum", "scaling", "laws", "n_law", "n_law_fit", "prediction", "advice")
 if feeding(CONFIG, "one_constant"):
     ESTIMATED += ("fit_batch", "predictors")
 # what the table of cells depends on

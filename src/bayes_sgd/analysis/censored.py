@@ -28,7 +28,8 @@ class Censored(NamedTuple):
     """Optima of which some lie beyond their grid.
 
     Attributes:
-        log_b: ln B, (J, R): a column for the sample or for a replicate; ±inf beyond that end of the grid, NaN unknown.
+        log_b: ln B, (J, R): a column for the sample or for a replicate; ±inf beyond that end of the grid; where one is NaN the
+            column has no fit.
         low: ln of the smallest batch size sampled, (J,).
         high: ln of the largest, (J,).
     """
@@ -66,7 +67,7 @@ class LogFit(NamedTuple):
 
 
 Law = Callable[[Floats, Floats | None], tuple[Floats, Floats]]
-"""From ln B (J, R), NaN where unknown, and parameters (P, R) to start from, to fitted ln B (J, R) and better parameters."""
+"""From ln B (J, R) and parameters (P, R) to start from, or none, to fitted ln B (J, R) and better parameters."""
 
 
 def censored_fit(data: Censored, law: Law) -> LogFit:
@@ -77,15 +78,13 @@ def censored_fit(data: Censored, law: Law) -> LogFit:
     """
     y = data.log_b
     side = np.where(np.isinf(y), np.sign(y), 0.0)
-    bound = np.where(side > 0, data.high[:, None], data.low[:, None])
-    known, beyond = np.isfinite(y), side != 0
-    n = np.maximum((known | beyond).sum(axis=0), 1)
+    beyond = side != 0
+    bound = np.where(side > 0, data.high[:, None], np.where(beyond, data.low[:, None], 0.0))
     complete, variance = np.where(beyond, bound, y), np.zeros(y.shape)
     fitted, parameters = law(complete, None)
     scatter, z = np.ones(y.shape[1]), np.zeros(y.shape)
     for _ in range(_STEPS):
-        squares = np.where(known | beyond, (complete - fitted) ** 2 + variance, 0.0).sum(axis=0)
-        scatter = np.maximum(np.sqrt(squares / n), LEAST_SCATTER)
+        scatter = np.maximum(np.sqrt(((complete - fitted) ** 2 + variance).mean(axis=0)), LEAST_SCATTER)
         z = np.where(beyond, side * (bound - fitted) / scatter, 0.0)
         # the mean of a standard normal beyond z
         mills = np.exp(-0.5 * z**2 - _LOG_NORM - log_ndtr(-z))
@@ -95,57 +94,51 @@ def censored_fit(data: Censored, law: Law) -> LogFit:
         fitted, parameters = law(complete, parameters)
         if np.nanmax(np.abs(fitted - before), initial=0.0) < _CONVERGED:
             break
-    density = -0.5 * ((np.where(known, y, fitted) - fitted) / scatter) ** 2 - np.log(scatter) - _LOG_NORM
-    likelihood = np.where(known, density, np.where(beyond, log_ndtr(-z), 0.0)).sum(axis=0)
+    density = -0.5 * ((complete - fitted) / scatter) ** 2 - np.log(scatter) - _LOG_NORM
+    likelihood = np.where(beyond, log_ndtr(-z), density).sum(axis=0)
     return LogFit(fitted, parameters, scatter, likelihood)
 
 
 def power_law(*axes: Floats) -> Law:
     """The law ln B = a + b₁ ln x₁ + b₂ ln x₂ + …, each x (J,): parameters a, then each b."""
     design = np.stack([np.ones(len(axes[0])), *map(np.log, axes)], axis=1)
+    solve = np.linalg.pinv(design)
 
     def law(y: Floats, _: Floats | None) -> tuple[Floats, Floats]:
-        used = np.isfinite(y).astype(np.float64)
-        normal = np.einsum("jr,jp,jq->rpq", used, design, design) + 1e-10 * np.eye(design.shape[1])
-        moments = np.einsum("jr,jp->rp", np.where(used > 0, y, 0.0), design)
-        parameters = np.linalg.solve(normal, moments[..., None])[..., 0].T
+        parameters = solve @ y
         return design @ parameters, parameters
 
     return law
 
 
-def offset_law(x: Floats) -> Law:
-    """The law B = B_e + c x, `x` (J,), by least squares of ln B: parameters B_e, c, both positive.
+def offset_law(x: Floats, *powers: Floats) -> Law:
+    """The law B = B_e + c x, `x` (J,), by least squares of ln B, times a power of each of `powers` (J,).
 
-    By c/B_e alone, ln B = level + ln(1 + x c/B_e): from the best of a coarse grid by the steps of Gauss and Newton. A constant
-    and B ∝ x are limits of it, at the ends of the range of c/B_e, where the other term moves B by 0.1 % at most.
+    Parameters: B_e, c, then the exponents. The one nonlinear parameter, c/B_e, is found from the best of a coarse grid by the
+    steps of Gauss and Newton. A constant and B ∝ x are limits, at the ends of its range: the other term is 0.1 % of B there.
     """
     low, high = -np.log(x.max()) - np.log(1e3), -np.log(x.min()) + np.log(1e3)
+    design = np.stack([np.ones(len(x)), *map(np.log, powers)], axis=1)
+    solve = np.linalg.pinv(design)
+    residual_of = np.eye(len(x)) - design @ solve
 
     def law(y: Floats, start: Floats | None) -> tuple[Floats, Floats]:
-        used = np.isfinite(y)
-        n = np.maximum(used.sum(axis=0), 1)
-
-        def centred(values: Floats) -> Floats:
-            return np.where(used, values - np.where(used, values, 0.0).sum(axis=0) / n, 0.0)
-
-        about = centred(y)
+        about = residual_of @ y
         if start is None:
             tried = np.linspace(low, high, 40)
-            shapes = [np.broadcast_to(np.log1p(np.exp(t) * x)[:, None], y.shape) for t in tried]
-            squares = np.array([((about - centred(shape)) ** 2).sum(axis=0) for shape in shapes])
-            ratio = tried[squares.argmin(axis=0)]
+            shapes = residual_of @ np.log1p(np.exp(tried) * x[:, None])
+            ratio = tried[((about[:, None] - shapes[:, :, None]) ** 2).sum(axis=0).argmin(axis=0)]
         else:
             ratio = np.log(start[1] / start[0])
         for _ in range(12 if start is None else 3):
             scaled = np.exp(ratio) * x[:, None]
-            gradient = centred(scaled / (1 + scaled))
-            residual = about - centred(np.log1p(scaled))
-            step = (gradient * residual).sum(axis=0) / np.maximum((gradient**2).sum(axis=0), 1e-12)
+            gradient = residual_of @ (scaled / (1 + scaled))
+            error = about - residual_of @ np.log1p(scaled)
+            step = (gradient * error).sum(axis=0) / np.maximum((gradient**2).sum(axis=0), 1e-12)
             ratio = np.clip(ratio + np.clip(step, -0.7, 0.7), low, high)
         shape = np.log1p(np.exp(ratio) * x[:, None])
-        level = np.where(used, y - shape, 0.0).sum(axis=0) / n
-        return level + shape, np.stack([np.exp(level), np.exp(level + ratio)])
+        level, *exponents = solve @ (y - shape)
+        return shape + design @ np.stack([level, *exponents]), np.stack([np.exp(level), np.exp(level + ratio), *exponents])
 
     return law
 

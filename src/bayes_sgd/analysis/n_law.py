@@ -18,6 +18,8 @@ from bayes_sgd.analysis.intervals import Floats, Interval, Places, Variance, boo
 from bayes_sgd.analysis.optimum import ResponseCurve, response_curves
 from bayes_sgd.analysis.prediction import STEP
 
+LAW_REPLICATES = 500
+"""Of the bootstrap behind the laws in N and T, whose fits take longest."""
 EDGE_DROP = 0.005
 """The left edge is where the mean accuracy is half a point below its top (our choice)."""
 
@@ -58,7 +60,7 @@ class BudgetOptima(NamedTuple):
 
 
 def budget_optima(
-    rows: pd.DataFrame, axis: str = "n_train", *, failed_below: float = 0.5, n_replicates: int = 500, rng: int = 0
+    rows: pd.DataFrame, axis: str = "n_train", *, failed_below: float = 0.5, n_replicates: int = LAW_REPLICATES, rng: int = 0
 ) -> BudgetOptima:
     """Optima (the headline estimator, failed runs included) and left edges, from the cells of experiments along one axis."""
     counts = seed_counts(len(set(rows["seed"])), n_replicates, rng)

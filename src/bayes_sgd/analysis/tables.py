@@ -23,12 +23,14 @@ from bayes_sgd.analysis.exponent import (
 )
 from bayes_sgd.analysis.fit_batch import arms, fit_batch_table
 from bayes_sgd.analysis.intervals import seed_counts, with_holm
+from bayes_sgd.analysis.n_law import LAW_REPLICATES
+from bayes_sgd.analysis.n_law_tables import n_law_tables
 from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.analysis.prediction import prediction_table
 from bayes_sgd.analysis.predictors import predictors_table
 from bayes_sgd.core.schema import LAWS
 from bayes_sgd.experiment.config import Config
-from bayes_sgd.experiment.feeds import feeding
+from bayes_sgd.experiment.feeds import feeding, feeds
 from bayes_sgd.experiment.packs import experiment_rows
 
 PHASES = (PHASE, "iterate_average", "after_cooldown")
@@ -93,6 +95,8 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
                     scaling.append(scaling_row(o, "collapse", interval, n, ratio, p))
                     if o.treatment == TREATMENT:
                         laws += law_table(o, experiment["rows"], counts[:, :500])
+    phases = {phase: experiments(config, cells, phase) for phase in PHASES}
+    options = (statistics.failed_below, min(statistics.replicates, LAW_REPLICATES), statistics.seed)
     # one for each experiment that has an axis
     headlines = [o for o in optima if o.is_headline]
     comparison = {"fit_batch": fit_batch_table(compared), "predictors": predictors_table(compared)} if chosen else {}
@@ -100,6 +104,7 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "optimum": optimum_table(optima),
         "scaling": with_holm(pd.concat([scaling_table(optima), pd.DataFrame(scaling)], ignore_index=True), SWEPT),
         "laws": pd.DataFrame(laws, columns=list(LAWS.names)),
+        **n_law_tables(phases, feeds(config), *options),
         "prediction": prediction_table(headlines),
         "advice": advice_table(headlines, queries(config), experiments(config, cells)),
     }

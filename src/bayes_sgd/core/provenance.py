@@ -39,6 +39,7 @@ NO_NUMBERS = {
     "core/schema.py": "likewise",
     "core/schema_bench.py": "likewise",
     "core/schema_evidence.py": "likewise",
+    "core/schema_n_law.py": "likewise",
     "core/schema_replication.py": "likewise",
     "core/schema_predictors.py": "likewise",
     "core/table.py": "puts columns in order",

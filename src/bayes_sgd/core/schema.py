@@ -40,6 +40,7 @@ from bayes_sgd.core.columns import (
 )
 from bayes_sgd.core.schema_bench import BENCH
 from bayes_sgd.core.schema_evidence import INVARIANCE, LAPLACE_VS_AIS, NETWORK_EVIDENCE, SPECTRA
+from bayes_sgd.core.schema_n_law import N_LAW, N_LAW_FIT
 from bayes_sgd.core.schema_predictors import FIT_BATCH, PREDICTORS
 from bayes_sgd.core.schema_replication import REPEATED
 from bayes_sgd.core.table import Column, Table, markdown
@@ -308,6 +309,8 @@ RUN = {
             OPTIMUM,
             SCALING,
             LAWS,
+            N_LAW,
+            N_LAW_FIT,
             PREDICTION,
             ADVICE,
             FIT_BATCH,

@@ -33,6 +33,7 @@ FEEDS: dict[str, tuple[str | None, str]] = {
     "one_constant": (None, "claims: the best batch size against the smallest that fits; any number of experiments"),
 }
 SHARED = ("one_constant",)  # what several experiments can feed; the others one each
+EQUAL_EPOCHS = tuple(key for key in FEEDS if key.startswith("equal_epochs"))
 L2_SHOWN = {"fig3": "0", "fig8": "0.1 or 0.1 n_train"}
 _OLD_NAMES = {
     "fig3": "l2", "fig4": "batch_size", "fig5": "learning_rate", "fig6": "training_set_size", "fig7": "momentum", "fig8": "l2",

@@ -1,6 +1,6 @@
-"""Figures of our own on the laws: optimum against N by budget, accuracy against noise scale, predicted optima; takes tables.
+"""Figures of our own on the laws: accuracy against the noise scale, and predicted optima; takes tables.
 
-Nothing is estimated here: optima, exponents and predictions are as the tables give them. Each figure comes with its data, a row
+Nothing is estimated here: predictions are as the tables give them. Each figure comes with its data, a row
 for each point. Accuracies are in [0, 1] in the data and in % on paper.
 """
 
@@ -11,163 +11,23 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, headline
+from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import (
-    EDGES,
-    EXPONENT_95,
-    OPTIMUM_95,
     SEEDS_95,
     Drawn,
-    edges,
     legend,
     need,
     over_seeds,
     span,
-    two_parts,
 )
-from bayes_sgd.figures.style import BLACK, BLUE, GREY, LABELS, VERMILION, Look, number, points
+from bayes_sgd.figures.style import BLACK, GREY, LABELS, number, points
 
 EXPERIMENTS = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}  # and their axes
 SYMBOLS = {"learning_rate": "ε", "momentum": "m", "n_train": "N"}
 PREDICTED_90 = "90 % prediction interval"
-
-
-def optimum_vs_n(optimum: pd.DataFrame, scaling: pd.DataFrame, laws: pd.DataFrame) -> Drawn:
-    """(a) Optimal batch size against N, a line for each budget of updates; (b) the exponent in N against the budget.
-
-    Rows of the experiment `training_set_size` in the phases `constant` and `after_cooldown`; failed runs count.
-    """
-    what = "How the optimal batch size grows with the training set, and what the number of updates does to that"
-    columns = ["experiment", "updates", "phase", "budget_fraction", "treatment", "estimator", "ci_low", "ci_high"]
-    extra = ["axis_value", "b_opt", "censored_side", "argmax", "grid_low", "grid_high"]
-    need(optimum, [*columns, *extra], f"{what}: optimum")
-    need(scaling, [*columns, "exponent"], f"{what}: scaling")
-    need(laws, ["experiment", "updates", "phase", "treatment", "law", "favoured"], f"{what}: laws")
-    optima, exponents = (headline(_in_n(table), phase=None, budget=None, estimator=None) for table in (optimum, scaling))
-    favoured = _in_n(laws)
-    favoured = favoured.loc[(favoured["treatment"] == TREATMENT) & favoured["favoured"].astype(bool)]
-    optima = optima.loc[optima["estimator"].isin([HEADLINE, "argmax"])]
-    if optima.empty:
-        raise UserError(f"{what}: the table of optima has no rows for it")
-    optima = optima.assign(panel="a", quantity="b_opt", edge=optima["censored_side"].fillna("").astype(str))
-    optima["value"] = optima["b_opt"].where(optima["edge"] == "", optima["argmax"])
-    for end in ("low", "high"):
-        optima[f"ci_{end}"] = optima[f"ci_{end}"].mask(optima["estimator"] == "argmax", optima[f"grid_{end}"])
-    optima["interval"] = np.where(optima["estimator"] == "argmax", "next batch sizes sampled", OPTIMUM_95)
-    exponents = exponents.loc[exponents["estimator"].isin([HEADLINE, "collapse"])]
-    exponents = exponents.rename(columns={"exponent": "value"}).astype({"value": float}).assign(panel="b", quantity="exponent")
-    exponents["interval"] = np.where(
-        exponents["estimator"] == "collapse", "95 % t-interval over curves (jackknife)", EXPONENT_95
-    )
-    favoured = favoured.assign(panel="b", quantity="favoured law")
-    names = [
-        "panel",
-        "phase",
-        "updates",
-        "budget_fraction",
-        "axis_value",
-        "estimator",
-        "quantity",
-        "value",
-        "ci_low",
-        "ci_high",
-    ]
-    data = pd.concat([optima, exponents, favoured]).reindex(columns=[*names, "edge", "law", "interval"])
-    with rc_context(style.RC):
-        means = f"optima: cubic fit, bars: {OPTIMUM_95}; faint: grid argmax, bars to the next batch sizes sampled"
-        figure, left, right = two_parts(what, means, (1.1, 1), 5.4)
-        ax = left.subplots()
-        ax.set(xscale="log", yscale="log", xlabel=LABELS["n_train"], ylabel=LABELS["b_opt"], label="a")
-        ax.set_title("(a) optimum against N")
-        _draw_n(ax, optima)
-        legend(left, ax, 2, _edge_handles(optima))
-        ax = right.subplots()
-        ax.set(xscale="log", xlabel="updates (with those of the cooldown)", ylabel="exponent of B in N", label="b")
-        ax.set_title("(b) the exponent against the budget")
-        _draw_exponents(ax, exponents, favoured)
-        legend(right, ax, 1)
-    return figure, data
-
-
-def _in_n(table: pd.DataFrame) -> pd.DataFrame:
-    return table.loc[(table["experiment"] == "training_set_size") & table["phase"].isin([PHASE, "after_cooldown"])]
-
-
-def _edge_handles(optima: pd.DataFrame) -> list[Line2D]:
-    looks = [EDGES[edge] for edge in EDGES if edge in set(optima["edge"])]
-    return [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in looks]
-
-
-def _draw_n(ax: Axes, optima: pd.DataFrame) -> None:
-    sampled = optima.loc[:, ["grid_low", "value", "grid_high"]].to_numpy(float)
-    low, high = float(np.nanmin(sampled)) / 1.3, float(np.nanmax(sampled)) * 1.3
-    ax.set_ylim(low, high)
-    optima = optima.assign(ci_low=optima["ci_low"].clip(lower=low), ci_high=optima["ci_high"].clip(upper=high))
-    budgets = optima.loc[:, ["phase", "budget_fraction"]].drop_duplicates()
-    budgets = budgets.sort_values(["phase", "budget_fraction"], ascending=[False, True])  # `constant` first
-    constant = budgets.loc[budgets["phase"] == PHASE, "budget_fraction"].tolist()
-    looks = dict(zip(constant, style.ordered(len(constant)), strict=True))
-    for place, (phase, share) in enumerate(budgets.itertuples(index=False)):
-        rows = optima.loc[(optima["phase"] == phase) & (optima["budget_fraction"] == share)]
-        rows = rows.assign(x=rows["axis_value"]).sort_values("x")
-        look = looks[share] if phase == PHASE else Look(VERMILION, "D", ":")
-        beside = 1.045 ** (place - (len(budgets) - 1) / 2)
-        main, grid = (rows.loc[rows["estimator"] == name] for name in (HEADLINE, "argmax"))
-        inside = main.loc[(main["edge"] == "") & np.isfinite(main["value"])]
-        words = f"{span(rows['updates'], 'update')}{', after cooldown' if phase == 'after_cooldown' else ''}"
-        points(ax, inside["x"] * beside, inside, look, words, hollow=phase == "after_cooldown")
-        edges(ax, main, beside, look.color)
-        bars = np.nan_to_num(np.abs(grid.loc[:, ["ci_low", "ci_high"]].to_numpy(float).T - grid["value"].to_numpy(float)))
-        x = grid["x"] * beside * 1.015
-        ax.errorbar(
-            x, grid["value"], yerr=bars, color=look.color, alpha=0.35, marker=".", ls="", ms=5, elinewidth=0.7, capsize=0
-        )
-    x = np.array([optima["axis_value"].min(), optima["axis_value"].max()])
-    middle = np.sqrt(low * high)
-    ax.plot(x, middle * x / np.sqrt(x[0] * x[1]), color=GREY, ls="--", lw=1, zorder=1, label="slope 1: proportional to N")
-    style.plain_log(ax.xaxis)
-    style.plain_log(ax.yaxis)
-    ax.tick_params(axis="x", rotation=30)
-
-
-def _draw_exponents(ax: Axes, exponents: pd.DataFrame, favoured: pd.DataFrame) -> None:
-    ax.axhline(1, color=GREY, ls="--", lw=1, zorder=1, label="1: proportional")
-    ax.axhline(0, color=GREY, ls=":", lw=1, zorder=1, label="0: constant")
-    finite = exponents.loc[np.isfinite(exponents["value"])]
-    ends = finite.loc[:, ["value", "ci_low", "ci_high"]].to_numpy(float)
-    ends = np.concatenate([ends[np.isfinite(ends)], [-0.1, 1.2]])
-    low, high = float(ends.min()) - 0.1, float(ends.max()) + 0.1
-    if finite.empty:
-        ax.text(0.5, 0.4, "no estimate of the exponent", transform=ax.transAxes, ha="center", color=GREY)
-    ax.set_ylim(low, high + 0.6 * (high - low))  # room for the names of the laws
-    words = {
-        HEADLINE: ("from the optima", Look(VERMILION, "D", "-")),
-        "collapse": ("from whole curves", Look(BLUE, "o", "-")),
-    }
-    for phase in ("constant", "after_cooldown"):
-        for place, (estimator, (name, look)) in enumerate(words.items()):
-            rows = finite.loc[(finite["phase"] == phase) & (finite["estimator"] == estimator)].sort_values("updates")
-            cooled = phase == "after_cooldown"
-            beside = 1.02 ** (2 * place - 1) * (1.09 if cooled else 1)
-            label = f"{name}{', after cooldown' if cooled else ''}" if len(rows) else ""
-            points(ax, rows["updates"] * beside, rows, look, label, hollow=cooled)
-    for phase, place in (("constant", 0.95), ("after_cooldown", 0.8)):
-        for row in favoured.loc[favoured["phase"] == phase].to_dict("records"):
-            text = f"{'cooldown: ' if phase == 'after_cooldown' else ''}{row['law']}"
-            ax.text(
-                row["updates"], place, text.replace(" ", "\n"),
-                transform=ax.get_xaxis_transform(), fontsize=7, ha="center", va="top",
-            )  # fmt: skip
-    if len(exponents):
-        updates = exponents["updates"].to_numpy(float)
-        ax.set_xlim(updates.min() / 1.6, updates.max() * 1.6)
-    if len(favoured):
-        ax.text(0.01, 0.99, "favoured law:", transform=ax.transAxes, fontsize=7, va="top", color=GREY)
-    style.plain_log(ax.xaxis)
 
 
 def accuracy_vs_noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.evidence_plan import commonest_packs
-from bayes_sgd.experiment.feeds import feeding, feeds, l2_shown
+from bayes_sgd.experiment.feeds import EQUAL_EPOCHS, feeding, feeds, l2_shown
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, make_cell
 
@@ -176,7 +176,7 @@ FIGURES = {
     "fig9": _Figure("fig9_gradient_noise", ("gradients", "gradient_noise"), _noise_caption),
     "gradient_noise": _Figure("fig9_gradient_noise", ("gradient_noise",), _noise_caption),
     "accuracy_vs_noise_scale": _Figure("laws", ("cells",), _fed(*_SWEEPS), tuple(_SWEEPS), failures=True),
-    "optimum_vs_n": _Figure("laws", ("optimum", "scaling", "laws"), _fed("fig6"), ("fig6",)),
+    "optimum_vs_n": _Figure("n_law", ("n_law", "n_law_fit"), _fed("fig6", *EQUAL_EPOCHS)),
     "prediction": _Figure("laws", ("prediction",), _fed(*_SWEEPS)),
     "predictors": _Figure("predictors", ("fit_batch", "predictors"), _one_constant_caption),
     "evidence": _Figure("evidence", ("network_evidence",), _evidence_caption),
@@ -191,7 +191,7 @@ FIGURES = {
 STAGES = {
     "linear": ("linear",),
     "cells": ("cells",),
-    "optima": ("optimum", "scaling", "laws", "prediction", "fit_batch", "predictors"),
+    "optima": ("optimum", "scaling", "laws", "n_law", "n_law_fit", "prediction", "fit_batch", "predictors"),
     "noise": ("gradients", "gradient_noise"),
     "evidence": ("network_evidence",),
     "spectra": ("spectra",),

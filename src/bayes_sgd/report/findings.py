@@ -20,13 +20,14 @@ from bayes_sgd.core.schema import CALIBRATION, TABLES
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.feeds import feeds
+from bayes_sgd.report.findings_n_law import equal_epochs, equal_epochs_runs, n_laws
 from bayes_sgd.report.first_page import verdict_counts
 from bayes_sgd.report.text import interval, markdown, number
 
 Tables = dict[str, Any]  # of pandas' frames, whose selections the type checker cannot follow; and `feeds` of the run
 NAMES = (
-    "claims", "scaling", "laws", "optimum", "prediction", "advice", "gradient_noise", "network_evidence", "laplace_vs_ais",
-    "invariance", "spectra", "costs",
+    "claims", "scaling", "laws", "n_law_fit", "optimum", "prediction", "advice", "gradient_noise", "network_evidence",
+    "laplace_vs_ais", "invariance", "spectra", "costs",
 )  # fmt: skip
 
 
@@ -252,6 +253,18 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
         ("optimum", "scaling", "laws"),
         _budgets,
     ),
+    "Optima against N/T": (
+        "Optima at all N and numbers T of updates, those beyond the grid as bounds (n_law_fit.csv). In the last column the "
+        "optima of each N are predicted from those of the others.",
+        ("n_law_fit",),
+        lambda tables: n_laws({tables["run"]: tables["n_law_fit"]}),
+    ),
+    "Runs at equal epochs": (
+        "N over a factor of 15 at fixed N/T (n_law_fit.csv of each run); 1 is the paper's exponent in N. First the "
+        "claims of these runs (claims.csv).",
+        ("equal_epochs",),
+        lambda tables: equal_epochs(tables["equal_epochs"]),
+    ),
     "Laws on held-out seeds": (
         "Each law's parameter is fitted without a seed, and scored on that seed's whole curves near their tops (laws.csv).",
         ("laws",),
@@ -289,7 +302,8 @@ def findings(folder: Path, calibration: Path) -> str:
     tables: Tables = {name: read_csv(path, TABLES[name]) for name, path in paths.items() if path.exists()}
     provenance = folder / "provenance.json"
     config = json.loads(provenance.read_text(encoding="utf-8"))["config"] if provenance.exists() else {"run": "unknown"}
-    tables["feeds"] = feeds(load_config(config, f"{provenance}: config"))
+    tables |= {"feeds": feeds(load_config(config, f"{provenance}: config")), "run": folder.name}
+    tables["equal_epochs"] = equal_epochs_runs(folder.parent)
     parts = [
         f"# What the {folder.name} run found\n\nEvery number here is in a table under {folder}; this page is made from them "
         "by `make publish`.\n"

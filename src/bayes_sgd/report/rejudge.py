@@ -25,7 +25,7 @@ from bayes_sgd.report.html.page import write_page
 from bayes_sgd.report.html.sources import Sources
 from bayes_sgd.report.publish import README_RUN, RESULTS, folder_of, write_pages
 
-ESTIMATED = ("optimum", "scaling", "laws", "prediction", "advice", "fit_batch", "predictors")
+ESTIMATED = ("optimum", "scaling", "laws", "n_law", "n_law_fit", "prediction", "advice", "fit_batch", "predictors")
 WORDS = "again, from the published tables, by later statistics and limits (docs/deviations.md)"
 
 

@@ -16,11 +16,9 @@ import pandas as pd
 from bayes_sgd.analysis.censored import censored_fit, offset_law
 from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.analysis.intervals import Interval, Variance, bootstrap_variance, student_interval
-from bayes_sgd.analysis.n_law import BudgetOptima, budget_optima, exponent_in, held_out_errors
+from bayes_sgd.analysis.n_law import LAW_REPLICATES, BudgetOptima, budget_optima, exponent_in, held_out_errors
 from bayes_sgd.analysis.prediction import STEP
 from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, in_units, measure, select
-
-_REPLICATES = 500  # of the laws, whose fits take longest
 
 
 def _optima(tables: Tables, experiments: list[str], n_replicates: int, updates_from: int) -> BudgetOptima:
@@ -37,7 +35,7 @@ def _optima(tables: Tables, experiments: list[str], n_replicates: int, updates_f
 def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum", "left_edge"], phase: str = PHASE) -> Measured:
     """Exponent, in the axis, of the optimum or of the B left of it at half a point less accuracy, at the last update."""
     source = tables.experiment(experiment, phase)
-    options = {"failed_below": tables.failed_below, "n_replicates": tables.n_replicates, "rng": tables.rng}
+    options = {"failed_below": tables.failed_below, "n_replicates": min(tables.n_replicates, LAW_REPLICATES), "rng": tables.rng}
     found = budget_optima(source["rows"], source["axis"], **options).last()
     if len(found.axis_values) < 3:
         raise NotMeasuredError(f"the experiment {experiment} has fewer than three values of {source['axis']}")
@@ -56,7 +54,7 @@ def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum"
 @in_units("ratio")
 def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: float, updates_from: int = 1) -> Measured:
     """Geometric mean of the measured optimum over `offset` + `epochs` N/T, over all N, and T from `updates_from` on."""
-    found = _optima(tables, experiments, _REPLICATES, updates_from)
+    found = _optima(tables, experiments, LAW_REPLICATES, updates_from)
     predicted = np.log(offset + epochs * found.ratio)[:, None]
     mean = found.optimum.missed_by(predicted).mean(axis=0)
     curves = len(set(zip(found.n_train, found.last().updates, strict=False)))
@@ -70,7 +68,7 @@ def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: f
 @in_units("natural logarithm")
 def n_law_scatter(tables: Tables, experiments: list[str], updates_from: int = 1) -> Measured:
     """Standard deviation of ln B_opt about B_e + c N/T, both constants fitted, over all N, and T from `updates_from` on."""
-    found = _optima(tables, experiments, _REPLICATES, updates_from)
+    found = _optima(tables, experiments, LAW_REPLICATES, updates_from)
     fit = censored_fit(found.optimum, offset_law(found.ratio))
     ends = student_interval(float(fit.scatter[0]), bootstrap_variance(fit.scatter[1:], found.seeds))
     offset, epochs = fit.parameters[:, 0]
