@@ -243,12 +243,13 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         headline,
         laplace,
         laws,
+        n_law,
         predictors,
     )
 
     modules = (
         *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_to_fig7_batch_size, fig9_gradient_noise),
-        *(headline, laplace, laws, predictors),
+        *(headline, laplace, laws, n_law, predictors),
     )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
     figure = FIGURES[name]
