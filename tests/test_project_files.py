@@ -1,0 +1,35 @@
+"""Recipes of containers, the hooks before a commit and the workflow of GitHub say what the Makefile and the gate say."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+from project import ROOT
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_both_images_have_the_same_pinned_base_and_are_made_from_the_lock() -> None:
+    recipes = [text("containers/Dockerfile"), text("containers/apptainer.def")]
+    bases = {re.search(r"python:3\.11-slim-bookworm@sha256:[0-9a-f]{64}\n", recipe)[0] for recipe in recipes}
+    assert len(bases) == 1
+    assert all("--constraint requirements.lock" in recipe for recipe in recipes)
+
+
+def test_hooks_before_a_commit_are_checks_of_make_lint() -> None:
+    lint = text("Makefile").partition("\nlint:")[2].partition("\n\n")[0].replace("$(BIN)", ".venv/bin")
+    (local,) = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
+    assert [hook["id"] for hook in local["hooks"] if hook["entry"] not in lint] == []
+
+
+def test_github_calls_the_gate() -> None:
+    (job,) = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == ['sudo -E env PATH="$PATH" bash .ci/run']
+
+
+def test_every_file_of_the_codecheck_manifest_is_published() -> None:
+    files = [entry["file"] for entry in yaml.safe_load(text("codecheck.yml"))["manifest"]]
+    assert [file for file in files if not (ROOT / file).exists()] == []
