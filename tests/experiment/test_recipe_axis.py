@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+import preloaded
 
 ROOT = Path(__file__).parents[2]
 ASK = """
@@ -27,7 +28,7 @@ print(json.dumps({
 
 
 def asked(library: Path, config: dict[str, Any] | None) -> dict[str, Any]:
-    command = [sys.executable, "-c", ASK, json.dumps(config)]
+    command = [str(preloaded.programs() / "python"), "-c", ASK, json.dumps(config)]
     environment = os.environ | {"PYTHONPATH": str(library)}
     return json.loads(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout)
 

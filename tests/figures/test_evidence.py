@@ -345,9 +345,10 @@ def test_one_seed_one_batch_size_one_point_and_failed_networks() -> None:
     lost = (broken["batch_size"] == 8) | ((broken["seed"] == 2) & (broken["batch_size"] == 11))
     broken.loc[lost, ["log_evidence_ratio", "log_evidence_ratio_per_example", "test_accuracy", "trace", "cost"]] = np.nan
     broken.loc[lost, "best_prior_precision"] = False
-    for name in ("evidence", "evidence_l2", "sharpness"):
-        for rows in (few, broken, few[few["labels"] == "real"]):
-            render(getattr(figures_evidence, name)(rows)[0])
+    for name, rows in (("evidence", few), ("evidence_l2", few[few["labels"] == "real"]), ("sharpness", broken)):
+        render(getattr(figures_evidence, name)(rows)[0])
+    for name, rows in (("evidence", broken), ("evidence_l2", broken), ("sharpness", few[few["labels"] == "real"])):
+        getattr(figures_evidence, name)(rows)
     one = spectra_table().query("labels == 'random' and batch_size == 64 and index > 0")
     render(figures_evidence.spectra(one)[0])
     render(figures_laplace.laplace(laplace_error_table().query("model == 'linear' and labels == 'real'"))[0])

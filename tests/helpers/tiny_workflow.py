@@ -1,4 +1,7 @@
-"""The workflow on a tiny configuration, by real Snakemake, in a folder of its own."""
+"""The workflow on a tiny configuration, by real Snakemake, in a folder of its own.
+
+Snakemake and its jobs start preloaded; a test that kills them, and those of SLURM, start them as a user does.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import preloaded
 import yaml
 from bench.common.workflow_copy import copy_workflow
+from project import ROOT
 
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.figures.registry import captions
@@ -38,9 +43,14 @@ TINY = SMALL | {
 FIGURES = tuple(captions(load_config(TINY)))
 
 
+# in the place of `timing`, which takes seconds on each machine and after each edit of the trainer: the speed of some machine
+TIMING = f"print({(ROOT / 'tests' / 'report' / 'calibration.json').read_text(encoding='utf-8')!r})\n"
+
+
 def copied(folder: Path, config: dict) -> Path:
-    """A workflow of its own in `folder`, with the library that lies in its src/."""
+    """A workflow of its own in `folder`, with the library that lies in its src/; the machine's speed is not measured."""
     configure(copy_workflow(folder), config)
+    (folder / "src" / "bayes_sgd" / "training" / "timing.py").write_text(TIMING, encoding="utf-8")
     return folder
 
 
@@ -48,8 +58,9 @@ def configure(folder: Path, config: dict) -> None:
     (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config))
 
 
-def command(*arguments: str, cores: int = 2) -> list[str]:
-    return [str(SNAKEMAKE), "--cores", str(cores), "--configfile", "config/tiny.yaml", "--nocolor", *arguments]
+def command(*arguments: str, cores: int = 2, program: Path | None = None) -> list[str]:
+    program = program or preloaded.programs() / "snakemake"
+    return [str(program), "--cores", str(cores), "--configfile", "config/tiny.yaml", "--nocolor", *arguments]
 
 
 def environment(folder: Path) -> dict[str, str]:

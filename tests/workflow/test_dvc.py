@@ -7,18 +7,17 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import preloaded
 import pytest
 import yaml
 from browser import needs_browser, opened
 from project import ROOT
 from tiny_workflow import TINY, environment, listed
 
-BIN = Path(sys.executable).parent
 STAGES = ["data", "train", "evidence", "analysis"]
 NOTHING = [f"Stage '{stage}' didn't change, skipping" for stage in STAGES]
 
@@ -26,12 +25,12 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("dvc")]
 
 
 def ran(folder: Path, *command: str, timeout: int = 3600) -> str:
-    """Output of a command in `folder`, with this environment's dvc and snakemake first on the path; it has to succeed."""
+    """Output of a command in `folder`, with dvc and snakemake, preloaded, first on the path; it has to succeed."""
     identity = {f"GIT_{who}_{what}": f"tester@{who}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment(folder) | identity | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+        env=environment(folder) | identity | {"PATH": f"{preloaded.programs()}{os.pathsep}{os.environ['PATH']}"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,7 +84,7 @@ def clone(origin, store, tmp_path_factory) -> Path:
     ran(folder.parent, "git", "clone", "--quiet", str(origin), str(folder))
     ran(folder, "dvc", "remote", "add", "--local", "--default", "store", str(store))
     started = time.perf_counter()
-    ran(folder, "make", "--old-file=.venv/run", "restore", f"BIN={BIN}")
+    ran(folder, "make", "--old-file=.venv/run", "restore", f"BIN={preloaded.programs()}")
     print(f"\nmake restore: {time.perf_counter() - started:.1f} s")
     return folder
 
@@ -144,7 +143,7 @@ def test_restore_refuses_results_of_another_configuration(origin, store, tmp_pat
     ran(folder, "dvc", "remote", "add", "--local", "--default", "store", str(store))
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(TINY | {"seeds": 3}))
     with pytest.raises(AssertionError, match=r"differ from dvc\.lock"):
-        ran(folder, "make", "--old-file=.venv/run", "restore", f"BIN={BIN}")
+        ran(folder, "make", "--old-file=.venv/run", "restore", f"BIN={preloaded.programs()}")
 
 
 def test_an_experiment_trains_only_its_new_cells_and_the_metrics_show_what_moved(clone):
@@ -166,7 +165,7 @@ def test_an_experiment_trains_only_its_new_cells_and_the_metrics_show_what_moved
 @pytest.fixture(scope="module")
 def plots(clone) -> Path:
     """The page of plots that `make plots` draws, of the clone and its experiment."""
-    ran(clone, "make", "--old-file=.venv/run", "plots", f"BIN={BIN}")
+    ran(clone, "make", "--old-file=.venv/run", "plots", f"BIN={preloaded.programs()}")
     return clone / "dvc_plots" / "index.html"
 
 

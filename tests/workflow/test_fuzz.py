@@ -13,7 +13,6 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import preloaded
 import pytest
 import torch
 import yaml
@@ -302,9 +302,8 @@ def workflow(tmp_path_factory) -> Path:
 
 def commanded(folder: Path, *arguments: str) -> tuple[int, str]:
     """Exit status and output of the command; one that does not end is a failure."""
-    snakemake = Path(sys.executable).with_name("snakemake")
     process = subprocess.Popen(
-        [str(snakemake), *arguments, "--cores", "1", "--nocolor", "--configfile", "config/tiny.yaml"],
+        [str(preloaded.programs() / "snakemake"), *arguments, "--cores", "1", "--nocolor", "--configfile", "config/tiny.yaml"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1", "SLURM_CONF": os.devnull},
         stdout=subprocess.PIPE,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
+import preloaded
 import pytest
 from tiny_workflow import TINY, copied, environment
 
@@ -31,7 +31,7 @@ def test_the_jobs_that_use_a_gpu_ask_for_one(tmp_path: Path, device: str, profil
     folder = copied(tmp_path, TINY | {"device": device, "network_evidence": evidence})
     options = ["--configfile", "config/tiny.yaml", "--cores", "2", "--workflow-profile", f"profiles/{profile}"]
     done = subprocess.run(
-        [sys.executable, "-c", PLANNED, "--dry-run", *options],
+        [str(preloaded.programs() / "python"), "-c", PLANNED, "--dry-run", *options],
         cwd=folder,
         env=environment(folder),
         text=True,

@@ -12,6 +12,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import preloaded
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -85,7 +86,8 @@ def folder(tmp_path) -> Path:
 @pytest.fixture
 def installed(folder) -> Path:
     """The same with an environment in which snakemake and the library's programs say how they were called."""
-    real = f'[ "$2" = bayes_sgd.experiment.config ] || [ "$1" = -V ] && exec {sys.executable} "$@"'
+    real = f'[ "$1" = -V ] && exec {sys.executable} "$@"\n'
+    real += f'[ "$2" = bayes_sgd.experiment.config ] && exec {preloaded.programs() / "python"} "$@"'
     stub = f'#!/bin/sh\n{real}\necho "${{0##*/}} $*"\n'
     for name in ("python", "snakemake"):
         executable(folder / ".venv" / "bin" / name, stub)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
-import time
+import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,23 +45,48 @@ def slurm():
         subprocess.run([str(STOP)], timeout=600, check=False)
 
 
-def on_slurm(folder: Path, *arguments: str, timeout: int = 3600) -> str:
-    """Output of a run that submits its jobs; it has to succeed, and to leave no job behind."""
-    done = subprocess.run(
+def answers() -> bool:
+    """Whether the controller answers and its node takes or runs jobs."""
+    asked = subprocess.run(["sinfo", "--noheader", "--format=%T"], text=True, capture_output=True, check=False)
+    return re.match("idle|mixed|allocated|completing", asked.stdout) is not None
+
+
+PAUSE, TRIES = 5.0, 12  # seconds between two questions; so many in turn without an answer mean that SLURM is down
+
+
+def begun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A run that submits its jobs, with its output in a file."""
+    return subprocess.Popen(
         [str(SNAKEMAKE), *PROFILE, "--configfile", "config/tiny.yaml", "--nocolor", *arguments],
         cwd=folder,
         env=environment(folder),
         text=True,
-        stdout=subprocess.PIPE,
+        stdout=(folder / "output.txt").open("w"),
         stderr=subprocess.STDOUT,
-        timeout=timeout,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stdout[-4000:]
-    run = re.search(r"SLURM run ID: (\S+)", done.stdout)
-    assert run is not None
-    assert subprocess.check_output(["squeue", "--noheader", "--name", run[1]], text=True, timeout=600) == ""
-    return done.stdout
+
+
+def ended(run: subprocess.Popen[str], folder: Path) -> str:
+    """The output of such a run; it has to succeed, and to leave no job behind.
+
+    It may take its time, but where SLURM is down the test fails: the executor's plugin would ask for its jobs for ever.
+    """
+    unanswered = 0
+    while run.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(PAUSE)
+        unanswered = 0 if answers() else unanswered + 1
+        if unanswered == TRIES and run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+            pytest.fail(f"SLURM is down: {TRIES} times sinfo showed no node that works; start it with {START}")
+    said = (folder / "output.txt").read_text()
+    assert run.returncode == 0, said[-4000:]
+    named = re.search(r"SLURM run ID: (\S+)", said)
+    assert named is not None
+    assert subprocess.check_output(["squeue", "--noheader", "--name", named[1]], text=True) == ""
+    return said
 
 
 def submitted(said: str) -> int:
@@ -72,12 +99,19 @@ def job(folder: Path, name: str) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in (folder / name).read_text().splitlines())
 
 
-def test_its_tables_are_those_of_a_local_run(slurm, finished, tmp_path):
-    folder = copied(tmp_path, SMALL)
-    started = time.perf_counter()
-    said = on_slurm(folder, "--group-components", "none=1")
-    print(f"\nSLURM: {time.perf_counter() - started:.1f} s, {submitted(said)} jobs")
-    assert submitted(said) == 5, "fit_linear for two labellings; train for three batch sizes"
+@pytest.fixture(scope="module")
+def runs(slurm, tmp_path_factory) -> dict[str, tuple[subprocess.Popen[str], Path]]:
+    """A whole run, and one whose job fails at first: side by side, for most of the time they wait for SLURM."""
+    whole, retried = (copied(tmp_path_factory.mktemp("slurm") / name, SMALL) for name in ("whole", "retried"))
+    (retried / "Snakefile").write_text(RETRIED)
+    return {"whole": (begun(whole), whole), "retried": (begun(retried, "--set-resources", "train:gpu=1"), retried)}
+
+
+def test_its_tables_are_those_of_a_local_run_and_packs_of_seconds_share_a_job(runs, finished):
+    run, folder = runs["whole"]
+    said = ended(run, folder)
+    assert submitted(said) == 3, "fit_linear for two labellings; train for three packs"
+    assert "6 cells, " in said
     made, local = tables(folder), tables(finished)
     assert [name for name in ("cells", "linear", "optimum", "scaling") if made[name] != local[name]] == []
     assert "prepare mnist5k" in said
@@ -85,23 +119,21 @@ def test_its_tables_are_those_of_a_local_run(slurm, finished, tmp_path):
     assert "Nothing to be done" in ran(folder)
 
 
-def test_packs_of_seconds_share_a_job(slurm, finished, tmp_path):
-    folder = copied(tmp_path, SMALL)
-    said = on_slurm(folder, "--", "trained")
-    assert submitted(said) == 1
-    assert "6 cells, " in said
-    cells = "results/tiny/tables/cells.csv"
-    assert (folder / cells).read_bytes() == (finished / cells).read_bytes()
-
-
-def test_a_job_that_fails_is_tried_again_with_twice_the_memory_and_time_and_a_gpu_is_given(slurm, tmp_path):
-    folder = copied(tmp_path, SMALL)
-    (folder / "Snakefile").write_text(RETRIED)
-    said = on_slurm(folder, "--set-resources", "train:gpu=1")
-    assert "Trying to restart job" in said
+def test_a_job_that_fails_is_tried_again_with_twice_the_memory_and_time_and_a_gpu_is_given(runs):
+    run, folder = runs["retried"]
+    assert "Trying to restart job" in ended(run, folder)
     first, second = (job(folder, f"attempt{number}") for number in (1, 2))
     assert (first["asked"], second["asked"]) == ("200M 10:00", "400M 20:00")
     assert first["CUDA_VISIBLE_DEVICES"] == second["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_a_slurm_that_is_down_ends_a_test_after_some_questions(tmp_path, monkeypatch):
+    for name, value in (("answers", lambda: False), ("PAUSE", 0.01)):
+        monkeypatch.setattr(sys.modules[__name__], name, value)
+    waiting = subprocess.Popen(["sleep", "inf"], text=True, start_new_session=True)
+    with pytest.raises(pytest.fail.Exception, match="SLURM is down: 12 times"):
+        ended(waiting, tmp_path)
+    assert waiting.returncode == -signal.SIGKILL
 
 
 RETRIED = """

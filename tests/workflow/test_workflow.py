@@ -8,13 +8,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import preloaded
 import pytest
 import yaml
 from browser import needs_browser, opened
@@ -205,7 +205,7 @@ def test_accepted_after_an_edit_results_stay_and_a_new_learning_rate_trains_only
     training = clone / "src" / "bayes_sgd" / "training" / "sgd.py"
     training.write_text(training.read_text() + "\n_UNUSED = 1\n")
     accepted = subprocess.run(
-        [sys.executable, "-m", "bayes_sgd.report.accept", "tiny"],
+        [str(preloaded.programs() / "python"), "-m", "bayes_sgd.report.accept", "tiny"],
         cwd=clone,
         env=environment(clone),
         text=True,
@@ -245,7 +245,7 @@ def test_killed_at_three_moments_it_ends_with_the_same_bytes(finished, tmp_path)
     shutil.copytree(finished / "data", folder / "data", copy_function=shutil.copy2)
     for moment in MOMENTS:
         workflow = subprocess.Popen(
-            command("results/tiny/tables/claims.csv"),
+            command("results/tiny/tables/claims.csv", program=SNAKEMAKE),
             cwd=folder,
             env=environment(folder),
             stdout=subprocess.DEVNULL,
@@ -391,10 +391,12 @@ def test_a_run_ends_with_its_page(finished):
     assert "hours of jobs" in page
 
 
-def called(folder: Path, *arguments: str, path: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+def called(
+    folder: Path, *arguments: str, path: str = "", program: Path | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Snakemake in any folder, with a PYTHONPATH that the caller has."""
     return subprocess.run(
-        [str(SNAKEMAKE), "--cores", "1", "--nocolor", *arguments],
+        [str(program or preloaded.programs() / "snakemake"), "--cores", "1", "--nocolor", *arguments],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -402,7 +404,6 @@ def called(folder: Path, *arguments: str, path: str = "", **more: str) -> subpro
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=300,
         check=False,
     )
 
@@ -485,10 +486,10 @@ def test_a_library_from_elsewhere_or_none_is_one_line(tmp_path, other):
     for name in Path(other, "bayes_sgd").iterdir():
         name.write_text("")
     (early / "sitecustomize.py").write_text("import bayes_sgd\n")
-    told = one_error(called(clone, "-n", path=f"{early}{os.pathsep}{other}"))
+    told = one_error(called(clone, "-n", path=f"{early}{os.pathsep}{other}", program=SNAKEMAKE))
     assert f"bayes_sgd was loaded from {other}/bayes_sgd, not from {clone / 'src'}" in told
     (early / "sitecustomize.py").write_text("import sys\nsys.modules['bayes_sgd'] = None\n")
-    told = one_error(called(clone, "-n", path=str(early)))
+    told = one_error(called(clone, "-n", path=str(early), program=SNAKEMAKE))
     assert "has no module bayes_sgd; in a clone of this workflow: " in told
     assert "-m pip install --requirement requirements.lock" in told
 
