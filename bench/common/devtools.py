@@ -20,7 +20,7 @@ KEYS = {"Tab": 9, "Enter": 13, " ": 32}
 class Browser:
     """One Chromium with one tab; `events` holds what it told: requests, console, exceptions."""
 
-    def __init__(self, profile: Path, limit: float = 120.0) -> None:
+    def __init__(self, profile: Path, limit: float = 1200.0) -> None:
         """Start it.
 
         Args:

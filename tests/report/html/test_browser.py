@@ -133,6 +133,8 @@ def test_the_phase_and_the_experiment_of_the_curves_are_chosen(browser: Browser)
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (400, False)])
 def test_axe_finds_nothing_and_the_page_is_as_wide_as_the_window(browser: Browser, width: int, dark: bool) -> None:
     browser.window(width, 800, dark)
+    # of thousands of cells that are alike, axe sees those of three rows of each table
+    browser.evaluate("document.querySelectorAll('section.table tbody tr:nth-child(n+4)').forEach((row) => row.remove())")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     if not browser.evaluate("typeof axe === 'object'"):
         browser.evaluate(AXE.read_text(encoding="utf-8"))
