@@ -19,6 +19,7 @@ from bayes_sgd.figures import common as figure_parts
 from bayes_sgd.figures import fig1_fig2_linear as figures_linear
 from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
 from bayes_sgd.figures import style
+from bayes_sgd.figures.fig4_batch_size import fig4
 
 FIGURES: dict[str, Callable[..., figures.Drawn]] = {
     "learning_rate": figures.fig5,
@@ -162,7 +163,7 @@ def test_fig2_marks_zero_chance_and_the_lowest_points() -> None:
 
 def test_fig4_has_a_series_for_each_batch_size_and_every_seed() -> None:
     cells = cells_table("learning_rate", seeds=4, records=5, values=(0.1,))
-    figure, data = figures.fig4(cells)
+    figure, data = fig4(cells)
     panels = axes(figure)
     labels = [bar.get_label() for bar in bars(panels["a peak"]) if str(bar.get_label()).startswith("B =")]
     assert labels == [f"B = {size}" for size in GRID]
@@ -186,10 +187,10 @@ def test_fig4_has_a_series_for_each_batch_size_and_every_seed() -> None:
 
 def test_fig4_takes_one_learning_rate() -> None:
     cells = cells_table("learning_rate", seeds=2)
-    assert "ε = 0.1," in words(figures.fig4(cells)[0])
-    assert "ε = 0.4," in words(figures.fig4(cells, 0.4)[0])
+    assert "ε = 0.1," in words(fig4(cells)[0])
+    assert "ε = 0.4," in words(fig4(cells, 0.4)[0])
     with pytest.raises(UserError, match=r"no rows with learning_rate 0\.3; there are 0\.025, 0\.05"):
-        figures.fig4(cells, 0.3)
+        fig4(cells, 0.3)
 
 
 # ------------------------------------------------------------------------------------------------ figures 5 to 7
@@ -219,7 +220,10 @@ def test_sweep_axes_series_and_bars(name: str, sweeps: dict[str, tuple[pd.DataFr
     assert "bar: 95 % t-interval of ln B over seeds" in text
     assert len(re.findall(r"exponent \d\.\d\d, 95 % \[", text)) == 2
 
-    counted = data[(data["panel"] == "a") & (data["treatment"] == "included")]
+    counted = data[(data["quantity"] == "test_accuracy") & (data["treatment"] == "included")]
+    below = data[data["quantity"] == "accuracy_below_best"]
+    assert (len(below) > 0) == (axis == "n_train"), "curves of several N share a scale"
+    assert (below.groupby(axis)["value"].max() == 0).all()
     expected = cells.groupby([axis, "batch_size"])["test_accuracy"].mean()
     np.testing.assert_allclose(counted.sort_values([axis, "batch_size"])["value"], expected)
 
@@ -272,7 +276,7 @@ def test_cooled_and_averaged_networks_stand_beside_in_hollow() -> None:
         np.testing.assert_allclose(shown["value"], expected)
     thin = [line for line in axes(figure)["a full"].lines if line.get_markerfacecolor() == "none"]
     assert len(thin) == 5
-    figure, data = figures.fig4(cells)
+    figure, data = fig4(cells)
     assert set(data["phase"]) == {"constant", "iterate_average", "after_cooldown"}
     assert {f"test, {name}" for name in figures.PHASE_NAMES.values()} <= {
         str(bar.get_label()) for bar in bars(axes(figure)["b peak"])
@@ -367,7 +371,7 @@ def test_one_seed_and_nan_in_every_figure(tmp_path: Path) -> None:
     cells = cells_table("learning_rate", seeds=3, records=3)
     cells.loc[cells["batch_size"] == 23, "test_accuracy"] = np.nan
     cells.loc[cells["seed"] == 1, "test_accuracy"] = np.nan
-    for drawn, _ in (figures_linear.fig1(linear), figures_linear.fig2(linear), figures.fig4(cells)):
+    for drawn, _ in (figures_linear.fig1(linear), figures_linear.fig2(linear), fig4(cells)):
         render(drawn)
     figure, data = draw("learning_rate", cells)
     assert data.loc[(data["batch_size"] == 23) & (data["treatment"] == "included"), "value"].isna().all()
@@ -393,7 +397,7 @@ def test_bad_tables_are_named() -> None:
     with pytest.raises(UserError, match=r"Figure 2\..*: the table has no rows with real or random labels"):
         figures_linear.fig2(linear_table(1, 1).assign(labels="random-0.2"))
     with pytest.raises(UserError, match="figure 4: the table has no rows"):
-        figures.fig4(cells.iloc[:0])
+        fig4(cells.iloc[:0])
     with pytest.raises(UserError, match="figure 5: two runs with the same learning_rate, batch_size and seed"):
         figures.fig5(pd.concat([cells, cells.assign(momentum=0.5, test_accuracy=0.7)]), optimum, scaling)
     with pytest.raises(UserError, match="figure 5: optimum: the table has no column grid_low"):
@@ -401,7 +405,7 @@ def test_bad_tables_are_named() -> None:
     with pytest.raises(UserError, match="figure 5: the table has no column phase"):
         figures.fig5(cells.drop(columns="phase"), optimum, scaling)
     with pytest.raises(UserError, match="figure 4: the table has no rows"):
-        figures.fig4(cells.assign(phase="after_cooldown"))
+        fig4(cells.assign(phase="after_cooldown"))
     with pytest.raises(UserError, match="figure 5: scaling: the table has no column exponent"):
         figures.fig5(cells, optimum, scaling.drop(columns="exponent"))
 

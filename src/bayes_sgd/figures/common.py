@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from bayes_sgd.analysis.intervals import mean_interval
 from bayes_sgd.core.errors import UserError
@@ -25,6 +27,7 @@ from bayes_sgd.figures.style import BLACK, BLUE, VERMILION, Look, number
 
 Drawn = tuple[Figure, pd.DataFrame]
 SEEDS_95 = "95 % t-interval over seeds"
+PAIRED_95 = "95 % t-interval over paired seeds"
 OPTIMUM_95 = "95 % t-interval of ln B over seeds"
 EXPONENT_95 = "95 % t-interval over seeds and points"
 EDGES = {"above": ("^", "censored: this B or above"), "below": ("v", "censored: this B or below")}
@@ -50,6 +53,57 @@ def over_seeds(rows: pd.DataFrame, keys: list[str], quantities: list[str]) -> pd
     means = [(*cast(tuple, key), *mean_interval(values.to_numpy(float))) for key, values in groups]
     table = pd.DataFrame(means, columns=[*keys, "quantity", "value", "ci_low", "ci_high", "seeds"])
     return table.assign(interval=SEEDS_95)
+
+
+def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Means over seeds at each batch size, with intervals for their differences.
+
+    Left out are batch sizes that fewer than half of the seeds have, then seeds that lack one of the others.
+
+    Returns:
+        batch_size, quantity, value, ci_low, ci_high, seeds, interval.
+    """
+    if rows.duplicated(["batch_size", "seed"]).any():
+        raise UserError(
+            f"{column}: two networks of one kind with equal batch_size and seed; list only one of their experiments"
+        )
+    grid = rows.pivot(index="batch_size", columns="seed", values=column)
+    grid = grid.loc[2 * grid.notna().sum(axis=1) >= grid.shape[1]].dropna(axis=1)
+    values = grid.to_numpy(float)
+    sizes, seeds = values.shape
+    columns = values - values.mean(axis=0) + values.mean() if seeds else values
+    intervals = [mean_interval(row) for row in columns]
+    wider = np.sqrt(sizes / (sizes - 1)) if sizes > 1 else 1.0
+    half = [wider * (interval.high - interval.value) for interval in intervals]
+    mean = np.array([interval.value for interval in intervals])
+    table = pd.DataFrame(
+        {"batch_size": grid.index, "quantity": column, "value": mean, "ci_low": mean - half, "ci_high": mean + half}
+    )
+    return table.assign(seeds=seeds, interval=PAIRED_95)
+
+
+def below_best(rows: pd.DataFrame, axis: str, trains: NDArray[np.bool_]) -> pd.DataFrame:
+    """Test accuracy less the mean at the best batch size of the same axis value, so that curves of several N share a scale.
+
+    Args:
+        rows: of cells; one for each axis value, batch size and seed.
+        axis: the column along which curves differ.
+        trains: of these rows, whether every seed of the batch size trains. The seeds of such are paired; others have no bar.
+
+    Returns:
+        axis, batch_size, quantity, value, ci_low, ci_high, seeds, interval.
+    """
+    tables = []
+    for value, part in rows.assign(trains=trains).groupby(axis):
+        means = over_seeds(part, ["batch_size"], ["test_accuracy"]).assign(ci_low=np.nan, ci_high=np.nan)
+        good = part.loc[part["trains"]]
+        among = paired(good, "test_accuracy") if len(good) else means.iloc[:0]
+        rest = means.loc[~means["batch_size"].isin(list(among["batch_size"]))]
+        table = pd.concat([t for t in (rest, among) if len(t)]).sort_values("batch_size")
+        best = float(np.nanmax(table["value"].to_numpy(float)))
+        shifted = {end: table[end] - best for end in ("value", "ci_low", "ci_high")}
+        tables.append(table.assign(**shifted, **{axis: value}, quantity="accuracy_below_best", interval=PAIRED_95))
+    return pd.concat(tables)
 
 
 def span(values: Any, noun: str) -> str:

@@ -17,11 +17,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayes_sgd.analysis.intervals import mean_interval
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.evidence_plan import KIND, with_main_series
 from bayes_sgd.figures import style
-from bayes_sgd.figures.common import SEEDS_95, Drawn, band, legend, need, over_seeds, span
+from bayes_sgd.figures.common import PAIRED_95, SEEDS_95, Drawn, band, legend, need, over_seeds, paired, span
 from bayes_sgd.figures.style import BLACK, BLUE, GREEN, GREY, LABELS, VERMILION, Look, number, points
 
 POINTS = {"sgd": Look(VERMILION, "o", "-"), "linearized": Look(GREEN, "^", "--"), "minimum": Look(BLUE, "s", "-.")}
@@ -31,7 +30,6 @@ POINT_NAMES = {
     "minimum": "end of the descent from there",
 }
 WORDS = {"real": "true labels", "random": "random labels"}
-PAIRED_95 = "95 % t-interval over paired seeds"
 EVIDENCE = "log_evidence_ratio_per_example"
 ONE_ORDER = "without_permutations"  # E / N less ln H! / N, for the orders of the hidden units
 SHOWN = ("n_train", "hidden_sizes", "learning_rate", "updates")  # what titles say of the kind
@@ -41,33 +39,6 @@ SHARPNESS = {
     "trace": "trace of the GGN",
     "effective_parameters": "effective parameters at the best λ",
 }
-
-
-def paired(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Means over seeds at each batch size, with intervals for their differences.
-
-    Left out are batch sizes that fewer than half of the seeds have, then seeds that lack one of the others.
-
-    Returns:
-        batch_size, quantity, value, ci_low, ci_high, seeds, interval.
-    """
-    if rows.duplicated(["batch_size", "seed"]).any():
-        raise UserError(
-            f"{column}: two networks of one kind with equal batch_size and seed; list only one of their experiments"
-        )
-    grid = rows.pivot(index="batch_size", columns="seed", values=column)
-    grid = grid.loc[2 * grid.notna().sum(axis=1) >= grid.shape[1]].dropna(axis=1)
-    values = grid.to_numpy(float)
-    sizes, seeds = values.shape
-    columns = values - values.mean(axis=0) + values.mean() if seeds else values
-    intervals = [mean_interval(row) for row in columns]
-    wider = np.sqrt(sizes / (sizes - 1)) if sizes > 1 else 1.0
-    half = [wider * (interval.high - interval.value) for interval in intervals]
-    mean = np.array([interval.value for interval in intervals])
-    table = pd.DataFrame(
-        {"batch_size": grid.index, "quantity": column, "value": mean, "ci_low": mean - half, "ci_high": mean + half}
-    )
-    return table.assign(seeds=seeds, interval=PAIRED_95)
 
 
 def _chosen(table: pd.DataFrame, columns: Iterable[str], what: str) -> tuple[pd.DataFrame, str]:

@@ -16,11 +16,10 @@ from matplotlib.figure import Figure
 from bayes_sgd.analysis.intervals import mean_interval
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
-from bayes_sgd.figures.common import SEEDS_95, Drawn, band, legend, need, over_seeds, span
+from bayes_sgd.figures.common import PAIRED_95, SEEDS_95, Drawn, band, legend, need, over_seeds, span
 from bayes_sgd.figures.style import BLACK, BLUE, GREY, LABELS, PURPLE, VERMILION, Look, number, points
 
 GAP = "gap in test accuracy (points)"
-PAIRED_95 = "95 % t-interval over paired seeds"
 PHASES = {
     "constant": ("last iterate", Look(GREY, "o", ":")),
     "iterate_average": ("average of the last iterates", Look(PURPLE, "s", "-")),

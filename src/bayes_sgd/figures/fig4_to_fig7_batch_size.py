@@ -1,4 +1,4 @@
-"""Figures 4-7 of the paper: takes the tables cells, optimum and scaling, gives a figure and the data in it.
+"""Figures 5-7 of the paper: takes the tables cells, optimum and scaling, gives a figure and the data in it.
 
 Nothing is estimated here: figures show means over seeds with 95 % t-intervals, and optima and exponents from the tables.
 Networks are trained at a constant ε; hollow markers show the phases `after_cooldown` and `iterate_average`, where the run has
@@ -25,10 +25,10 @@ from bayes_sgd.figures.common import (
     EDGES,
     EXPONENT_95,
     OPTIMUM_95,
+    PAIRED_95,
     SEEDS_95,
-    TEST,
-    TRAIN,
     Drawn,
+    below_best,
     edges,
     legend,
     need,
@@ -44,6 +44,9 @@ LOOKS = {"argmax": Look(BLUE, "o", ""), HEADLINE: Look(VERMILION, "D", "")}
 BESIDE = {"argmax": 0.97, HEADLINE: 1.03, "iterate_average": 0.91, "after_cooldown": 1.09}  # factors: marks side by side
 PHASES = {"iterate_average": Look(PURPLE, "s", ":"), "after_cooldown": Look(GREEN, "o", ":")}
 PHASE_NAMES = {"iterate_average": "iterate average", "after_cooldown": "after cooldown"}
+
+
+BELOW_BEST = 2.5  # points of accuracy below each series' best that figure 6 shows enlarged
 
 
 class Sweep(NamedTuple):
@@ -66,7 +69,7 @@ def _estimators(table: pd.DataFrame, sweep: Sweep, phase: str) -> pd.DataFrame:
     return rows.loc[rows["estimator"].isin(list(NAMES) if phase == PHASE else [HEADLINE])]
 
 
-def _final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = PHASE) -> pd.DataFrame:
+def final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = PHASE) -> pd.DataFrame:
     """The rows of a phase at its end: for each value of the axis its last recorded update. Only `constant` must be there."""
     columns = [axis, "batch_size", "update", "seed", "train_accuracy", "test_accuracy", "diverged", "phase"]
     need(cells, columns, what)
@@ -90,62 +93,6 @@ def window(table: pd.DataFrame, series: str) -> tuple[float, float]:
         return 0.0, 100.0
     low, high = 100 * min(values.min() for values in right), 100 * best
     return max(0.0, low - 0.25 * (high - low) - 0.3), min(100.5, high + 0.2 * (high - low) + 0.3)
-
-
-def fig4(cells: pd.DataFrame, learning_rate: float | None = None) -> Drawn:
-    """Test accuracy (a) against updates, a series for each batch size; (b) at the end against batch size.
-
-    Args:
-        cells: rows of one experiment, all recorded updates and phases.
-        learning_rate: which ε; if not given, the middle one of those that are there.
-    """
-    final = _final_rows(cells, "learning_rate", "figure 4")
-    rates = sorted(final["learning_rate"].unique())
-    rate = rates[len(rates) // 2] if learning_rate is None else learning_rate
-    if rate not in rates:
-        raise UserError(f"figure 4: no rows with learning_rate {rate:g}; there are {', '.join(map(number, rates))}")
-    others_rows = {phase: _final_rows(cells, "learning_rate", "figure 4", phase) for phase in PHASES}
-    others_rows = {phase: rows.loc[rows["learning_rate"] == rate] for phase, rows in others_rows.items()}
-    by_phase: dict[str, pd.DataFrame] = {
-        phase: over_seeds(rows, ["batch_size"], ["test_accuracy"]) for phase, rows in others_rows.items() if len(rows)
-    }
-    cells, final = (table.loc[table["learning_rate"] == rate] for table in (cells.loc[cells["phase"] == PHASE], final))
-    curves = over_seeds(cells, ["batch_size", "update"], ["test_accuracy"])
-    ends = over_seeds(final, ["batch_size"], ["train_accuracy", "test_accuracy"])
-    single = final.rename(columns={"test_accuracy": "value"}).loc[:, ["batch_size", "update", "seed", "value"]]
-    single = single.assign(panel="b", quantity="test_accuracy", interval="none: a single seed")
-    data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single]).assign(phase=PHASE)
-    data = pd.concat([data, *(table.assign(panel="b", phase=phase) for phase, table in by_phase.items())])
-    train, test = (ends.loc[ends["quantity"] == f"{part}_accuracy"] for part in ("train", "test"))
-    limits = window(test.assign(series=0), "series")
-    sizes = sorted(curves["batch_size"].unique())
-    title = f"Figure 4. Test accuracy and batch size at ε = {number(rate)}, {span(final['update'], 'update')}"
-    means = f"points: means over {span(test['seeds'], 'seed')}; bars, in (a) at the end only: {SEEDS_95}"
-    with rc_context(style.RC):
-        figure, left, right = two_parts(title, means, (1, 1))
-        top, full = two_scales(left, "a", "during training", limits)
-        full.set_xlabel(LABELS["update"])
-        for size, look in zip(sizes, style.ordered(len(sizes)), strict=True):
-            rows = curves.loc[curves["batch_size"] == size]
-            last = rows.tail(1)
-            for ax in (top, full):
-                points(ax, rows["update"], rows.assign(ci_low=np.nan, ci_high=np.nan), look, f"B = {number(size)}", 100)
-                points(ax, last["update"], last, look, "", 100)
-            below_scale(top, last["update"], last)
-        legend(left, top, 5, [])
-
-        top, full = two_scales(right, "b", "at the end", limits)
-        full.set(xscale="log", xlabel=LABELS["batch_size"])
-        style.plain_log(full.xaxis)
-        for ax in (top, full):
-            ax.plot(single["batch_size"], 100 * single["value"], ".", color=GREY, alpha=0.5, ms=4, label="each seed")
-            for phase, table in by_phase.items():
-                points(ax, table["batch_size"], table, PHASES[phase], f"test, {PHASE_NAMES[phase]}", 100, hollow=True)
-            points(ax, test["batch_size"], test, TEST, "test, mean", 100)
-        below_scale(top, test["batch_size"], test)
-        points(full, train["batch_size"], train, TRAIN, "training, mean (full range only)", 100)
-        legend(right, top, 2, [full.containers[-1]])
-    return figure, data
 
 
 def fig5(cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
@@ -213,10 +160,11 @@ class SweepData(NamedTuple):
     exponents: pd.DataFrame
     updates: np.ndarray
     any_failed: bool
+    relative: pd.DataFrame
 
     def table(self) -> pd.DataFrame:
         """One row for each point that is drawn."""
-        parts = (self.all_runs, self.successful, *self.phases.values(), self.optima, self.line, self.exponents)
+        parts = (self.all_runs, self.relative, self.successful, *self.phases.values(), self.optima, self.line, self.exponents)
         return pd.concat([part for part in parts if len(part)])
 
 
@@ -225,7 +173,7 @@ def sweep_data(
 ) -> SweepData:
     """Choose and average what a sweep's figure shows; the arguments are those of `fig5`."""
     keys, figure = [sweep.axis, "batch_size"], f"figure {sweep.number}"
-    rows = _final_rows(cells, sweep.axis, figure)
+    rows = final_rows(cells, sweep.axis, figure)
     all_runs = over_seeds(rows, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT)
     failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
     successful = over_seeds(rows.loc[~failed], keys, ["test_accuracy"]).assign(panel="a", treatment="excluded")
@@ -235,13 +183,18 @@ def sweep_data(
     line = _proportional(optima)
     phases: dict[str, pd.DataFrame] = {}
     for phase in PHASES:
-        last = _final_rows(cells, sweep.axis, figure, phase)
+        last = final_rows(cells, sweep.axis, figure, phase)
         if len(last):
             phases[phase] = over_seeds(last, keys, ["test_accuracy"]).assign(panel="a", treatment=TREATMENT, phase=phase)
             optima = pd.concat([optima, _optima(last, optimum, sweep, phase)])
             exponents = pd.concat([exponents, _exponents(last, scaling, sweep, phase)])
     all_runs, successful = all_runs.assign(phase=PHASE), successful.assign(phase=PHASE)
-    return SweepData(all_runs, successful, phases, optima, line, exponents, rows["update"].to_numpy(), bool(np.any(failed)))
+    relative = pd.DataFrame()
+    if sweep.axis == "n_train":  # heights differ with N, and a scale for all of them would hide the peaks
+        trains = np.asarray(~failed.groupby([rows[name] for name in keys]).transform("any"), dtype=bool)
+        relative = below_best(rows, sweep.axis, trains).assign(panel="a", treatment=TREATMENT, phase=PHASE)
+    updates = rows["update"].to_numpy()
+    return SweepData(all_runs, successful, phases, optima, line, exponents, updates, bool(np.any(failed)), relative)
 
 
 def exponent_text(exponents: pd.DataFrame, estimator: str, phase: str = PHASE) -> str:
@@ -319,19 +272,27 @@ def _draw_right(part: SubFigure, sweep: Sweep, data: SweepData) -> None:
 
 def _draw_left(part: SubFigure, sweep: Sweep, data: SweepData) -> None:
     axis, cooled = sweep.axis, data.phases.get("after_cooldown")
+    relative = len(data.relative) > 0
     top, full = two_scales(part, "a", "at the end", window(data.all_runs, axis))
+    if relative:
+        top.set(ylim=(-BELOW_BEST, 0.1 * BELOW_BEST), ylabel="test accuracy minus the series' own best (points)")
     full.set(xscale="log", xlabel=LABELS["batch_size"])
     style.plain_log(full.xaxis)
     values = sorted(data.all_runs[axis].unique())
     for value, look in zip(values, style.ordered(len(values)), strict=True):
         rows, successful = (table.loc[table[axis] == value] for table in (data.all_runs, data.successful))
         for ax in (top, full):
-            ax.plot(successful["batch_size"], 100 * successful["value"], color=look.color, ls=":", lw=0.8)
-            if cooled is not None:
+            shown, best = rows, 0.0
+            if relative and ax is top:
+                best = float(rows["value"].max())
+                shown = data.relative.loc[data.relative[axis] == value]
+            ax.plot(successful["batch_size"], 100 * (successful["value"] - best), color=look.color, ls=":", lw=0.8)
+            if cooled is not None and not (relative and ax is top):
                 size, height = cooled.loc[cooled[axis] == value, ["batch_size", "value"]].to_numpy(float).T
                 ax.plot(size, 100 * height, look.marker, color=look.color, mfc="none", ms=4, mew=0.7, ls="-", lw=0.5)
-            points(ax, rows["batch_size"], rows, look, f"{sweep.symbol} = {number(value)}", 100)
-        below_scale(top, rows["batch_size"], rows)
+            points(ax, shown["batch_size"], shown, look, f"{sweep.symbol} = {number(value)}", 100)
+            if ax is top:
+                below_scale(top, shown["batch_size"], shown)
     dotted = Line2D([], [], color=GREY, ls=":", lw=0.8, label="failed runs left out")
     thin = Line2D([], [], color=GREY, marker="o", mfc="none", ms=4, mew=0.7, lw=0.5, label=PHASE_NAMES["after_cooldown"])
     legend(part, top, 4, [dotted] * data.any_failed + [thin] * (cooled is not None))
@@ -342,7 +303,8 @@ def _draw(sweep: Sweep, cells: pd.DataFrame, optimum: pd.DataFrame, scaling: pd.
     title = (
         f"Figure {sweep.number}. Optimal batch size and {sweep.experiment.replace('_', ' ')}, {span(data.updates, 'update')}"
     )
-    means = f"points in (a): means over {span(data.all_runs['seeds'], 'seed')}; bars: {SEEDS_95}"
+    bars = PAIRED_95 if len(data.relative) else SEEDS_95
+    means = f"points in (a): means over {span(data.all_runs['seeds'], 'seed')}; bars: {bars}"
     with rc_context(style.RC):
         figure, left, right = two_parts(title, means, (1.15, 1), 6.4 if data.phases else 5.6)
         _draw_left(left, sweep, data)

@@ -18,6 +18,7 @@ from bayes_sgd.figures import style
 from bayes_sgd.figures.common import (
     SEEDS_95,
     Drawn,
+    below_best,
     legend,
     need,
     over_seeds,
@@ -27,6 +28,7 @@ from bayes_sgd.figures.style import BLACK, GREY, LABELS, number, points
 
 EXPERIMENTS = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}  # and their axes
 SYMBOLS = {"learning_rate": "ε", "momentum": "m", "n_train": "N"}
+SHOWN = 4.0  # points of accuracy below the best that are drawn at equal noise scale
 PREDICTED_90 = "90 % prediction interval"
 
 
@@ -51,27 +53,32 @@ def accuracy_vs_noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> D
         rows = rows.loc[rows["update"] == rows.groupby(axis)["update"].transform("max")].rename(columns={axis: "axis_value"})
         failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
         trains = ~failed.groupby([rows["axis_value"], rows["batch_size"]]).transform("any") & (rows["noise_scale"] > 0)
-        means = over_seeds(rows.loc[trains], ["axis_value", "batch_size", "noise_scale"], ["test_accuracy"])
+        rows = rows.loc[trains]
+        means = over_seeds(rows, ["axis_value", "batch_size", "noise_scale"], ["test_accuracy"])
+        if axis == "n_train" and len(rows):  # heights differ with N; what is compared is where each line is highest
+            noise = rows.loc[:, ["axis_value", "batch_size", "noise_scale"]].drop_duplicates()
+            means = below_best(rows, "axis_value", np.ones(len(rows), dtype=bool)).merge(noise, on=["axis_value", "batch_size"])
         tables.append(means.assign(panel=name))
     tables = [table for table in tables if len(table)] or tables[:1]
     data = pd.concat(tables)
     with rc_context(style.RC):
         figure = Figure(figsize=(3.7 * max(2, len(tables)), 4.6), layout="constrained")
         seeds = span(data["seeds"], "seed") if len(data) else "seeds"
-        means = f"points: means over {seeds}; bars: {SEEDS_95}; stars: the best of each line"
+        means = f"points: means over {seeds}; bars: {SEEDS_95}, between training set sizes paired; stars: the best of each line"
         figure.suptitle(f"{what}\n{means}", x=0.01, ha="left")
         grid = figure.add_gridspec(1, len(tables))
         if data.empty:
             figure.text(0.5, 0.5, "no batch size at which every network trains", ha="center", color=GREY)
             return figure, data
-        limits = data["noise_scale"].min() / 1.3, data["noise_scale"].max() * 1.3
         for column, table in enumerate(tables):
             name = table["panel"].iloc[0]
             part = figure.add_subfigure(grid[column])
             ax = part.subplots()
+            limits = table["noise_scale"].min() / 1.3, table["noise_scale"].max() * 1.3
             ax.set(xscale="log", xlim=limits, xlabel="noise scale g = ε(N/B − 1)/(1 − m)", label=name)
             ax.set_title(f"({'abc'[column]}) {name.replace('_', ' ')}")
-            ax.set_ylabel(LABELS["test_accuracy"])
+            relative = (table["quantity"] != "test_accuracy").any()
+            ax.set_ylabel("test accuracy minus the line's own best (points)" if relative else LABELS["test_accuracy"])
             _draw_collapse(ax, table, SYMBOLS[EXPERIMENTS[name]])
             style.plain_log(ax.xaxis, (1.0,))
             legend(part, ax, 3)
@@ -80,9 +87,12 @@ def accuracy_vs_noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> D
 
 def _draw_collapse(ax: Axes, table: pd.DataFrame, symbol: str) -> None:
     values = sorted(table["axis_value"].unique())
+    heights = 100 * table["value"].to_numpy(float)
+    ax.set_ylim(max(heights.max() - SHOWN, heights.min() - 0.3), np.nanmax([heights.max() + 0.3, 100 * table["ci_high"].max()]))
     for value, look in zip(values, style.ordered(len(values)), strict=True):
         rows = table.loc[table["axis_value"] == value].sort_values("noise_scale")
         points(ax, rows["noise_scale"], rows, look, f"{symbol} = {number(value)}", 100)
+        style.below_scale(ax, rows["noise_scale"], rows)
         best = rows.nlargest(1, "value")
         ax.plot(best["noise_scale"], 100 * best["value"], "*", ms=13, mfc="none", mec=look.color, zorder=5)
 

@@ -167,7 +167,7 @@ FIGURES = {
     "fig1": _Figure("fig1_fig2_linear", ("linear",), _linear_caption),
     "fig2": _Figure("fig1_fig2_linear", ("linear",), _linear_caption),
     "fig3": _Figure("fig3_fig8_training", ("cells",), _l2_fed("fig3"), ("fig3",)),
-    "fig4": _Figure("fig4_to_fig7_batch_size", ("cells",), _fed("fig4"), ("fig4",)),
+    "fig4": _Figure("fig4_batch_size", ("cells",), _fed("fig4"), ("fig4",), failures=True),
     "fig5": _sweep("fig4_to_fig7_batch_size", "fig5"),
     "fig6": _sweep("fig4_to_fig7_batch_size", "fig6"),
     "fig7": _sweep("fig4_to_fig7_batch_size", "fig7"),
@@ -238,6 +238,7 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         evidence,
         fig1_fig2_linear,
         fig3_fig8_training,
+        fig4_batch_size,
         fig4_to_fig7_batch_size,
         fig9_gradient_noise,
         headline,
@@ -248,7 +249,7 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
     )
 
     modules = (
-        *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_to_fig7_batch_size, fig9_gradient_noise),
+        *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_batch_size, fig4_to_fig7_batch_size, fig9_gradient_noise),
         *(headline, laplace, laws, n_law, predictors),
     )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
