@@ -69,6 +69,13 @@ QUESTIONS = (
         "exponent",
     ),
     Question(
+        "Is it proportional to the training set's size at equal epochs, or does N/T, T updates, set it?",
+        "Fig. 6, runs of their own",
+        ("N1", "N2", "N3", "N4", "N5"),
+        "N1a",
+        "exponent",
+    ),
+    Question(
         "Is it proportional to 1/(1 − m), m the momentum?",
         "Fig. 7",
         ("18",),
