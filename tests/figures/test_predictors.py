@@ -44,9 +44,14 @@ def test_each_law_is_drawn_against_the_optima(tmp_path: Path) -> None:
     save(figure, data, tmp_path / "predictors")
 
 
-def test_a_run_without_optima_inside_the_grid_is_refused_in_one_line() -> None:
+def test_a_run_with_one_arm_or_none_says_so(tmp_path: Path) -> None:
     fit_batch, table = tables()
-    with pytest.raises(UserError, match="no arm with both batch sizes inside its grid"):
-        predictors(fit_batch.assign(ratio=np.nan), table)
+    figure, data = predictors(fit_batch.assign(ratio=np.nan), table)
+    assert "no arm with both batch sizes inside its grid" in words(figure)
+    save(figure, data, tmp_path / "none")
+    one = arms({"a": of_axis("l2", arm_cells(np.log(15), np.log(30)))}, n_replicates=100)
+    figure, data = predictors(fit_batch_table(one), predictors_table(one))
+    assert "too few arms" in words(figure)
+    save(figure, data, tmp_path / "one")
     with pytest.raises(UserError, match="the table has no column ratio"):
         predictors(fit_batch.drop(columns="ratio"), table)

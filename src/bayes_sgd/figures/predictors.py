@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.analysis.predictors import REFERENCE, STEP, predictions
-from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import OPTIMUM_95, Drawn, need
 from bayes_sgd.figures.style import BLACK, GREY, Look, plain_log, points, unordered
@@ -34,7 +33,7 @@ def predictors(fit_batch: pd.DataFrame, predictors: pd.DataFrame) -> Drawn:
     rows = predictions(fit_batch, predictors)
     rows = rows.loc[np.isfinite(rows["predicted"])]
     if rows.empty:
-        raise UserError(f"{what}: the table of fitting batch sizes has no arm with both batch sizes inside its grid")
+        return _empty(what)
     optima = rows.rename(columns={"b_opt": "value", "b_opt_low": "ci_low", "b_opt_high": "ci_high"})
     optima = optima.assign(quantity="b_opt", interval=OPTIMUM_95)
     names = optima["predictor"].unique()
@@ -60,12 +59,23 @@ def predictors(fit_batch: pd.DataFrame, predictors: pd.DataFrame) -> Drawn:
             for name, look in looks.items()
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=6, columnspacing=1.2)
-    columns = ["panel", "predictor", "experiment", "axis", "axis_value", "labels", "update", "predicted", "quantity", "value"]
-    data = pd.concat([optima, ratios, spreads]).reindex(columns=[*columns, "ci_low", "ci_high", "interval"])
+    data = pd.concat([optima, ratios, spreads]).reindex(columns=_COLUMNS)
     return figure, data
 
 
 _KEY = (REFERENCE.name, "real", PHASE)
+_COLUMNS = [
+    *("panel", "predictor", "experiment", "axis", "axis_value", "labels", "update", "predicted", "quantity", "value"),
+    *("ci_low", "ci_high", "interval"),
+]
+
+
+def _empty(what: str) -> Drawn:
+    with rc_context(style.RC):
+        figure = Figure(figsize=(10.4, 3.0), layout="constrained")
+        figure.suptitle(what, x=0.01, ha="left")
+        _nothing(figure.subplots(), "no arm with both batch sizes inside its grid")
+    return figure, pd.DataFrame(columns=_COLUMNS)
 
 
 def _against(ax: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
@@ -103,9 +113,16 @@ def _by_axis(ax: Axes, rows: pd.DataFrame, constant: float, looks: dict[str, Loo
     plain_log(ax.yaxis)
 
 
+def _nothing(ax: Axes, words: str) -> None:
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=GREY)
+
+
 def _spreads(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set(xscale="log", xlabel="sd of ln(constant) over arms", label="f")
     ax.set_title("(f) scatter of each law")
+    if rows.empty:
+        _nothing(ax, "too few arms for a scatter")
+        return
     rows = rows.iloc[::-1]
     low = float(rows["value"].min()) / 3
     high = float(rows["value"].max()) * 3
