@@ -105,7 +105,8 @@ def test_claims_are_ordered_as_people_count():
     names = ["1a", "1b", "2", "9", "9b", "10", "11a", "11c", "23k", "24", "Z1", "Z2"]
     assert sorted(reversed(names), key=claim_order) == names
     published = pd.read_csv(ROOT / "results" / "published" / README_RUN / "tables" / "claims.csv")["claim"].tolist()
-    assert sorted(sorted(published), key=claim_order) == published
+    numbered = [claim for claim in published if claim[0].isdigit()]
+    assert sorted(sorted(numbered), key=claim_order) == numbered
 
 
 def test_what_is_apart_comes_last_with_its_reason_and_the_counts():
