@@ -86,8 +86,9 @@ def _against(ax: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
     for factor, line in ((1.0, "-"), (np.exp(STEP), ":"), (np.exp(-STEP), ":")):
         ax.plot([low, high], [low * factor, high * factor], color=GREY, ls=line, lw=0.9)
     rows = rows.assign(ci_low=rows["ci_low"].clip(lower=low), ci_high=rows["ci_high"].clip(upper=high))
-    for (name, labels), part in rows.groupby(["experiment", "labels"]):
-        points(ax, part["predicted"], part, looks[str(name)], hollow=labels != "real")
+    for _, part in rows.groupby(["experiment", "labels"]):
+        first = part.iloc[0]
+        points(ax, part["predicted"], part, looks[first["experiment"]], hollow=first["labels"] != "real")
     plain_log(ax.xaxis)
     plain_log(ax.yaxis)
 
@@ -124,9 +125,8 @@ def _spreads(ax: Axes, rows: pd.DataFrame) -> None:
         _nothing(ax, "too few arms for a scatter")
         return
     rows = rows.iloc[::-1]
-    low = float(rows["value"].min()) / 3
-    high = float(rows["value"].max()) * 3
     value = rows["value"].to_numpy(float)
+    low, high = float(value.min()) / 3, float(value.max()) * 3
     ends = rows[["ci_low", "ci_high"]].to_numpy(float).clip(low, high)
     bars = np.nan_to_num(np.stack([value - ends[:, 0], ends[:, 1] - value])).clip(min=0)
     ax.errorbar(value, np.arange(len(rows)), xerr=bars, color=BLACK, marker="o", ls="", elinewidth=0.9)
