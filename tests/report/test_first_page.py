@@ -14,7 +14,17 @@ from project import ROOT
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import read_csv, write_csv
 from bayes_sgd.core.schema import CLAIMS
-from bayes_sgd.report.first_page import FIRST_RUN, PAGE, QUESTIONS, claims_page, question_of, question_table, update_readme
+from bayes_sgd.report.first_page import (
+    FIRST_RUN,
+    PAGE,
+    QUESTIONS,
+    claims_page,
+    question_of,
+    question_table,
+    second_headline,
+    update_readme,
+    with_other_runs,
+)
 from bayes_sgd.report.publish import README_RUN
 
 STALE = f"stale: run `make publish RUN={README_RUN}`"
@@ -23,7 +33,27 @@ PUBLISHED = ROOT / "results" / "published" / README_RUN
 
 @pytest.fixture(scope="module")
 def published() -> pd.DataFrame:
-    return read_csv(PUBLISHED / "tables" / "claims.csv", CLAIMS)
+    return with_other_runs(read_csv(PUBLISHED / "tables" / "claims.csv", CLAIMS), PUBLISHED)
+
+
+def test_a_claim_without_a_value_is_that_of_the_run_beside_it(tmp_path: Path, published: pd.DataFrame) -> None:
+    rows = published.drop(columns="run").head(3).assign(verdict="reproduced", value=1.0)
+    mine = rows.assign(value=[1.0, float("nan"), float("nan")], verdict=["reproduced", "not tested", "not tested"])
+    write_csv(tmp_path / "other" / "tables" / "claims.csv", rows.assign(value=[2.0, 2.0, float("nan")]), CLAIMS)
+    shown = with_other_runs(mine, tmp_path / "mine")
+    assert shown["run"].tolist() == ["mine", "other", "mine"]
+    assert shown["value"].tolist()[:2] == [1.0, 2.0]
+    assert shown["verdict"].tolist() == ["reproduced", "reproduced", "not tested"]
+    text = claims_page(shown, "mine")
+    assert text.count("- run: other\n") == 1
+
+
+def test_the_second_headline_states_the_four_exponents_or_nothing(published: pd.DataFrame) -> None:
+    exponents = published.set_index("claim").loc[["N1a", "N1b", "N1c", "N1d"]]
+    text = second_headline(published)
+    for row in exponents.to_dict("records"):
+        assert f"{row['value']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}], {row['verdict']}" in text
+    assert second_headline(published[published["claim"] != "N1c"]) == ""
 
 
 def test_the_readme_is_that_of_the_published_tables(tmp_path: Path) -> None:
@@ -51,7 +81,7 @@ def test_each_published_claim_belongs_to_one_question_and_each_value_shown_is_a_
 
 
 def test_verdicts_of_the_questions_add_up(published: pd.DataFrame) -> None:
-    table, total = question_table(published).rstrip().split("\n\n")
+    _, table, total = question_table(published).rstrip().split("\n\n")
     rows = table.splitlines()[2:]
     assert len(rows) == len(QUESTIONS)
     counted = sum(int(count) for row in rows for count in re.findall(r"(\d+) (?:partially |not )?(?:repr|inconc|test)", row))
@@ -81,7 +111,7 @@ def test_a_run_without_values_has_a_first_page(published: pd.DataFrame) -> None:
 
 def test_a_readme_without_marks_is_one_line(tmp_path: Path, published: pd.DataFrame) -> None:
     folder = tmp_path / "mine"
-    write_csv(folder / "tables" / "claims.csv", published, CLAIMS)
+    write_csv(folder / "tables" / "claims.csv", published.drop(columns="run"), CLAIMS)
     write_csv(folder / "tables" / "costs.csv", pd.DataFrame({"hours": [1.0]}))
     write_csv(tmp_path / FIRST_RUN, read_csv(PUBLISHED.parent / FIRST_RUN))
     readme = tmp_path / "README.md"

@@ -138,6 +138,39 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
+def with_other_runs(claims: pd.DataFrame, published: Path) -> pd.DataFrame:
+    """Claims of a published run; those that it has no value for as another published run judges them.
+
+    Args:
+        claims: the table of the run.
+        published: the run's folder; other runs lie beside it, and the first by name that has a value is taken.
+
+    Returns:
+        The same claims in the same order, with `run`, the name of the run that judged the row.
+    """
+    rows: list[dict[str, Any]] = claims.assign(run=published.name).to_dict("records")
+    for path in sorted(published.parent.glob("*/tables/claims.csv")):
+        others = read_csv(path, CLAIMS).assign(run=path.parts[-3]).dropna(subset="value").to_dict("records")
+        by_claim = {row["claim"]: row for row in others}
+        rows = [by_claim.get(row["claim"], row) if pd.isna(row["value"]) else row for row in rows]
+    return pd.DataFrame(rows)
+
+
+def second_headline(claims: pd.DataFrame) -> str:
+    """The paper's second headline, B_opt ∝ N, as a line in words: the exponents at equal epochs; nothing if none is there."""
+    rows = {str(row["claim"]): row for row in claims.to_dict("records") if pd.notna(row["value"])}
+    if not {"N1a", "N1b", "N1c", "N1d"} <= rows.keys():
+        return ""
+    shown = {name: f"{interval(rows[name])}, {rows[name]['verdict']}" for name in ("N1a", "N1b", "N1c", "N1d")}
+    return (
+        "The paper's second headline, an optimum batch size proportional to the training set size N, is tested at equal epochs: "
+        "the updates T grow with N. The exponent in N would be 1. Ours is, for the optimum, "
+        f"{shown['N1a']} (T = N/1.6), and {shown['N1b']} (T = N/6). For the left edge of the peak it is "
+        f"{shown['N1c']}, and {shown['N1d']}. "
+        "The laws in ε and 1/(1 − m) follow from ε/(B(1 − m)) as well; only N tells the noise scale from that.\n\n"
+    )
+
+
 def question_table(claims: pd.DataFrame) -> str:
     """A row for each question: verdicts of its claims, and one value with its 95 % interval."""
     rows = []
@@ -148,7 +181,7 @@ def question_table(claims: pd.DataFrame) -> str:
         link = f"[{question.text}]({PAGE.as_posix()}#{_anchor(question.text)})"
         rows.append([f"{link}{source}", verdict_counts(rows_of_question), value])
     table = markdown(rows, ["question (paper)", "verdicts", "our value, 95 % interval"])
-    return f"{table}\n{len(claims)} claims: {verdict_counts(claims)}.\n"
+    return f"{second_headline(claims)}{table}\n{len(claims)} claims: {verdict_counts(claims)}.\n"
 
 
 def commands(first_run: pd.DataFrame, costs: pd.DataFrame) -> str:
@@ -168,24 +201,27 @@ def commands(first_run: pd.DataFrame, costs: pd.DataFrame) -> str:
 def claims_page(claims: pd.DataFrame, run: str) -> str:
     """The text of docs/claims.md: every claim with the paper's value, ours, its limit and verdict, and how it was judged."""
     parts = [
-        f"# Claims\n\nAll {len(claims)} claims as the {run} run judges them: {verdict_counts(claims)}. "
+        f"# Claims\n\nAll {len(claims)} claims as the {run} run judges them, or the run that is named where it has no value: "
+        f"{verdict_counts(claims)}. "
         "Limits are in config/claims.yaml; docs/deviations.md says which were changed after a result was seen. "
         "Values in brackets are 95 % intervals. "
         "The paper's values are recalled, not quoted. `make publish` writes this page from "
-        f"results/published/{run}/tables/claims.csv.\n"
+        f"results/published/{run}/tables/claims.csv and those beside it.\n"
     ]
     for question, rows_of_question in _groups(claims):
         parts.append(
             f"## {question.text}\n\n{question.source}{': ' if question.source else ''}{verdict_counts(rows_of_question)}.\n"
         )
-        parts += [_claim(row) for row in rows_of_question.to_dict("records")]
+        parts += [_claim(row, run) for row in rows_of_question.to_dict("records")]
     return "\n".join(parts)
 
 
-def _claim(row: dict[str, Any]) -> str:
+def _claim(row: dict[str, Any], run: str) -> str:
+    judged_by = [f"- run: {row['run']}"] if row.get("run", run) != run else []
     lines = [
         f"**{row['claim']}. {row['statement']}** {str(row['verdict']).capitalize()}.\n",
         f"- paper ({row['source']}): {row['paper_value']}",
+        *judged_by,
         f"- ours: {interval(row)}",
         f"- limit: {row['limit']}",
         f"- why: {row['why']}",
@@ -205,6 +241,6 @@ def update_readme(readme: Path, published: Path) -> bool:
         UserError: a table or a mark is missing.
     """
     tables = published / "tables"
-    questions = question_table(read_csv(tables / "claims.csv", CLAIMS))
+    questions = question_table(with_other_runs(read_csv(tables / "claims.csv", CLAIMS), published))
     begin = commands(read_csv(published.parent / FIRST_RUN), read_csv(tables / "costs.csv"))
     return any([replace_between(readme, "questions", questions), replace_between(readme, "commands", begin)])

@@ -26,7 +26,7 @@ from bayes_sgd.experiment.packs import packs
 from bayes_sgd.figures.registry import captions, figure_groups
 from bayes_sgd.report.comparison import compare_claims, comparison_lines, difference_lines
 from bayes_sgd.report.findings import findings
-from bayes_sgd.report.first_page import PAGE, claims_page, update_readme
+from bayes_sgd.report.first_page import PAGE, claims_page, update_readme, with_other_runs
 from bayes_sgd.report.html.page import NAME as PAGE_NAME
 from bayes_sgd.report.html.page import write_page
 from bayes_sgd.report.html.sources import Sources
@@ -183,7 +183,7 @@ def measured_spread(run: str, published: Path) -> dict[str, float]:
 def write_pages(published: Path) -> None:
     """Write README.md's generated parts, docs/claims.md and docs/findings.md from the tables of a published run."""
     update_readme(Path("README.md"), published)
-    write_text(PAGE, claims_page(_claims(published), published.name))
+    write_text(PAGE, claims_page(with_other_runs(_claims(published), published), published.name))
     write_text(FINDINGS, findings(published, RESULTS / CALIBRATION))
 
 
@@ -209,8 +209,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(show(options.run, options.results))
         elif options.action == "publish":
             print("\n".join(map(str, publish(options.run, options.results))))
-            if options.run == README_RUN and options.results == RESULTS:
-                write_pages(RESULTS / "published" / options.run)
+            readme_run = RESULTS / "published" / README_RUN
+            if options.results == RESULTS and readme_run.is_dir():
+                write_pages(readme_run)
         else:
             text, agree = compare(options.run, options.results)
             print(text)
