@@ -163,8 +163,8 @@ def second_headline(claims: pd.DataFrame) -> str:
         return ""
     shown = {name: f"{interval(rows[name])}, {rows[name]['verdict']}" for name in ("N1a", "N1b", "N1c", "N1d")}
     return (
-        "The paper's second headline, an optimum batch size proportional to the training set size N, is tested at equal epochs: "
-        "the updates T grow with N. The exponent in N would be 1. Ours is, for the optimum, "
+        "The paper's second headline, an optimum batch size proportional to the training set size N, is tested at equal "
+        "epochs: the updates T grow with N. The exponent in N would be 1. Ours is, for the optimum, "
         f"{shown['N1a']} (T = N/1.6), and {shown['N1b']} (T = N/6). For the left edge of the peak it is "
         f"{shown['N1c']}, and {shown['N1d']}. "
         "The laws in ε and 1/(1 − m) follow from ε/(B(1 − m)) as well; only N tells the noise scale from that.\n\n"
