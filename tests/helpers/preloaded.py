@@ -50,14 +50,18 @@ sys.exit(status[0] if status else 255)
 @cache
 def programs() -> Path:
     """The folder of the programs; the first call starts the server, which ends with this process."""
+    from bayes_sgd.core.cache import cache_folder
+
     folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
     address = folder / "socket"
     for name in ("python", "snakemake", "dvc"):
         (folder / name).write_text(CLIENT.format(python=sys.executable, address=str(address)), encoding="utf-8")
         (folder / name).chmod(0o755)
+    # numba reads the folder of its cache when it is imported
+    fixed = {"OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(cache_folder("numba"))}
     server = subprocess.Popen(
         [sys.executable, __file__, str(address)],
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"},
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | fixed,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -72,6 +76,9 @@ def serve(address: str) -> None:
     """Fork for each command, until the standard input ends; returns in the process that is to be the command."""
     for name in PACKAGES:
         import_module(name)
+    # numba keeps compiled loops by the place of their source, beside a digest of it: here all copies of the library share them
+    caching = import_module("numba.core.caching")
+    caching.UserProvidedCacheLocator.get_suitable_cache_subpath = staticmethod(lambda file: f"tests-{Path(file).parent.name}")
     gc.freeze()  # else each fork copies what it collects
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listening = socket.socket(socket.AF_UNIX)
