@@ -16,6 +16,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,7 +51,7 @@ sys.exit(status[0] if status else 255)
 @cache
 def programs() -> Path:
     """The folder of the programs; the first call starts the server, which ends with this process."""
-    from bayes_sgd.core.cache import cache_folder
+    from bayes_sgd.core.cache import cache_folder  # here, for the server, which runs this file, must not import the library
 
     folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
     address = folder / "socket"
@@ -69,6 +70,7 @@ def programs() -> Path:
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
     atexit.register(server.stdin.close)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
