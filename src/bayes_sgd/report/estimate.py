@@ -133,7 +133,7 @@ def _evidence(config: Config, sizes: DataSizes, speed: Calibration) -> list[JobC
 
 def _rest(config: Config, sizes: DataSizes, speed: Calibration) -> list[JobCost]:
     factor, linear, noise = speed.start / REFERENCE_START, config.linear, config.noise
-    tables = ["collect_cells", "collect_metrics", "record_provenance", "judge_claims", "prepare_data"]
+    tables = ["collect_cells", "collect_metrics", "record_provenance", "judge_claims", "prepare_data", "report_html"]
     jobs = []
     if evidence_packs(config):
         tables.append("collect_evidence")
