@@ -1,14 +1,14 @@
 """Estimate and judge a published run again from its published tables: `python -m bayes_sgd.report.rejudge RUN`.
 
 For a change of statistics or limits, which needs no training. Takes results/published/<run>/; writes there the tables of optima
-and of claims, the figures that show them, the counts of verdicts, the record of what made them and the page of it all. All else
-stays as it is.
+and of claims, the figures, the counts of verdicts, the record of what made them and the page of it all. All else stays.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import read_csv, write_csv, write_json
 from bayes_sgd.core.provenance import file_digest
 from bayes_sgd.core.schema import CLAIMS, COSTS, RUN
-from bayes_sgd.experiment.config import load_config
+from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.figures.common import named, save
 from bayes_sgd.figures.registry import FIGURES, captions, draw
 from bayes_sgd.report.html.page import write_page
@@ -57,14 +57,24 @@ def rejudge(folder: Path, claims: Path) -> dict[str, int]:
         write_csv(folder / "tables" / f"{name}.csv", table, RUN[name], metadata)
         provenance["tables"][f"{name}.csv"] = file_digest(folder / "tables" / f"{name}.csv")
     for name in captions(config):
-        if set(FIGURES[name].tables) & set(estimated):
+        if set(FIGURES[name].tables) <= set(tables):
             with named(name):
-                save(*draw(name, config, tables), folder / "figures" / name, metadata)
+                _draw_again(name, config, tables, folder / "figures" / name, metadata)
     counts = verdict_counts(judged)
     write_json(folder / "verdicts.json", counts)
     write_json(record, provenance | {"judged": WORDS})
     write_page(folder, Sources.beside(Path()))
     return counts
+
+
+def _draw_again(name: str, config: Config, tables: Mapping[str, Any], stem: Path, metadata: Mapping[str, Any]) -> None:
+    """Draw a figure; one that comes out the same keeps its record."""
+    paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".csv", ".png", ".json")]
+    before = [path.read_bytes() if path.exists() else None for path in paths]
+    save(*draw(name, config, tables), stem, metadata)
+    *drawn, record = paths
+    if before[-1] is not None and [path.read_bytes() for path in drawn] == before[:-1]:
+        record.write_bytes(before[-1])
 
 
 @one_line()
