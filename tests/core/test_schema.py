@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from project import ROOT
 from bayes_sgd.claims.verdicts import VERDICTS
 from bayes_sgd.core.columns import CELL
 from bayes_sgd.core.io import read_csv
-from bayes_sgd.core.schema import CALIBRATION, CELLS, NETWORK_EVIDENCE, TABLES, text
+from bayes_sgd.core.schema import CALIBRATION, CELLS, NETWORK_EVIDENCE, RUN, TABLES, text
 from bayes_sgd.core.table import Table
 from bayes_sgd.experiment.cell import Cell
 
@@ -55,3 +56,8 @@ def test_columns_differ_and_each_has_a_unit_and_one_sentence(table: Table) -> No
         assert column.unit, column.name
         assert column.meaning.endswith("."), column.name
         assert ". " not in column.meaning, column.name
+
+
+def test_the_page_on_results_lists_every_table_of_a_run() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "results" / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(RUN)
