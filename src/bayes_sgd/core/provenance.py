@@ -159,12 +159,12 @@ class _Parsed:
 
 
 def _parsed(file: Path) -> _Parsed:
-    return _parse(file, file.stat().st_mtime_ns)
+    return _parse(file, file.stat().st_mtime_ns, _PACKAGE)
 
 
 @cache
-def _parse(file: Path, changed: int) -> _Parsed:
-    """`changed`, the time of the last change, is a part of the cache's key."""
+def _parse(file: Path, changed: int, package: Path) -> _Parsed:
+    """`changed`, the time of the last change, and `package`, where imports are looked for, are parts of the cache's key."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     canonical = _Canonical(file)
     tree = canonical.visit(tree)
