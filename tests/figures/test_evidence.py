@@ -17,7 +17,7 @@ from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.evidence_plan import KIND
 from bayes_sgd.figures import common as figure_parts
 from bayes_sgd.figures import evidence as figures_evidence
-from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
+from bayes_sgd.figures import fig5_to_fig7_batch_size as figures
 from bayes_sgd.figures import laplace as figures_laplace
 
 SIZES = (8, 11, 16, 23, 32, 64, 128, 256, 500)

@@ -13,7 +13,7 @@ from figure_checks import axes, bars, cells_table, inside, render, words
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import common as figure_parts
 from bayes_sgd.figures import fig3_fig8_training as figures_learning
-from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
+from bayes_sgd.figures import fig5_to_fig7_batch_size as figures
 from bayes_sgd.figures import fig9_gradient_noise as figures_noise
 from bayes_sgd.figures import laws as figures_laws
 from bayes_sgd.figures import n_law as figures_n_law

@@ -9,7 +9,7 @@ import pandas as pd
 from figure_checks import axes, bars, cells_table, tables, with_phases, words
 
 from bayes_sgd.figures import common
-from bayes_sgd.figures.fig4_to_fig7_batch_size import fig5
+from bayes_sgd.figures.fig5_to_fig7_batch_size import fig5
 from bayes_sgd.figures.headline import headline
 
 

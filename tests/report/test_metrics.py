@@ -19,7 +19,7 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import read_csv
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.feeds import feeds
-from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
+from bayes_sgd.figures import fig5_to_fig7_batch_size as figures
 from bayes_sgd.report import findings
 from bayes_sgd.report.metrics import metrics
 

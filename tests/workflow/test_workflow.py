@@ -179,7 +179,7 @@ def test_a_comment_in_the_library_runs_nothing_and_an_edit_runs_its_rules(clone)
     assert jobs["train"] == 3
     assert "fit_linear" not in jobs
     training.write_text(text)
-    figures = clone / "src" / "bayes_sgd" / "figures" / "fig4_to_fig7_batch_size.py"
+    figures = clone / "src" / "bayes_sgd" / "figures" / "fig5_to_fig7_batch_size.py"
     figures.write_text(figures.read_text() + "\nMORE = 1\n")
     assert planned(clone) == {f"plot_{group}": 1 for group in figure_groups(FIGURES)} | {"report_html": 1, "all": 1}
 

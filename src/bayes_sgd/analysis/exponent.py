@@ -34,6 +34,7 @@ from bayes_sgd.analysis.optimum import (
     plateau_optimum,
     polynomial_optimum,
     response_curves,
+    side_of_grid,
 )
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.schema import OPTIMUM, SCALING
@@ -204,7 +205,7 @@ def optimum_table(optima: Sequence[Optima]) -> pd.DataFrame:
                     "argmax": b[top],
                     "grid_low": b[top - 1] if top > 0 else np.nan,
                     "grid_high": b[top + 1] if top < len(b) - 1 else np.nan,
-                    "censored_side": {-np.inf: "below", np.inf: "above"}.get(float(o.log_b[j]), ""),
+                    "censored_side": side_of_grid(o.log_b[j]),
                     "censored_fraction": float((~np.isfinite(o.replicates[j])).mean()),
                     "failure_fraction": failed[top],
                     "failures": " ".join(f"{size:g}:{share:.2f}" for size, share in zip(b, failed, strict=True)),

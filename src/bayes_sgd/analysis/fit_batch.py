@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, optima_of
 from bayes_sgd.analysis.intervals import Floats, optimum_interval, seed_counts
-from bayes_sgd.analysis.optimum import FITS, ResponseCurve, SweepRows, fitting_batch, response_curves
+from bayes_sgd.analysis.optimum import FITS, ResponseCurve, SweepRows, fitting_batch, response_curves, side_of_grid
 from bayes_sgd.core.schema_predictors import FIT_BATCH
 from bayes_sgd.experiment.cell import NETWORK_FIELDS, with_defaults
 
@@ -151,7 +151,7 @@ def fit_batch_table(found: list[Arm]) -> pd.DataFrame:
                 | dict(arm.setting)
                 | {"update": arm.curve.updates, "phase": arm.phase, "threshold": threshold, "seeds": n}
                 | columns
-                | {"b_opt_side": _side(arm.log_b[0]), "b_fit_side": _side(log_fit[0])}
+                | {"b_opt_side": side_of_grid(arm.log_b[0]), "b_fit_side": side_of_grid(log_fit[0])}
             )
     return pd.DataFrame(rows, columns=list(FIT_BATCH.names))
 
@@ -161,7 +161,3 @@ def normal_variance(low: float, high: float, seeds: int) -> float:
     if not (low > 0 and np.isfinite(high)):
         return np.inf
     return float((np.log(high / low) / 2 / stdtrit(seeds - 1, 0.975)) ** 2)
-
-
-def _side(log_b: float) -> str:
-    return {-np.inf: "below", np.inf: "above"}.get(float(log_b), "")

@@ -17,7 +17,7 @@ from bayes_sgd.analysis.censored import Censored, LogFit, akaike, censored_fit, 
 from bayes_sgd.analysis.exponent import PHASE, scaling_variable
 from bayes_sgd.analysis.intervals import Floats, Variance, bootstrap_variance, optimum_interval, student_interval
 from bayes_sgd.analysis.n_law import BudgetOptima, budget_optima, exponent_in, held_out_errors
-from bayes_sgd.analysis.optimum import SweepRows
+from bayes_sgd.analysis.optimum import SweepRows, side_of_grid
 from bayes_sgd.core.schema import N_LAW, N_LAW_FIT
 from bayes_sgd.experiment.feeds import EQUAL_EPOCHS
 
@@ -90,7 +90,7 @@ def _optimum_rows(one: _Series) -> Iterator[dict[str, Any]]:
             ends = optimum_interval(value, data.log_b[j, 1:], found.seeds) if inside else (np.nan, np.nan)
             row |= {name: float(np.exp(value)) if inside else np.nan}
             row |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
-            row[f"{name}_side"] = {np.inf: "above", -np.inf: "below"}.get(float(value), "")
+            row[f"{name}_side"] = side_of_grid(value)
         ends = {"grid_low": float(np.exp(found.optimum.low[j])), "grid_high": float(np.exp(found.optimum.high[j]))}
         yield row | ends | {"seeds": found.seeds}
 

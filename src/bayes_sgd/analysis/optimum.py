@@ -216,6 +216,11 @@ def _fitting(log_b: Floats, trained: Floats) -> Floats:
     return np.where(np.isfinite(fitting), fitting, np.nan)
 
 
+def side_of_grid(log_b: float) -> str:
+    """Beyond which end of its grid an optimum lies: "above" for ln B = inf, "below" for −inf, else ""."""
+    return {-np.inf: "below", np.inf: "above"}.get(float(log_b), "")
+
+
 def fitting_batch(log_b: Floats, trained: Floats, threshold: float = FITS) -> Floats:
     """Ln B above which the mean training accuracy is `threshold` or more, by linear interpolation; our choice.
 

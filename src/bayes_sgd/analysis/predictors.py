@@ -19,13 +19,13 @@ from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.analysis.fit_batch import THRESHOLDS, Arm
 from bayes_sgd.analysis.intervals import Floats, Interval, jackknife_variance, proportion_interval, student_interval
 from bayes_sgd.analysis.optimum import FITS
+from bayes_sgd.analysis.prediction import STEP
 from bayes_sgd.core.schema_predictors import PREDICTORS
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 
-STEP = np.log(2) / 2  # of the grid of batch sizes, ratio √2
 LEVEL = 0.90  # of the prediction of one arm
-# the law of the N experiment of the extended run: B_opt = 8.3 + 15 N/T at ε' = 0.5; the first term is in proportion to ε'
-EDGE, EPOCHS = 16.6, 15.0
+# the law of the extended run in its table n_law_fit, B_opt = 8.3 + 15.2 N/T at ε' = 0.5; the first term is in proportion to ε'
+EDGE, EPOCHS = 16.6, 15.2
 
 
 class Setting(NamedTuple):

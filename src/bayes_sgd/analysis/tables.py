@@ -67,8 +67,8 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
     statistics, chosen = config.statistics, feeding(config, "one_constant")
     optima: list[Optima] = []
     scaling, laws, compared = [], [], []
-    for phase in PHASES:
-        of_phase = experiments(config, cells, phase)
+    phases = {phase: experiments(config, cells, phase) for phase in PHASES}
+    for phase, of_phase in phases.items():
         compared += arms(
             {name: of_phase[name] for name in chosen},
             failed_below=statistics.failed_below,
@@ -95,7 +95,6 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
                     scaling.append(scaling_row(o, "collapse", interval, n, ratio, p))
                     if o.treatment == TREATMENT:
                         laws += law_table(o, experiment["rows"], counts[:, :500])
-    phases = {phase: experiments(config, cells, phase) for phase in PHASES}
     options = (statistics.failed_below, min(statistics.replicates, LAW_REPLICATES), statistics.seed)
     # one for each experiment that has an axis
     headlines = [o for o in optima if o.is_headline]
@@ -106,5 +105,5 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "laws": pd.DataFrame(laws, columns=list(LAWS.names)),
         **n_law_tables(phases, feeds(config), *options),
         "prediction": prediction_table(headlines),
-        "advice": advice_table(headlines, queries(config), experiments(config, cells)),
+        "advice": advice_table(headlines, queries(config), phases[PHASE]),
     }

@@ -132,7 +132,7 @@ class Sweep:
         Raises:
             UserError: as `optimum` and `tables`.
         """
-        from bayes_sgd.figures.fig4_to_fig7_batch_size import Sweep as Shown
+        from bayes_sgd.figures.fig5_to_fig7_batch_size import Sweep as Shown
         from bayes_sgd.figures.headline import optimum_figure
 
         axis = axis or self._default_axis()

@@ -14,7 +14,7 @@ from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import PAIRED_95, TEST, TRAIN, Drawn, legend, over_seeds, paired, span, two_parts
-from bayes_sgd.figures.fig4_to_fig7_batch_size import PHASE_NAMES, PHASES, final_rows, window
+from bayes_sgd.figures.fig5_to_fig7_batch_size import PHASE_NAMES, PHASES, final_rows, window
 from bayes_sgd.figures.style import GREY, LABELS, below_scale, number, points, two_scales
 
 
@@ -34,7 +34,9 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None, failed_below: 
     others_rows = {phase: final_rows(cells, "learning_rate", "figure 4", phase) for phase in PHASES}
     others_rows = {phase: rows.loc[rows["learning_rate"] == rate] for phase, rows in others_rows.items()}
     by_phase: dict[str, pd.DataFrame] = {
-        phase: over_seeds(rows, ["batch_size"], ["test_accuracy"]) for phase, rows in others_rows.items() if len(rows)
+        phase: _paired_where_all_train(over_seeds(rows, ["batch_size"], ["test_accuracy"]), rows, failed_below)
+        for phase, rows in others_rows.items()
+        if len(rows)
     }
     cells, final = (table.loc[table["learning_rate"] == rate] for table in (cells.loc[cells["phase"] == PHASE], final))
     curves = over_seeds(cells, ["batch_size", "update"], ["test_accuracy"])

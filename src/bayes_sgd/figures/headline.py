@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import OPTIMUM_95, SEEDS_95, Drawn, legend, span, two_parts
-from bayes_sgd.figures.fig4_to_fig7_batch_size import (
+from bayes_sgd.figures.fig5_to_fig7_batch_size import (
     LEARNING_RATE,
     NAMES,
     Sweep,

@@ -1,7 +1,7 @@
 """Figures of our own on the laws: accuracy against the noise scale, and predicted optima; takes tables.
 
-Nothing is estimated here: predictions are as the tables give them. Each figure comes with its data, a row
-for each point. Accuracies are in [0, 1] in the data and in % on paper.
+Nothing is estimated here: predictions are as the tables give them. Each figure comes with its data, a row for each point.
+Accuracies are in [0, 1] in the data and in % on paper.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def accuracy_vs_noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> D
     with rc_context(style.RC):
         figure = Figure(figsize=(3.7 * max(2, len(tables)), 4.6), layout="constrained")
         seeds = span(data["seeds"], "seed") if len(data) else "seeds"
-        means = f"points: means over {seeds}; bars: {SEEDS_95}, between training set sizes paired; stars: the best of each line"
+        means = f"points: means over {seeds}; bars: {SEEDS_95}, paired for training set sizes; stars: the best of a line"
         figure.suptitle(f"{what}\n{means}", x=0.01, ha="left")
         grid = figure.add_gridspec(1, len(tables))
         if data.empty:

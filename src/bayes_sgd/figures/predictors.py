@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import PHASE
-from bayes_sgd.analysis.predictors import REFERENCE, STEP, predictions
+from bayes_sgd.analysis.prediction import STEP
+from bayes_sgd.analysis.predictors import REFERENCE, predictions
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import OPTIMUM_95, Drawn, need
 from bayes_sgd.figures.style import BLACK, GREY, Look, plain_log, points, unordered

@@ -168,9 +168,9 @@ FIGURES = {
     "fig2": _Figure("fig1_fig2_linear", ("linear",), _linear_caption),
     "fig3": _Figure("fig3_fig8_training", ("cells",), _l2_fed("fig3"), ("fig3",)),
     "fig4": _Figure("fig4_batch_size", ("cells",), _fed("fig4"), ("fig4",), failures=True),
-    "fig5": _sweep("fig4_to_fig7_batch_size", "fig5"),
-    "fig6": _sweep("fig4_to_fig7_batch_size", "fig6"),
-    "fig7": _sweep("fig4_to_fig7_batch_size", "fig7"),
+    "fig5": _sweep("fig5_to_fig7_batch_size", "fig5"),
+    "fig6": _sweep("fig5_to_fig7_batch_size", "fig6"),
+    "fig7": _sweep("fig5_to_fig7_batch_size", "fig7"),
     "headline": _sweep("headline", "fig5"),
     "fig8": _Figure("fig3_fig8_training", ("cells",), _l2_fed("fig8"), ("fig8",)),
     "fig9": _Figure("fig9_gradient_noise", ("gradients", "gradient_noise"), _noise_caption),
@@ -239,7 +239,7 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         fig1_fig2_linear,
         fig3_fig8_training,
         fig4_batch_size,
-        fig4_to_fig7_batch_size,
+        fig5_to_fig7_batch_size,
         fig9_gradient_noise,
         headline,
         laplace,
@@ -249,7 +249,7 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
     )
 
     modules = (
-        *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_batch_size, fig4_to_fig7_batch_size, fig9_gradient_noise),
+        *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_batch_size, fig5_to_fig7_batch_size, fig9_gradient_noise),
         *(headline, laplace, laws, n_law, predictors),
     )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
@@ -264,7 +264,7 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         rows = [
             experiment_rows(config, experiment, tables["cells"], phase).assign(experiment=name)
             for experiment, name in names.items()
-            for phase in ("constant", *fig4_to_fig7_batch_size.PHASES)
+            for phase in ("constant", *fig5_to_fig7_batch_size.PHASES)
         ]
         arguments.append(pd.concat([part for part in rows if len(part)]))
     options = {"failed_below": config.statistics.failed_below} if figure.failures else {}

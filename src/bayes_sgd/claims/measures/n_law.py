@@ -57,8 +57,8 @@ def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: f
     found = _optima(tables, experiments, LAW_REPLICATES, updates_from)
     predicted = np.log(offset + epochs * found.ratio)[:, None]
     mean = found.optimum.missed_by(predicted).mean(axis=0)
-    curves = len(set(zip(found.n_train, found.last().updates, strict=False)))
-    ends = student_interval(float(mean[0]), bootstrap_variance(mean[1:], found.seeds), Variance(STEP**2 / 12 / curves, np.inf))
+    sizes = len(set(found.n_train))  # optima of one N may all be rounded to the grid the same way
+    ends = student_interval(float(mean[0]), bootstrap_variance(mean[1:], found.seeds), Variance(STEP**2 / 12 / sizes, np.inf))
     value, low, high = (float(np.exp(x)) for x in (mean[0], *ends))
     detail = f"measured optimum over {offset:g} + {epochs:g} N/T, geometric mean over {len(found.n_train)} of N and T"
     return Measured(value, low, high, found.seeds, detail)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import common as figure_parts
 from bayes_sgd.figures import fig1_fig2_linear as figures_linear
-from bayes_sgd.figures import fig4_to_fig7_batch_size as figures
+from bayes_sgd.figures import fig5_to_fig7_batch_size as figures
 from bayes_sgd.figures import style
 from bayes_sgd.figures.fig4_batch_size import fig4
 
