@@ -40,6 +40,7 @@ def test_a_claim_without_a_value_is_that_of_the_run_beside_it(tmp_path: Path, pu
     rows = published.drop(columns="run").head(3).assign(verdict="reproduced", value=1.0)
     mine = rows.assign(value=[1.0, float("nan"), float("nan")], verdict=["reproduced", "not tested", "not tested"])
     write_csv(tmp_path / "other" / "tables" / "claims.csv", rows.assign(value=[2.0, 2.0, float("nan")]), CLAIMS)
+    write_csv(tmp_path / ".early.part" / "tables" / "claims.csv", rows, CLAIMS)  # of a publication that did not end
     shown = with_other_runs(mine, tmp_path / "mine")
     assert shown["run"].tolist() == ["mine", "other", "mine"]
     assert shown["value"].tolist()[:2] == [1.0, 2.0]

@@ -53,3 +53,11 @@ def test_a_published_run_is_judged_again(tmp_path: Path) -> None:
         assert (folder / name).read_bytes() == before[folder / name]
     with pytest.raises(UserError, match=r"provenance\.json: no such file"):
         rejudge(tmp_path / "none", limits)
+
+
+def test_pages_are_written_whichever_run_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("bayes_sgd.report.rejudge.rejudge", lambda folder, claims: {"reproduced": 1})
+    monkeypatch.setattr("bayes_sgd.report.rejudge.write_pages", lambda: written.append("pages"))
+    main(["n_law"])
+    assert written == ["pages"], "they show claims of runs beside the README's"

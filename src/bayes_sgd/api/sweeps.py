@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -185,7 +185,7 @@ class Sweep:
         seeds = counted(len(set(self.cells["seed"])), "seed")
         return f"<Sweep of {self.config.data.name}: {counted(len(cells), 'cell')} x {seeds}, batch_size {span}{swept}>"
 
-    @property
+    @cached_property
     def _cells(self) -> list[CellDefaults]:
         """The cells as they were asked for, in order."""
         return expand(self.config, NAME)[0]

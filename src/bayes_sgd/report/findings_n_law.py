@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from bayes_sgd.core.io import read_csv
 from bayes_sgd.core.schema import TABLES
 from bayes_sgd.report.text import interval, markdown, number
@@ -33,10 +31,10 @@ def n_laws(fits: dict[str, Any]) -> str:
             row["law"] if fit["learning_rate"].nunique() < 2 else f"{row['law']}, ε = {row['learning_rate']:g}",
             interval(row, "offset", "offset_low", "offset_high"),
             interval(row, "slope", "slope_low", "slope_high"),
-            interval(row, "exponent", "exponent_low", "exponent_high") if pd.notna(row["exponent"]) else "-",
+            interval(row, "exponent", "exponent_low", "exponent_high"),
             number(row["scatter"], 2),
-            number(row["aicc"], 3),
-            number(row["held_out_error"], 2) if pd.notna(row["held_out_error"]) else "-",
+            number(row["aicc"]),
+            number(row["held_out_error"], 2),
         ]
         for run, fit in fits.items()
         for row in fit[fit["scatter"].notna()].to_dict("records")
@@ -55,7 +53,7 @@ def equal_epochs(runs: dict[str, dict[str, Any]]) -> str:
             rows.append([run, row["experiment"], row["phase"], number(row["n_over_t"], 2), row["of"], row["law"], shown])
     exponents = markdown(rows, ["run", "experiment", "phase", "N/T", "of", "law", "exponent"])
     claims = [
-        [run, row["claim"], row["statement"], number(row["value"], 3), f"{number(row['ci_low'])} to {number(row['ci_high'])}",
+        [run, row["claim"], row["statement"], number(row["value"]), f"{number(row['ci_low'])} to {number(row['ci_high'])}",
          row["verdict"]]
         for run, tables in runs.items()
         for row in tables["claims"].to_dict("records")

@@ -149,7 +149,7 @@ def with_other_runs(claims: pd.DataFrame, published: Path) -> pd.DataFrame:
         The same claims in the same order, with `run`, the name of the run that judged the row.
     """
     rows: list[dict[str, Any]] = claims.assign(run=published.name).to_dict("records")
-    for path in sorted(published.parent.glob("*/tables/claims.csv")):
+    for path in sorted(published.parent.glob("[!.]*/tables/claims.csv")):
         others = read_csv(path, CLAIMS).assign(run=path.parts[-3]).dropna(subset="value").to_dict("records")
         by_claim = {row["claim"]: row for row in others}
         rows = [by_claim.get(row["claim"], row) if pd.isna(row["value"]) else row for row in rows]

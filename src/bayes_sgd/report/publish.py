@@ -180,8 +180,14 @@ def measured_spread(run: str, published: Path) -> dict[str, float]:
     return {str(claim): float(spread) for claim, spread in of_run.groupby("claim")["spread"].max().items()}
 
 
-def write_pages(published: Path) -> None:
-    """Write README.md's generated parts, docs/claims.md and docs/findings.md from the tables of a published run."""
+def write_pages() -> None:
+    """Write README.md's generated parts, docs/claims.md and docs/findings.md; nothing if `README_RUN` is not published.
+
+    They are of that run's tables, and of other published runs where it has no value.
+    """
+    published = RESULTS / "published" / README_RUN
+    if not published.is_dir():
+        return
     update_readme(Path("README.md"), published)
     write_text(PAGE, claims_page(with_other_runs(_claims(published), published), published.name))
     write_text(FINDINGS, findings(published, RESULTS / CALIBRATION))
@@ -209,9 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(show(options.run, options.results))
         elif options.action == "publish":
             print("\n".join(map(str, publish(options.run, options.results))))
-            readme_run = RESULTS / "published" / README_RUN
-            if options.results == RESULTS and readme_run.is_dir():
-                write_pages(readme_run)
+            if options.results == RESULTS:
+                write_pages()
         else:
             text, agree = compare(options.run, options.results)
             print(text)

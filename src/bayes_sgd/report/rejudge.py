@@ -23,7 +23,7 @@ from bayes_sgd.figures.common import named, save
 from bayes_sgd.figures.registry import FIGURES, captions, draw
 from bayes_sgd.report.html.page import write_page
 from bayes_sgd.report.html.sources import Sources
-from bayes_sgd.report.publish import README_RUN, RESULTS, folder_of, write_pages
+from bayes_sgd.report.publish import RESULTS, folder_of, write_pages
 
 ESTIMATED = ("optimum", "scaling", "laws", "n_law", "n_law_fit", "prediction", "advice", "fit_batch", "predictors")
 WORDS = "again, from the published tables, by later statistics and limits (docs/deviations.md)"
@@ -84,8 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("run", help="a folder of results/published")
     run = parser.parse_args(arguments).run
     counts = rejudge(folder_of(run, RESULTS / "published"), Path("config/claims.yaml"))
-    if run == README_RUN:
-        write_pages(RESULTS / "published" / run)
+    write_pages()
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 
 

@@ -124,6 +124,13 @@ def test_a_run_with_nothing_but_a_claim_unknown_to_the_file_has_a_page(tmp_path:
     assert 'id="curves"' not in page
 
 
+def test_claims_that_are_no_yaml_are_told_in_one_line(tmp_path: Path) -> None:
+    claims = tmp_path / "claims.yaml"
+    claims.write_text("claims: [")
+    with pytest.raises(UserError, match=r"claims\.yaml: "):
+        render(read_run(tiny(tmp_path)), Sources(claims, {}, {}))
+
+
 def test_a_table_that_the_run_does_not_name_is_left_out(tmp_path: Path) -> None:
     folder = tiny(tmp_path)
     shutil.copyfile(PUBLISHED / "quick" / "tables" / "linear.csv", folder / "tables" / "linear.csv")

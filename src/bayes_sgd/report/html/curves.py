@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayes_sgd.analysis.exponent import BUDGET, HEADLINE, TREATMENT, scaling_variable
+from bayes_sgd.analysis.exponent import headline, scaling_variable
 from bayes_sgd.analysis.intervals import mean_interval
 from bayes_sgd.analysis.optimum import ResponseCurve, response_curves
 from bayes_sgd.analysis.tables import PHASES, experiments
@@ -87,11 +87,8 @@ def _of(table: pd.DataFrame | None, name: str, phase: str) -> list[dict[str, Any
     """The headline's rows of an experiment and a phase."""
     if table is None:
         return []
-    chosen = {"experiment": name, "phase": phase, "treatment": TREATMENT, "estimator": HEADLINE}
-    mask = np.isclose(table["budget_fraction"], BUDGET)
-    for column, value in chosen.items():
-        mask &= np.asarray(table[column] == value)
-    return table.loc[mask].to_dict("records")
+    rows = headline(table, phase=phase)
+    return rows.loc[rows["experiment"] == name].to_dict("records")
 
 
 def _optima(run: Run, name: str, axis: str, phase: str) -> list[dict[str, Any]]:

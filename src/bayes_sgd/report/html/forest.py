@@ -65,7 +65,7 @@ def _end(scale: _Scale, end: float) -> str:
     x = scale.at(end)
     if math.isinf(end):
         back = -6 if end > 0 else 6
-        return f"m0 0M{x + back} 11L{x} 16L{x + back} 21"
+        return f"M{x + back} 11L{x} 16L{x + back} 21"
     return f"M{x} 11V21"
 
 

@@ -59,7 +59,8 @@ def constants(frame: pd.DataFrame) -> dict[str, Any]:
     """The columns that have one value in all of several rows."""
     if len(frame) < 2:
         return {}
-    return {str(name): _plain(values)[0] for name, values in frame.items() if _alike(values.iloc[:2]) and _alike(values)}
+    alike = [name for name, values in frame.items() if _alike(values.iloc[:2]) and _alike(values)]
+    return {str(name): _plain(frame[name].iloc[:1])[0] for name in alike}
 
 
 def _alike(values: Any) -> bool:

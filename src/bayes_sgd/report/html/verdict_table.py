@@ -75,7 +75,7 @@ def figure_name(words: str) -> str:
 
 def verdict_rows(run: Run, sources: Sources) -> list[Row]:
     """The claims of a run in the order in which people count."""
-    entries, claims = limits(sources.claims), {claim.id: claim for claim in load_claims(sources.claims)}
+    claims, entries = {claim.id: claim for claim in load_claims(sources.claims)}, limits(sources.claims)
     records = sorted(run.tables["claims"].to_dict("records"), key=lambda row: claim_order(str(row["claim"])))
     headings = {anchor(name, title) for name, path in sources.documents.items() for title in titles(path)}
     return [_row(place, row, run, entries, claims, headings) for place, row in enumerate(records)]
