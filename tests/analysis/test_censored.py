@@ -73,8 +73,8 @@ def test_leaving_out_censored_optima_biases_an_exponent_and_the_fit_does_not():
     high = np.log(10) + 0.8 * np.log(16000 / 500)
     slopes = censored_fit(cut(y, high), power_law(N)).parameters[1]
     left = [np.polyfit(np.log(N[k]), column[k], 1)[0] for column in y.T for k in [column <= high] if k.sum() > 2]
-    assert slopes.mean() == pytest.approx(0.8, abs=0.04)
-    assert np.mean(left) < slopes.mean() - 0.06
+    assert np.median(slopes) == pytest.approx(0.8, abs=0.03)
+    assert np.median(left) < 0.75
 
 
 def test_an_optimum_below_the_grid_is_a_bound_too():

@@ -48,9 +48,10 @@ def test_both_batch_sizes_are_found() -> None:
     assert arm.log_b == pytest.approx(np.full(1 + 20 + 200, OPT), abs=1e-6)
     assert arm.log_fit[0.99] == pytest.approx(np.full(221, FIT))
     assert arm.log_fit[0.98] == pytest.approx(np.full(221, FIT - 0.5))
-    table = fit_batch_table([arm]).set_index("threshold")
-    assert tuple(table.reset_index()[list(FIT_BATCH.names)].columns) == FIT_BATCH.names
-    assert table.loc[0.99, ["b_opt", "b_fit", "ratio"]].astype(float).tolist() == pytest.approx([30, 15, 2])
+    table = fit_batch_table([arm])
+    assert tuple(table.columns) == FIT_BATCH.names
+    row = table.set_index("threshold").loc[0.99]
+    assert row[["b_opt", "b_fit", "ratio"]].astype(float).tolist() == pytest.approx([30, 15, 2])
 
 
 def test_half_of_the_seeds_gives_the_optimum_and_the_others_the_fitting_batch_size() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from networks import dense_ggn
+from networks import dense_ggn, laplace_torch
 from project import attempt
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -66,16 +66,15 @@ def trained(model: nn.Sequential, x: Tensor, y: Tensor) -> nn.Sequential:
     return model
 
 
+def layers_of(model: nn.Sequential) -> list[Tensor]:
+    """Weights with the biases as a last row, as the library keeps them."""
+    return [torch.cat([m.weight.T, m.bias[None]]).detach() for m in model if isinstance(m, nn.Linear)]
+
+
 def by_laplace_torch(model: nn.Sequential, x: Tensor, y: Tensor, prior_precision: float) -> tuple[float, float]:
     """Its log marginal likelihood, and the part of it that is our Occam penalty."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from laplace import FullLaplace
-
-        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=len(x))
-        witness = FullLaplace(model, "classification", prior_precision=torch.tensor([prior_precision], dtype=torch.float64))
-        witness.fit(loader)
-        return float(witness.log_marginal_likelihood()), 0.5 * float(witness.log_det_ratio)
+    witness = laplace_torch(model, x, y, prior_precision)
+    return float(witness.log_marginal_likelihood()), 0.5 * float(witness.log_det_ratio)
 
 
 @pytest.mark.parametrize("prior_precision", [1e-2, 1.0, 30.0])
@@ -102,7 +101,7 @@ def test_eigenvalues_are_those_of_the_dense_matrix_and_the_parts_add_up() -> Non
     x, y = examples()
     model = trained(two_layers(), x, y)
     found = log_evidence(model, x, y, prior_precision=0.3)
-    layers = [torch.cat([m.weight.T, m.bias[None]]).detach() for m in model if isinstance(m, nn.Linear)]
+    layers = layers_of(model)
     dense = torch.linalg.eigvalsh(dense_ggn(layers, with_ones(x))).numpy()
     largest = min(len(dense), len(found.eigenvalues))
     np.testing.assert_allclose(found.eigenvalues[-largest:], dense[-largest:].clip(0), atol=1e-10 * dense[-1])
@@ -117,7 +116,7 @@ def test_eigenvalues_are_those_of_the_dense_matrix_and_the_parts_add_up() -> Non
 
 def test_it_is_the_evidence_of_the_workflow_where_sgd_stopped() -> None:
     x, y = examples()
-    layers = [torch.cat([m.weight.T, m.bias[None]]).detach() for m in trained(two_layers(), x, y) if isinstance(m, nn.Linear)]
+    layers = layers_of(trained(two_layers(), x, y))
     row = network_evidence(layers, layers, with_ones(x), y, with_ones(x), y, CLASSES, [0.1], ["sgd"]).iloc[0]
     found = log_evidence(as_sequential(layers), x.numpy(), y.tolist(), prior_precision=0.1)
     for name in ("cost", "occam_penalty", "log_evidence_ratio", "weight_norm", "gradient_norm"):

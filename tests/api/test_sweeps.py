@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from pathlib import Path
@@ -253,6 +254,6 @@ def test_a_kept_network_has_the_accuracy_and_the_loss_of_its_cell(data: Data, ac
 def test_plans_of_earlier_calls_are_joined(tmp_path: Path, followed: Sweep) -> None:
     plan = next(iter(packs(followed.config).values()))[0]
     later = Plan(plan.cell, (7,), plan.record)
-    (tmp_path / "plans.json").write_text(pd.Series([plan.to_dict()]).to_json(orient="records"))
+    (tmp_path / "plans.json").write_text(json.dumps([plan.to_dict()]))
     assert training.with_earlier(tmp_path / "none.json", [later]) == [later]
     assert [joined.seeds for joined in training.with_earlier(tmp_path / "plans.json", [later])] == [(0, 1, 7)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import ROOT
+from project import CONFIGURATIONS, ROOT
 
 from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.core.errors import UserError
@@ -20,9 +20,8 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "standard.yaml", "extended.yaml", "paper.yaml", "claims.yaml"])
-def test_what_we_ship_is_read_as_pyyaml_reads_it(name):
-    path = ROOT / "config" / name
+@pytest.mark.parametrize("path", [*CONFIGURATIONS, ROOT / "config" / "claims.yaml"], ids=lambda path: path.stem)
+def test_what_we_ship_is_read_as_pyyaml_reads_it(path):
     assert read_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
 
 

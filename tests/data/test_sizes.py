@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from project import ROOT
+from project import CONFIGURATIONS
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.curvature.gradient_noise import measure
@@ -59,10 +59,10 @@ def test_what_fits_is_accepted(parts):
     check_sizes(config(**parts), SIXTY)
 
 
-def test_what_we_ship_fits_its_data():
-    for name in ("config", "extended", "paper"):
-        shipped = load_config(ROOT / "config" / f"{name}.yaml")
-        check_sizes(shipped, data_sizes(shipped.data))
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_what_we_ship_fits_its_data(path):
+    shipped = load_config(path)
+    check_sizes(shipped, data_sizes(shipped.data))
 
 
 def test_known_sizes_are_those_of_the_data():

@@ -10,14 +10,13 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from project import ROOT
+from project import CONFIGURATIONS, ROOT
 
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.experiment.config import load_config, schema_text
 from bayes_sgd.experiment.grid import l2_grid
 from bayes_sgd.experiment.packs import expand
 
-CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
 GRID = {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2], "batch_size": [4, 8]}]}
 
 
@@ -29,7 +28,7 @@ def test_schema_is_that_of_the_models():
     assert (ROOT / "config" / "schema.json").read_text(encoding="utf-8") == schema_text(), "stale: run `make schema`"
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if p.stem != "claims"], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda p: p.name)
 def test_committed_configs_are_valid_for_models_and_schema(path):
     config = load_config(path)
     assert config.run != ""

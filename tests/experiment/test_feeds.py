@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
+from project import CONFIGURATIONS, ROOT
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.feeds import feed_notes, feeds
 
-ROOT = Path(__file__).parents[2]
 RATES = {"axis": "learning_rate", "grid": [{"learning_rate": [0.1, 0.2], "batch_size": [4, 8]}]}
 LAMBDAS = {"axis": "l2", "cell": {"n_train": 50}, "grid": [{"l2": [0.0, 5.0], "batch_size": 4}]}
-SHIPPED = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.stem != "claims")
 
 
 def config(**experiments: Any) -> Config:
@@ -68,7 +67,7 @@ def test_what_cannot_be_fed_is_refused_in_one_line(experiments: dict[str, Any], 
     assert str(error.value).startswith(f"config: {message}")
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.name)
 def test_the_files_that_we_ship_feed_what_their_names_fed(path: Path) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     by_key = feeds(load_config(content))

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from project import ROOT
+from project import CONFIGURATIONS, ROOT
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import Cell, Plan
@@ -185,9 +185,7 @@ def test_the_cost_of_the_papers_sizes_is_the_one_that_its_file_states():
     assert f"in all {total / 1e15:.0f}:" in text
 
 
-@pytest.mark.parametrize(
-    "path", sorted(path for path in (ROOT / "config").glob("*.yaml") if path.name != "claims.yaml"), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
 def test_the_workflow_can_read_the_names_of_all_packs(path):
     [pattern] = re.findall(r'pack=r"(.+)",', (ROOT / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8"))
     names = packs(load_config(path))

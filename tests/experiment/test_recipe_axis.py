@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import preloaded
+from project import ROOT
 
-ROOT = Path(__file__).parents[2]
 ASK = """
 import json, sys
 from bayes_sgd.core.schema import ADVICE, CELLS, NETWORK_EVIDENCE, SPECTRA
@@ -20,7 +20,7 @@ from bayes_sgd.experiment.packs import packs
 scaled = json.loads(sys.argv[1])
 def plans(config): return {name: [plan.to_dict() for plan in members] for name, members in packs(load_config(config)).items()}
 print(json.dumps({
-    "shipped": [plans(f"config/{name}.yaml") for name in ("config", "extended", "paper")],
+    "shipped": [plans(f"config/{name}.yaml") for name in ("config", "standard", "extended", "paper")],
     "scaled": list(plans(scaled)) if scaled else [],
     "tables": ["init_bias" in table.names for table in (ADVICE, CELLS, NETWORK_EVIDENCE, SPECTRA)],
 }))

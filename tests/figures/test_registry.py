@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 from figure_checks import rendered
-from project import ROOT
+from project import CONFIGURATIONS, ROOT
 
 from bayes_sgd.analysis.tables import estimate
 from bayes_sgd.experiment.config import Config, load_config
@@ -134,9 +135,9 @@ def test_captions_have_every_fact_that_they_print(name: str) -> None:
     assert "CSV file beside the figure" in html
 
 
-@pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "claims"))
-def test_figures_of_the_configurations_that_we_ship_have_captions(file: str) -> None:
-    for name in captions(load_config(ROOT / "config" / file)):
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_figures_of_the_configurations_that_we_ship_have_captions(path: Path) -> None:
+    for name in captions(load_config(path)):
         assert (ROOT / "workflow" / "report" / f"{name}.rst").exists()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bayes_sgd.training.mlp import forward, layer_shapes, with_ones
@@ -51,6 +54,17 @@ def dense_hessian(layers: list[Tensor], inputs: Tensor, labels: Tensor) -> Tenso
     dense = torch.autograd.functional.hessian(loss, torch.cat([layer.reshape(-1) for layer in layers]))
     assert isinstance(dense, Tensor)
     return dense
+
+
+def laplace_torch(model: nn.Module, x: Tensor, y: Tensor, prior_precision: float) -> Any:
+    """Its Laplace approximation of a network at the weights it has."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from laplace import FullLaplace
+
+        found = FullLaplace(model, "classification", prior_precision=torch.tensor([prior_precision], dtype=torch.float64))
+        found.fit(torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=len(x)))
+    return found
 
 
 def from_lower(lower: Tensor) -> Tensor:

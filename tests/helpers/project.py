@@ -9,6 +9,7 @@ from typing import TypeVar
 from bayes_sgd.core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
+CONFIGURATIONS = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.stem != "claims")
 T = TypeVar("T")
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 import preloaded
 import pytest
 import yaml
-from browser import needs_browser, opened
+from browser import Seen, needs_browser, opened
 from project import ROOT
 from tiny_workflow import (
     FIGURES,
@@ -347,41 +347,39 @@ def test_the_report_is_built(report):
     assert 500_000 < len(page) < 10_000_000
 
 
-LOOK_AT_FIGURE_5 = """
+LOOK_AT = """
 <script>
     const named = (word) => [...document.querySelectorAll("a, li, td")].reverse().find((e) => e.textContent.trim() === word);
-    setTimeout(() => named("Figures").click(), 500);
-    const row = () => named("The best batch size grows with the learning rate").closest("tr");
-    setTimeout(() => row().querySelector("[iconname=eye]").click(), 1500);
+    setTimeout(() => named("%s").click(), 500);
+    setTimeout(() => named("%s").closest("tr").querySelector("[iconname=eye]").click(), 1500);
 </script>
 """
-LOOK_AT_VERDICTS = LOOK_AT_FIGURE_5.replace("Figures", "Claims").replace(
-    "The best batch size grows with the learning rate", "a page: verdicts, intervals, limits, and why"
-)
+
+
+def seen_in(report: Path, folder: Path, category: str, label: str) -> Seen:
+    """The report with one of its results chosen."""
+    page = folder / "report.html"
+    page.write_text(report.read_text(encoding="utf-8") + LOOK_AT % (category, label), encoding="utf-8")
+    seen = opened(page, folder)
+    # the page's style sheets are made in the page, by a library that says so
+    assert [line for line in seen.console if "tailwindcss" not in line] == []
+    assert seen.drawn > 0.1
+    return seen
 
 
 @needs_browser
 @pytest.mark.xdist_group("report")
 def test_the_report_opens_and_shows_a_figure(report, tmp_path):
-    page = tmp_path / "report.html"
-    page.write_text(report.read_text(encoding="utf-8") + LOOK_AT_FIGURE_5, encoding="utf-8")
-    seen = opened(page, tmp_path)
-    # the page's style sheets are made in the page, by a library that says so
-    assert [line for line in seen.console if "tailwindcss" not in line] == []
+    seen = seen_in(report, tmp_path, "Figures", "The best batch size grows with the learning rate")
     assert '<img src="data:image/png;charset=utf8;filename=fig5.png' in seen.document
-    assert seen.drawn > 0.1
 
 
 @needs_browser
 @pytest.mark.xdist_group("report")
 def test_the_report_opens_and_shows_the_verdicts(report, tmp_path):
-    page = tmp_path / "report.html"
-    page.write_text(report.read_text(encoding="utf-8") + LOOK_AT_VERDICTS, encoding="utf-8")
-    seen = opened(page, tmp_path)
-    assert [line for line in seen.console if "tailwindcss" not in line] == []
+    seen = seen_in(report, tmp_path, "Claims", "a page: verdicts, intervals, limits, and why")
     (shown,) = re.findall(r'<iframe src="(data:text/html[^"]+)"', seen.document)
     assert len(shown) < 2 * 1024 * 1024, "what Chromium shows in a frame"
-    assert seen.drawn > 0.1
 
 
 def test_a_run_ends_with_its_page(finished):
