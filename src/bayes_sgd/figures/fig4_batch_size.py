@@ -13,7 +13,7 @@ from matplotlib import rc_context
 from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
-from bayes_sgd.figures.common import PAIRED_95, TEST, TRAIN, Drawn, legend, over_seeds, paired, span, two_parts
+from bayes_sgd.figures.common import PAIRED_95, SEEDS_95, TEST, TRAIN, Drawn, legend, over_seeds, paired, span, two_parts
 from bayes_sgd.figures.fig5_to_fig7_batch_size import PHASE_NAMES, PHASES, final_rows, window
 from bayes_sgd.figures.style import GREY, LABELS, below_scale, number, points, two_scales
 
@@ -49,7 +49,8 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None, failed_below: 
     limits = window(test.assign(series=0), "series")
     sizes = sorted(curves["batch_size"].unique())
     title = f"Figure 4. Test accuracy and batch size at ε = {number(rate)}, {span(final['update'], 'update')}"
-    means = f"points: means over {span(test['seeds'], 'seed')}; bars, in (a) at the end only: {PAIRED_95} where all train"
+    bars = f"{SEEDS_95}, in (a) at the end only; in (b) over paired seeds where all train"
+    means = f"points: means over {span(test['seeds'], 'seed')}; bars: {bars}"
     with rc_context(style.RC):
         figure, left, right = two_parts(title, means, (1, 1))
         top, full = two_scales(left, "a", "during training", limits)
