@@ -33,14 +33,15 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None, failed_below: 
         raise UserError(f"figure 4: no rows with learning_rate {rate:g}; there are {', '.join(map(number, rates))}")
     others_rows = {phase: final_rows(cells, "learning_rate", "figure 4", phase) for phase in PHASES}
     others_rows = {phase: rows.loc[rows["learning_rate"] == rate] for phase, rows in others_rows.items()}
+    sizes_that_train = _training_sizes(final.loc[final["learning_rate"] == rate], failed_below)
     by_phase: dict[str, pd.DataFrame] = {
-        phase: _paired_where_all_train(over_seeds(rows, ["batch_size"], ["test_accuracy"]), rows, failed_below)
+        phase: _paired(over_seeds(rows, ["batch_size"], ["test_accuracy"]), rows, sizes_that_train)
         for phase, rows in others_rows.items()
         if len(rows)
     }
     cells, final = (table.loc[table["learning_rate"] == rate] for table in (cells.loc[cells["phase"] == PHASE], final))
     curves = over_seeds(cells, ["batch_size", "update"], ["test_accuracy"])
-    ends = _paired_where_all_train(over_seeds(final, ["batch_size"], ["train_accuracy", "test_accuracy"]), final, failed_below)
+    ends = _paired(over_seeds(final, ["batch_size"], ["train_accuracy", "test_accuracy"]), final, sizes_that_train)
     single = final.rename(columns={"test_accuracy": "value"}).loc[:, ["batch_size", "update", "seed", "value"]]
     single = single.assign(panel="b", quantity="test_accuracy", interval="none: a single seed")
     data = pd.concat([curves.assign(panel="a"), ends.assign(panel="b"), single]).assign(phase=PHASE)
@@ -78,15 +79,19 @@ def fig4(cells: pd.DataFrame, learning_rate: float | None = None, failed_below: 
     return figure, data
 
 
-def _paired_where_all_train(ends: pd.DataFrame, final: pd.DataFrame, failed_below: float) -> pd.DataFrame:
-    """The means at the end, with intervals of paired test accuracies at the batch sizes at which every seed trains."""
+def _training_sizes(final: pd.DataFrame, failed_below: float) -> list[int]:
+    """The batch sizes at which every seed trains."""
     failed = final["diverged"].astype(bool) | (final["train_accuracy"] < failed_below)
-    trains = np.asarray(~failed.groupby(final["batch_size"]).transform("any"), dtype=bool)
-    if not trains.any():
-        return ends
-    among = paired(final.loc[trains], "test_accuracy").set_index("batch_size")
-    ends = ends.set_index("batch_size")
-    own = (ends["quantity"] == "test_accuracy") & ends.index.isin(list(among.index))
+    return sorted({*final["batch_size"]} - {*final.loc[failed, "batch_size"]})
+
+
+def _paired(means: pd.DataFrame, rows: pd.DataFrame, sizes: list[int]) -> pd.DataFrame:
+    """Means over seeds, with intervals of paired test accuracies at some batch sizes."""
+    if not sizes:
+        return means
+    among = paired(rows.loc[rows["batch_size"].isin(sizes)], "test_accuracy").set_index("batch_size")
+    means = means.set_index("batch_size")
+    own = (means["quantity"] == "test_accuracy") & means.index.isin(list(among.index))
     for name in ("ci_low", "ci_high"):
-        ends[name] = ends[name].mask(own, among[name].reindex(ends.index))
-    return ends.assign(interval=ends["interval"].mask(own, PAIRED_95)).reset_index()
+        means[name] = means[name].mask(own, among[name].reindex(means.index))
+    return means.assign(interval=means["interval"].mask(own, PAIRED_95)).reset_index()

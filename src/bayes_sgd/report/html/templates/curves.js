@@ -9,7 +9,7 @@ whenNear([document.getElementById("curves")], async () => {
   // viridis, from dark to light
   const COLORS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
   const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "cross", "x", "pentagon", "triangle-left", "star", "triangle-right"];
-  const dark = () => getComputedStyle(document.documentElement).colorScheme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches;
+  const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
   const color = (i, n) => {
     const share = n > 1 ? i / (n - 1) : 0.3;
     return COLORS[Math.round((dark() ? 0.25 + 0.75 * share : 0.85 * share) * (COLORS.length - 1))];
