@@ -58,6 +58,8 @@ def test_columns_differ_and_each_has_a_unit_and_one_sentence(table: Table) -> No
         assert ". " not in column.meaning, column.name
 
 
-def test_the_page_on_results_lists_every_table_of_a_run() -> None:
-    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "results" / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted(RUN)
+def test_the_page_on_results_lists_every_table_of_a_run_and_every_published_run() -> None:
+    page = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    tables, runs = (re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) for part in page.split("| published run |"))
+    assert sorted(tables) == sorted(RUN)
+    assert sorted(runs) == sorted(path.parent.name for path in (ROOT / "results" / "published").glob("*/provenance.json"))
