@@ -234,9 +234,10 @@ def test_lines_of_progress_are_printed_where_they_are_wanted(data: Data, capsys)
     assert capsys.readouterr().out == "1 of 1 pack: N 60, B 4, learning rate 0.1: 1 cell x 2 seeds\n"
 
 
+@pytest.mark.parametrize("pixel_scale", [1.0, 1.5])
 @pytest.mark.parametrize("activation", get_args(Activation))
-def test_a_kept_network_has_the_accuracy_and_the_loss_of_its_cell(data: Data, activation: str) -> None:
-    found = sweep(data, batch_size=[4, 8], keep_weights=True, activation=activation, **SMALL)
+def test_a_kept_network_has_the_accuracy_and_the_loss_of_its_cell(data: Data, activation: str, pixel_scale: float) -> None:
+    found = sweep(data, batch_size=[4, 8], keep_weights=True, activation=activation, pixel_scale=pixel_scale, **SMALL)
     model = found.model(batch_size=8, seed=1)
     row = found.cells.query("batch_size == 8 and seed == 1").iloc[0]
     x, y = torch.from_numpy(data.dataset.x_test), torch.from_numpy(data.dataset.y_test)
@@ -247,7 +248,8 @@ def test_a_kept_network_has_the_accuracy_and_the_loss_of_its_cell(data: Data, ac
         return
     evidence = log_evidence(model, *data.training_set(60, 1))
     assert evidence.loss / 60 == pytest.approx(row["train_loss"], rel=1e-4)
-    assert evidence.weight_norm == pytest.approx(row["weight_norm"], rel=1e-6)
+    if pixel_scale == 1:
+        assert evidence.weight_norm == pytest.approx(row["weight_norm"], rel=1e-6)
     assert math.isfinite(evidence.log_evidence)
 
 

@@ -259,11 +259,17 @@ def test_any_value_anywhere_is_accepted_or_told_in_one_line(path, value):
 
 
 @pytest.mark.parametrize("part", ["network_evidence", "noise"])
-def test_curvature_refuses_another_activation_than_relu(part):
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ({"activation": "softplus"}, "for ReLU networks alone, not for softplus; allowed: activation relu"),
+        ({"pixel_scale": 2.5}, r"on the pixels of the data, not on those times 2\.5; allowed: pixel_scale 1"),
+    ],
+    ids=["activation", "pixel_scale"],
+)
+def test_curvature_refuses_what_its_formulas_do_not_know(part, cell, words):
     asked = {"network_evidence": {"experiments": ["a"]}, "noise": {"seeds": 2}}[part]
-    soft = minimal(cell={"activation": "softplus"}, experiments={"a": GRID | {"keep_weights": True}}) | {part: asked}
-    with pytest.raises(
-        UserError, match=rf"{part} is computed for ReLU networks alone, not for softplus; allowed: activation relu"
-    ):
-        load_config(soft)
-    assert load_config(soft | {"cell": {"activation": "relu"}}).run == "tiny"
+    other = minimal(cell=cell, experiments={"a": GRID | {"keep_weights": True}}) | {part: asked}
+    with pytest.raises(UserError, match=f"{part} is computed {words}"):
+        load_config(other)
+    assert load_config(other | {"cell": {}}).run == "tiny"

@@ -54,6 +54,21 @@ def test_updates_keep_their_product():
         assert rate * cell.updates == pytest.approx(100)
 
 
+def test_a_grid_couples_rates_and_batch_sizes_at_equal_epochs():
+    """ε ∝ B at a constant number of images: a block for each pair, updates from the product."""
+    grid = [{"batch_size": 8 * factor, "learning_rate": 0.05 * factor} for factor in (1, 2, 8)]
+    coupled = {
+        "axis": "learning_rate",
+        "cell": {"updates": {"constant": "batch_size * updates", "value": 80_000}},
+        "grid": grid,
+    }
+    cells = [plan.cell for plan in experiment_plans(load_config({"run": "tiny", "experiments": {"linear": coupled}}), "linear")]
+    assert [(c.batch_size, c.learning_rate, c.updates) for c in cells] == [(8, 0.05, 10_000), (16, 0.1, 5000), (64, 0.4, 1250)]
+    coupled["cell"]["updates"]["value"] = 1e11
+    with pytest.raises(UserError, match=r"batch_size 8: batch_size \* updates = 1e\+11 asks for 1.25e\+10 updates"):
+        experiment_plans(load_config({"run": "tiny", "experiments": {"linear": coupled}}), "linear")
+
+
 def test_a_cell_of_two_experiments_is_planned_once_for_both():
     config = load_config(CONFIG)
     shared = [p for p in plans(config) if p.cell.batch_size == 8 and p.cell.learning_rate == 0.1 and p.cell.updates == 2000]

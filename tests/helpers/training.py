@@ -35,6 +35,8 @@ TORCH_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.1),
     "softplus": lambda: nn.Softplus(threshold=40),
 }
+# fields of cells that do not train by the compiled loops of plain SGD
+ARMS = [{"pixel_scale": 2.5}, {"svag": 4, "l2": 0.5}]
 COOLED = [
     {"momentum": 0.0},
     {"l2": 2.0},
@@ -67,7 +69,7 @@ def data() -> LabelledData:
 def torch_trained(
     cell: Cell, data: LabelledData, seed: int, initialization: str, cooldown: int = 0, mean_from: int | None = None
 ) -> list[Tensor]:
-    """The layers after `cell.updates` updates of torch.optim.SGD, autograd and the mean cross-entropy.
+    """The layers after `cell.updates` updates of torch.optim.SGD, autograd and the mean cross-entropy; not of SVAG.
 
     `cooldown`: and after so many more, ε falling to 0 in 16 steps; `mean_from`: the mean of every 16th iterate after it.
     """
@@ -82,7 +84,7 @@ def torch_trained(
         weight_decay=cell.l2 / cell.n_train,
     )
     positions = Batches([seed], cell.n_train, cell.batch_size, cell.sampling).draw(0, cell.updates + cooldown)[:, 0]
-    images, labels = data.train_inputs[:, :-1], data.train_labels[seed]
+    images, labels = data.train_inputs[:, :-1] * cell.pixel_scale, data.train_labels[seed]
     iterates = []
     for update, position in enumerate(positions):
         stages = sum(update >= cell.updates + cooldown * stage // 16 for stage in range(16)) if cooldown else 0

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
+from training import ARMS
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import forget_partial, read_parquet, write_parquet
@@ -21,6 +22,7 @@ from bayes_sgd.training import runner as store
 from bayes_sgd.training.runner import RunSettings, train_pack, weights_key
 
 RUN = RunSettings(DataConfig(), device="cpu")
+ARM_FIELDS = {name for fields in ARMS for name in fields}
 
 
 def cell(learning_rate: float = 0.02, momentum: float = 0.9, updates: int = 40, **more) -> Cell:
@@ -98,6 +100,22 @@ def test_packed_equals_unpacked_bit_for_bit(whole, prepared, tmp_path):
 
 class _Killed(BaseException):
     """As abrupt as a signal: nothing in the library catches it."""
+
+
+def test_arms_that_share_a_job_are_trained_apart(prepared, tmp_path):
+    """Networks of one stack see one set of pixels and take the same steps; a job of several arms is as many stacks."""
+    plans = [Plan(cell(**more), (0, 1), (40,), keep_weights=True) for more in ({}, *ARMS)]
+    table, weights, said = trained(tmp_path, prepared, plans)
+    assert len(said) == len(plans)
+    apart = {}
+    for number, plan in enumerate(plans):
+        (tmp_path / str(number)).mkdir()
+        apart |= load_file(trained(tmp_path / str(number), prepared, [plan])[1])
+    packed = load_file(weights)
+    assert set(packed) == set(apart)
+    assert all(np.array_equal(tensor, packed[name]) for name, tensor in apart.items())
+    losses = rows_of(table).groupby(list(ARM_FIELDS))["train_loss"].first()
+    assert losses.nunique() == len(plans), "each arm trains in its own way"
 
 
 def test_interrupted_equals_uninterrupted_byte_for_byte(whole, prepared, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training import CELL, COOLED, EXECUTIONS, SEEDS, TORCH_ACTIVATIONS, torch_trained
+from training import ARMS, CELL, COOLED, EXECUTIONS, SEEDS, TORCH_ACTIVATIONS, torch_trained
 
 from bayes_sgd.api.networks import as_sequential
 from bayes_sgd.training.mlp import initial_weights, weights_of_cell
@@ -67,6 +67,22 @@ def test_activations_and_scaled_weights_equal_torch_sgd_with_autograd(data, acti
         assert stack.measure(index).train_loss == pytest.approx(loss, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "fields", [{}, {"activation": "softplus", "l2": 0.5}, {"batch_size": 20, "hidden_sizes": (7, 5)}], ids=str
+)
+def test_scaled_pixels_equal_torch_sgd_on_images_times_the_factor(data, fields):
+    cell = replace(CELL, pixel_scale=2.5, **fields)
+    stack = NetworkStack([(cell, seed) for seed in SEEDS], data, dtype=torch.float64)
+    stack.run(cell.updates)
+    for index, seed in enumerate(SEEDS):
+        for layer, witness in zip(stack.network(index), torch_trained(cell, data, seed, "lecun_normal"), strict=True):
+            torch.testing.assert_close(layer, witness, rtol=1e-10, atol=1e-10)
+        network = as_sequential(stack.network(index), TORCH_ACTIVATIONS[cell.activation])
+        inputs, labels = data.training_set(seed, cell.n_train)
+        loss = float(torch.nn.functional.cross_entropy(network(2.5 * inputs[:, :-1]), labels).detach())
+        assert stack.measure(index).train_loss == pytest.approx(loss, rel=1e-12)
+
+
 @pytest.mark.parametrize("fields", COOLED, ids=str)
 def test_cooled_and_averaged_networks_equal_those_of_torch(data, fields):
     cell, cooldown = replace(CELL, **fields), 41
@@ -95,9 +111,9 @@ def test_constant_zero_inputs_leave_training_and_stay_in_testing(data):
     torch.testing.assert_close(shrunk, shrunk[0].expand(7))
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "softplus"])
-def test_train_gives_equal_bits_whatever_the_stack(data, activation):
-    cell = replace(CELL, activation=activation)
+@pytest.mark.parametrize("fields", [*({"activation": name} for name in TORCH_ACTIVATIONS), *ARMS], ids=str)
+def test_train_gives_equal_bits_whatever_the_stack(data, fields):
+    cell = replace(CELL, **fields)
     networks = [(c, s) for c in (cell, replace(cell, learning_rate=0.03, init_scale=2.0)) for s in (0, 1, 2)]
 
     def result(stack: int | None) -> dict:

@@ -149,7 +149,8 @@ class Sweep:
     def model(self, seed: int = 0, **at: Any) -> Sequential:
         """A network after its last update, as a module; the sweep needs `keep_weights=True`.
 
-        `log_evidence` takes it if its activation is relu. It was trained on `data.training_set(n_train, seed, labels)`.
+        `log_evidence` takes it if its activation is relu. It was trained on `data.training_set(n_train, seed, labels)`, whose
+        pixels it takes: a `pixel_scale` is a factor on its first weights.
 
         Args:
             seed: the replicate.
@@ -158,6 +159,7 @@ class Sweep:
         Raises:
             UserError: the weights were not kept, or the values are not those of one cell.
         """
+        from torch import cat
         from torch.nn import LeakyReLU, ReLU, Softplus
 
         from bayes_sgd.api.networks import as_sequential
@@ -175,7 +177,8 @@ class Sweep:
         file = self._weights[cell]
         tensors = read_weights(file, self.data.prepared, self.data.dataset.digest)
         activation = {"relu": ReLU, "leaky_relu": lambda: LeakyReLU(LEAK), "softplus": Softplus}[cell.activation]
-        return as_sequential(list(network_layers(tensors, weights_key(cell, seed), file).values()), activation)
+        first, *above = network_layers(tensors, weights_key(cell, seed), file).values()
+        return as_sequential([cat([first[:-1] * cell.pixel_scale, first[-1:]]), *above], activation)
 
     def __repr__(self) -> str:
         cells = self._cells

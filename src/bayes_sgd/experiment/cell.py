@@ -20,10 +20,10 @@ from bayes_sgd.experiment.noise_scale import noise_scale
 class ConstantProduct(Model):
     """A number of updates that keeps a product constant: the paper's 10 000/ε, or a constant SDE time with momentum."""
 
-    constant: Literal["learning_rate * updates", "effective_learning_rate * updates"]
-    """What stays constant: ε times the updates, or the effective rate ε(1 − dampening)/(1 − m) times them."""
+    constant: Literal["learning_rate * updates", "effective_learning_rate * updates", "batch_size * updates"]
+    """What stays constant: ε times the updates, the effective rate ε(1 − dampening)/(1 − m) times them, or the images seen."""
     value: Positive
-    """Its value: updates = value / rate, rounded, at least 1."""
+    """Its value: updates = value / (rate or B), rounded, at least 1."""
 
 
 class CellDefaults(Model):
@@ -47,13 +47,18 @@ class CellDefaults(Model):
     sampling: Sampling = "independent"
     """independent: each batch drawn afresh without replacement (the paper's); replacement; shuffle: epochs."""
     updates: Updates | ConstantProduct = 2000
-    """Updates of a cell: a number, or `{constant: learning_rate * updates, value: 100}` for 100/ε of them, or
-    `{constant: effective_learning_rate * updates, ...}`."""
+    """Updates of a cell: a number, or `{constant: learning_rate * updates, value: 100}` for 100/ε of them; or
+    `effective_learning_rate * updates`, or `batch_size * updates`, which is equal epochs for every B."""
     activation: Activation = "relu"
     """Of hidden units: relu (the paper's), leaky_relu (slope 0.1 below 0), or softplus ln(1 + e^x). Others than relu train
     through torch, and have no evidence."""
     init_scale: Positive = 1.0
     """Factor on the initial weights, biases included."""
+    pixel_scale: Positive = 1.0
+    """Factor on the pixels, after `data.pixel_scale`."""
+    svag: Annotated[int, Field(ge=1, le=64)] = 1
+    """l of stochastic variance amplified gradients (Li, Malladi, Arora 2021): an update is l steps of ε/l, each along
+    r₁ g₁ + r₂ g₂ of two independent batches, r = (1 ± √(2l − 1))/2; m is per step. 1: SGD."""
 
 
 @dataclass(frozen=True, order=True)
@@ -73,6 +78,8 @@ class Cell:
     # a field that comes later needs a default, in `CellDefaults` too, and a line in the schema of tables
     activation: str = "relu"
     init_scale: float = 1.0
+    pixel_scale: float = 1.0
+    svag: int = 1
 
     def columns(self) -> dict[str, Any]:
         """The cell as columns of a table: hidden sizes as text ("200", "256x256", "none"), and its noise scale g."""

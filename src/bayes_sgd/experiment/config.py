@@ -166,15 +166,20 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _curvature_is_of_relu(self) -> Config:
-        """Evidence and the noise of gradients are computed by formulas of ReLU networks."""
+        """Evidence and the noise of gradients are computed by formulas of ReLU networks, on the pixels of the data."""
         asked = {f"experiments.{name}": _cells(self, name) for name in self.network_evidence.experiments}
         if self.noise.seeds:
             asked["cell"] = [self.cell]
         for where, cells in asked.items():
+            part = "noise" if where == "cell" else "network_evidence"
             if others := sorted({cell.activation for cell in cells if cell.activation != "relu"}):
-                part = "noise" if where == "cell" else "network_evidence"
                 raise ValueError(
                     f"{where}: {part} is computed for ReLU networks alone, not for {others[0]}; allowed: activation relu"
+                )
+            if scales := sorted({cell.pixel_scale for cell in cells if cell.pixel_scale != 1}):
+                raise ValueError(
+                    f"{where}: {part} is computed on the pixels of the data, not on those times {scales[0]:g}; "
+                    "allowed: pixel_scale 1, or data.pixel_scale"
                 )
         return self
 

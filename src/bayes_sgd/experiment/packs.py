@@ -24,13 +24,16 @@ def make_cell(fields: CellDefaults) -> Cell:
     dampening = fields.momentum if fields.dampening == "m" else 0.0
     updates = fields.updates
     if isinstance(updates, ConstantProduct):
-        rate = fields.learning_rate
-        if updates.constant == "effective_learning_rate * updates":
-            rate = effective_learning_rate(rate, fields.momentum, dampening)
-        number = updates.value / rate
+        factors = {
+            "learning_rate * updates": fields.learning_rate,
+            "effective_learning_rate * updates": effective_learning_rate(fields.learning_rate, fields.momentum, dampening),
+            "batch_size * updates": fields.batch_size,
+        }
+        number = updates.value / factors[updates.constant]
         if number > MAX_UPDATES:
+            key = "batch_size" if updates.constant == "batch_size * updates" else "learning_rate"
             raise UserError(
-                f"learning_rate {fields.learning_rate:g}: {updates.constant} = {updates.value:g} asks for "
+                f"{key} {getattr(fields, key):g}: {updates.constant} = {updates.value:g} asks for "
                 f"{number:.3g} updates; allowed: at most {MAX_UPDATES}"
             )
         updates = max(1, round(number))

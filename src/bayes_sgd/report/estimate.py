@@ -105,7 +105,8 @@ def plan_seconds(plan: Plan, sizes: DataSizes, speed: Calibration) -> float:
     """CPU seconds of training one cell with its seeds, which form a stack, and of measuring what is recorded."""
     cell, networks = plan.cell, len(plan.seeds)
     weights = weights_of(cell.hidden_sizes, sizes.pixels, sizes.classes)
-    trained = (cell.updates + plan.cooldown) * speed.update_seconds(weights, cell.batch_size, networks)
+    examples = 2 * cell.batch_size if cell.svag > 1 else cell.batch_size
+    trained = (cell.updates + plan.cooldown) * cell.svag * speed.update_seconds(weights, examples, networks)
     return trained + len(plan.points) * networks * speed.forward_seconds(weights, cell.n_train + sizes.test)
 
 

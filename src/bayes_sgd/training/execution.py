@@ -53,14 +53,15 @@ class DirectExecution:
 
     def advance(self, update: int, until: int) -> int:
         """See `Execution`."""
-        images, labels = self._batches.draw(update, min(STRETCH, until - update))
-        self._run(images, self._one_hot[labels], update)
-        self._update = update + len(images)
+        steps, count = self._passes.rule.steps, min(STRETCH // self._passes.rule.steps, until - update)
+        images, labels = self._batches.draw(update * steps, count * steps)
+        self._run(images, self._one_hot[labels], update * steps)
+        self._update = update + count
         return self._update
 
-    def _run(self, images: Tensor, targets: Tensor, update: int) -> None:
+    def _run(self, images: Tensor, targets: Tensor, step: int) -> None:
         for number in range(len(images)):
-            self._passes.update(images[number], targets[number], first=update + number == 0)
+            self._passes.update(images[number], targets[number], first=step + number == 0)
 
     def scale_learning_rate(self, factor: float) -> None:
         """See `Execution`."""
@@ -79,9 +80,9 @@ class GraphExecution(DirectExecution):
         self._graph: torch.cuda.CUDAGraph | None = None
         self._static: tuple[Tensor, ...] = ()  # what the graph reads: images and targets of its stretch
 
-    def _run(self, images: Tensor, targets: Tensor, update: int) -> None:
-        if update == 0 or len(images) < STRETCH:
-            super()._run(images, targets, update)
+    def _run(self, images: Tensor, targets: Tensor, step: int) -> None:
+        if step == 0 or len(images) < STRETCH:
+            super()._run(images, targets, step)
             return
         if self._graph is None:
             self._graph = self._capture(images, targets)
@@ -116,11 +117,11 @@ def compiler() -> str:
 def execution_name(data: LabelledData, cell: Cell) -> ExecutionName:
     """The fastest execution for images, the shape of a network and B; the same on every machine that has numba, or has none.
 
-    The compiled loops know ReLU alone.
+    The compiled loops know ReLU alone, and one gradient an update.
     """
     if data.train_inputs.device.type == "cuda":
         return "graph"
-    if find_spec("numba") is None or cell.activation != "relu":
+    if find_spec("numba") is None or cell.activation != "relu" or cell.svag > 1:
         return "direct"
     if cell.batch_size <= _SMALL_BATCH:
         return "compiled"
@@ -150,15 +151,16 @@ def choose_execution(
         name: of the execution; as `execution_name` picks if not given.
 
     Raises:
-        ValueError: compiled loops are asked for and the activation is not ReLU.
+        ValueError: compiled loops are asked for, and the activation is not ReLU or it is SVAG.
     """
     name = name or execution_name(data, cell)
     if name == "compiled":
-        if cell.activation != "relu":
-            raise ValueError(f"compiled loops are of ReLU networks, not of {cell.activation}")
+        if cell.activation != "relu" or cell.svag > 1:
+            raise ValueError(f"compiled loops are of SGD on ReLU networks, not of {cell.activation}, svag {cell.svag}")
         from bayes_sgd.training.compiled import CompiledExecution  # numba takes a third of a second to import
 
         return CompiledExecution(initial, data.sparse_inputs, batches, cell.batch_size, rule)
     inputs = aligned_columns(data.train_inputs[:, data.active_inputs].to(initial[0].dtype))
-    passes = StackedPasses(initial, inputs, cell.batch_size, rule, cell.activation)
+    examples = 2 * cell.batch_size if cell.svag > 1 else cell.batch_size
+    passes = StackedPasses(initial, inputs, examples, rule, cell.activation)
     return (GraphExecution if name == "graph" else DirectExecution)(passes, batches, data.classes)

@@ -7,7 +7,7 @@ updates for training.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -49,6 +49,22 @@ class LabelledData:
         if seed not in (known := self.seeds or range(len(self.subsets))):
             raise UserError(f"seed: {seed} is not loaded; allowed: {', '.join(map(str, known))}")
         return known.index(seed)
+
+    def with_pixels_times(self, factor: float) -> LabelledData:
+        """The same images with their pixels times a factor; the last factor's are kept, for stack after stack asks for them."""
+        if factor == 1:
+            return self
+        if factor not in self._scaled:
+            self._scaled.clear()
+            train, test = (
+                torch.cat([inputs[:, :-1] * factor, inputs[:, -1:]], dim=1) for inputs in (self.train_inputs, self.test_inputs)
+            )
+            self._scaled[factor] = replace(self, train_inputs=train, test_inputs=test)
+        return self._scaled[factor]
+
+    @cached_property
+    def _scaled(self) -> dict[float, LabelledData]:
+        return {}
 
     @property
     def pixels(self) -> int:
@@ -93,8 +109,11 @@ class LabelledData:
             raise UserError(f"batch_size: {cell.batch_size} does not fit n_train {cell.n_train}; allowed: 1 to n_train")
 
 
+_SECOND = 1 << 37  # where the second batches of SVAG start: beyond the steps of any training
+
+
 class LabelledBatches:
-    """Images and labels of the batches of networks that train in lock-step."""
+    """Images and labels of the batches of networks that train in lock-step; for SVAG of two batches a step, joined."""
 
     def __init__(self, data: LabelledData, seeds: Sequence[int], cell: Cell) -> None:
         """Prepare to draw.
@@ -102,20 +121,22 @@ class LabelledBatches:
         Args:
             data: images and labels.
             seeds: of the networks.
-            cell: N, B and sampling.
+            cell: N, B, sampling and svag.
         """
         device = data.train_inputs.device
         rows = torch.tensor([data.row(seed) for seed in seeds], device=device)
-        self._positions = Batches(list(seeds), cell.n_train, cell.batch_size, cell.sampling, device)
+        joined = 2 if cell.svag > 1 else 1
+        self._positions = [Batches(list(seeds), cell.n_train, cell.batch_size, cell.sampling, device) for _ in range(joined)]
         self._subsets = data.subsets[rows, : cell.n_train]
         self._labels = data.train_labels[rows].gather(1, self._subsets)
 
     def draw(self, start: int, count: int) -> tuple[Tensor, Tensor]:
-        """Batches of updates start, ..., start + count − 1: images and labels.
+        """Batches of steps start, ..., start + count − 1: images and labels.
 
         Returns:
-            Rows of the pool and their labels, both int64 (count, networks, B).
+            Rows of the pool and their labels, both int64 (count, networks, B), or 2B for SVAG.
         """
-        positions = self._positions.draw(start, count)
+        drawn = [positions.draw(start + number * _SECOND, count) for number, positions in enumerate(self._positions)]
+        positions = drawn[0] if len(drawn) == 1 else torch.cat(drawn, dim=2)
         images = self._subsets.expand(count, -1, -1).gather(2, positions)
         return images, self._labels.expand(count, -1, -1).gather(2, positions)

@@ -10,10 +10,16 @@ What is kept is u = εv, so that networks of different ε and λ can train in lo
 
 A dense layer has Σ_i ∇L_i = Aᵀ D, with A its inputs and D the derivatives of the examples' losses with respect to its outputs.
 The rule takes A and the derivatives times ε/B, so that m u + Aᵀ D is one matrix product and no gradient is ever stored.
+
+Stochastic variance amplified gradients (Li, Malladi, Arora 2021, section 4.1) take l steps in place of an update, of ε/l along
+r₁ g₁ + r₂ g₂, with two independent batches and r = (1 ± √(2l − 1))/2: the mean of g₁, and l times its covariance, so that the
+noise in a unit of ε times updates is that of SGD. It is defined without momentum. With momentum, m is that of a step (our
+choice): the effective rate, the noise and the SDE time of an update are then those of SGD at every l.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -35,11 +41,18 @@ class RuleNumbers(NamedTuple):
     first_decay: float
 
 
+def variance_amplifying(steps: int) -> tuple[float, float]:
+    """The factors of the two gradients of SVAG with l = `steps`: (1 ± √(2l − 1))/2, which are 1 and 0 for l = 1."""
+    root = math.sqrt(2 * steps - 1)
+    return (1 + root) / 2, (1 - root) / 2
+
+
 class MomentumRule:
-    """The rule for a stack of networks, with the ε and λ of each; m and dampening are equal in all.
+    """The rule for a stack of networks, with the ε and λ of each; m, dampening, B and l of SVAG are equal in all.
 
     Attributes:
         momentum: m.
+        steps: of an update, 1 but for SVAG.
         has_l2: whether λ is positive in any network.
     """
 
@@ -51,16 +64,25 @@ class MomentumRule:
 
         self.momentum = cells[0].momentum
         undampened = 1 - cells[0].dampening
-        rates = [cell.learning_rate / cell.batch_size for cell in cells]
-        decays = [cell.learning_rate * cell.l2 / cell.n_train for cell in cells]
+        self.steps = cells[0].svag
+        self._of_examples = None
+        if self.steps > 1:
+            factors = torch.tensor(variance_amplifying(self.steps), dtype=dtype, device=device)
+            self._of_examples = factors.repeat_interleave(cells[0].batch_size)[:, None]
+        rates = [cell.learning_rate / cell.batch_size / self.steps for cell in cells]
+        decays = [cell.learning_rate * cell.l2 / cell.n_train / self.steps for cell in cells]
         self._rate, self._first_rate = by_network([rate * undampened for rate in rates]), by_network(rates)
         self._decay, self._first_decay = by_network([decay * undampened for decay in decays]), by_network(decays)
         self.has_l2 = any(decays)
         self._without_gradient = [_WithoutGradient(decay, self.momentum, cells[0].dampening) for decay in decays]
 
     def rate(self, first: bool) -> Tensor:
-        """The factor (1 − dampening) ε/B of derivatives, (networks, 1, 1); `first`: of the first update."""
-        return self._first_rate if first else self._rate
+        """The factor (1 − dampening) ε/B of derivatives, (networks, 1, 1); `first`: of the first update.
+
+        For SVAG it is (networks, 2B, 1), a factor for each example of both batches.
+        """
+        rate = self._first_rate if first else self._rate
+        return rate if self._of_examples is None else rate * self._of_examples
 
     def numbers(self, index: int) -> RuleNumbers:
         """The rule's numbers for one network, as they are now."""
@@ -87,14 +109,14 @@ class MomentumRule:
         for tensor in (*steps, self._rate, self._decay):
             tensor.mul_(factor)
         for weights in self._without_gradient:
-            weights.scale_learning_rate(factor, update)
+            weights.scale_learning_rate(factor, update * self.steps)
 
     def factor_without_gradient(self, index: int, update: int) -> float:
         """What weights whose gradient is always zero have been multiplied by until `update`, in one network.
 
         Such are the weights of pixels that are zero in every training image; L2 alone moves them.
         """
-        return self._without_gradient[index].factor_at(update) if self.has_l2 else 1.0
+        return self._without_gradient[index].factor_at(update * self.steps) if self.has_l2 else 1.0
 
 
 class _WithoutGradient:

@@ -29,13 +29,15 @@ from bayes_sgd.core.schema import CELLS
 from bayes_sgd.core.tensors import read_tensors, write_tensors
 from bayes_sgd.data.datasets import load_prepared, subset_indices
 from bayes_sgd.data.labels import load_labels
-from bayes_sgd.experiment.cell import Cell, Plan, with_defaults
+from bayes_sgd.experiment.cell import NETWORK_FIELDS, Cell, Plan, with_defaults
 from bayes_sgd.experiment.config import DataConfig
 from bayes_sgd.training.execution import compiler
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import with_ones
 from bayes_sgd.training.progress import counted, summary
 from bayes_sgd.training.sgd import train
+
+_OF_NETWORK = ("learning_rate", "l2", "init_scale")  # what networks that train in lock-step can differ in
 
 
 @dataclass(frozen=True)
@@ -206,13 +208,12 @@ def network_layers(tensors: Mapping[str, Tensor], key: str, file: Path) -> dict[
 
 
 def _stacks(missing: Iterable[tuple[Plan, list[int]]]) -> list[list[tuple[Plan, list[int]]]]:
-    """Cells that can train in lock-step: equal N, B, momentum, updates, records and missing seeds (the rest is a pack's)."""
+    """Cells that can train in lock-step: equal in all but what a network has for itself, in records and in missing seeds."""
+    shared = [name for name in NETWORK_FIELDS if name not in _OF_NETWORK]
 
     def key(item: tuple[Plan, list[int]]) -> tuple:
         plan, seeds = item
-        cell = plan.cell
-        shape = (cell.n_train, cell.batch_size, cell.momentum, cell.dampening)
-        return *shape, plan.record, plan.cooldown, plan.keep_weights, seeds
+        return *(getattr(plan.cell, name) for name in shared), plan.record, plan.cooldown, plan.keep_weights, seeds
 
     return [list(group) for _, group in groupby(sorted(missing, key=key), key=key)]
 

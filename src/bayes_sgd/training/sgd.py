@@ -29,7 +29,7 @@ Network = tuple[Cell, int]
 
 
 class NetworkStack:
-    """Networks of equal shape, activation, N, B, sampling, momentum and dampening, trained in lock-step.
+    """Networks that differ in ε, λ, initial weights and seed alone, trained in lock-step.
 
     Attributes:
         networks: cells and seeds.
@@ -57,6 +57,7 @@ class NetworkStack:
             UserError: the data have fewer training images than N, or a batch more than N.
         """
         cell, seeds = networks[0][0], [seed for _, seed in networks]
+        data = data.with_pixels_times(cell.pixel_scale)
         data.check(cell)
         self.networks, self.update = networks, 0
         self._data, self._active, device = data, data.active_inputs, data.train_inputs.device
@@ -117,7 +118,7 @@ def train(
     """Train networks that can share a stack, up to the last recorded update.
 
     Args:
-        networks: cells and seeds, of equal shape, activation, N, B, sampling, momentum and dampening.
+        networks: cells and seeds; the cells agree in all but ε, λ and initial weights.
         record: updates, ascending.
         data: images and labels, on the device where the networks are to train.
         initialization: as in `mlp.initial_weights`.
