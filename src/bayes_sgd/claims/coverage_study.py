@@ -26,7 +26,7 @@ from bayes_sgd.analysis.optimum import interior_optimum
 from bayes_sgd.analysis.tables import experiments
 from bayes_sgd.claims.claims import load_claims
 from bayes_sgd.claims.measures.base import NotMeasuredError
-from bayes_sgd.claims.measures.optimum import peak_change_interval
+from bayes_sgd.claims.measures.optimum import peak_change_interval, peak_slope_interval
 from bayes_sgd.claims.simulated_measures import SIMULATIONS
 from bayes_sgd.claims.simulated_sweeps import Surface, Sweep
 from bayes_sgd.claims.verdicts import VERDICTS, Region, judge
@@ -41,7 +41,12 @@ SEEDS = (3, 4, 5, 6, 8)
 REPLICATES = 200  # of the bootstrap: for a standard error as many as this are enough
 # the experiments that are simulated (see `FEEDS`), from which axis value on, and the claim whose limit judges their exponent
 SWEEPS = {"fig5": (-np.inf, "14"), "fig7": (-np.inf, "18a"), "fig6": (16_000.0, "16a")}
-GAPS = {"gap to the largest B": "12a", "gap to the smallest fitting B": "12b", "change of the peak": "15a"}
+GAPS = {
+    "gap to the largest B": "12a",
+    "gap to the smallest fitting B": "12b",
+    "slope of the peak": "15a",
+    "change of the peak": "15b",
+}
 OUT = Path("results/published/calibration.csv")
 
 
@@ -70,13 +75,14 @@ def exponents(axis: str, study: Sweep, n_replicates: int, rng: int) -> dict[str,
 
 
 def gaps(study: Sweep) -> dict[str, tuple[Interval, float]]:
-    """The intervals of gaps in accuracy at the middle axis value, and from the first to the last, each with its truth."""
+    """The intervals of gaps in accuracy at the middle axis value, and of the peak along the axis, each with its truth."""
     middle = len(study.curves) // 2
     optimum, peaks = interior_optimum(study.curves[middle]), [float(mean.max()) for mean in study.means]
     first, last = study.curves[0].accuracy, study.curves[-1].accuracy
     pairs = (
         (optimum.over_largest, peaks[middle] - study.means[middle][-1]),
         (optimum.over_smallest_fitting, peaks[middle] - study.at_fit[middle]),
+        (peak_slope_interval(study.curves), float(np.polyfit(np.log10([c.axis_value for c in study.curves]), peaks, 1)[0])),
         (peak_change_interval(first, last), peaks[-1] - peaks[0]),
     )
     return {name: (interval, float(truth)) for name, (interval, truth) in zip(GAPS, pairs, strict=True)}

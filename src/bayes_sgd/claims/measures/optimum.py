@@ -9,6 +9,7 @@ Method: docs/statistics.md, The optimum batch size; docs/statistics.md, Exponent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -200,17 +201,22 @@ def peak_slope(tables: Tables, experiment: str, start: float, end: float) -> Mea
     ]
     if len(curves) < 3:
         raise NotMeasuredError(f"a slope of the peak needs three axis values between {start:g} and {end:g}, and two seeds")
+    detail = (
+        f"slope of the peak test accuracy over log₁₀ {tables.experiment(experiment)['axis']}, {len(curves)} values from "
+        f"{curves[0].axis_value:g} to {curves[-1].axis_value:g}"
+    )
+    return Measured.of(peak_slope_interval(curves), detail)
+
+
+def peak_slope_interval(curves: Sequence[ResponseCurve]) -> Interval:
+    """Slope of the curves' held-out peaks over log₁₀ of the axis, seeds paired."""
     log_axis = np.log10([curve.axis_value for curve in curves])
 
     def slope(seeds: Places) -> float:
         peaks = [held_out(curve.accuracy[:, seeds], curve.accuracy[:, seeds]).mean() for curve in curves]
         return float(np.polyfit(log_axis, peaks, 1)[0])
 
-    detail = (
-        f"slope of the peak test accuracy over log₁₀ {tables.experiment(experiment)['axis']}, {len(curves)} values from "
-        f"{curves[0].axis_value:g} to {curves[-1].axis_value:g}"
-    )
-    return Measured.of(jackknife_interval(slope, len(curves[0].seeds), least=2), detail)
+    return jackknife_interval(slope, len(curves[0].seeds), least=2)
 
 
 @measure
