@@ -13,7 +13,7 @@ from bayes_sgd.core.schema import COSTS
 from bayes_sgd.data.datasets import data_sizes
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.report import estimate
-from bayes_sgd.report.estimate import RunCost, batches, run_cost
+from bayes_sgd.report.estimate import RunCost, batches, cheapest, request_minutes, run_cost
 from bayes_sgd.training.calibration import Calibration
 
 PUBLISHED = ROOT / "results" / "published"
@@ -95,3 +95,13 @@ def test_jobs_shorter_than_a_minute_share_batches_that_are_about_as_long() -> No
     assert min(filled) >= 60
     assert batches({"a": 3.0, "b": 4.0}, at_least=60) == {"a": 0, "b": 0}
     assert batches({"a": 90.0}, at_least=60) == batches({}, at_least=60) == {}
+
+
+def test_a_job_asks_for_three_times_its_estimate_and_time_to_start_in() -> None:
+    assert request_minutes(0.0) == 10
+    assert request_minutes(3600.0) == 10 + 180
+
+
+def test_the_cheapest_are_those_of_least_time_then_by_name() -> None:
+    assert cheapest({"c": 2.0, "b": 1.0, "a": 1.0, "d": 0.5}) == ["d", "a"]
+    assert cheapest({"c": 2.0}) == ["c"]

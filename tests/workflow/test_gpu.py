@@ -1,4 +1,4 @@
-"""Which jobs ask for a GPU, as dry runs plan them; no GPU is needed."""
+"""Which jobs ask for a GPU, and for how much time, as dry runs plan them; no GPU is needed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import preloaded
 import pytest
 from tiny_workflow import TINY, copied, environment
 
+from bayes_sgd.report import estimate
+
 pytestmark = pytest.mark.workflow
 
 ON_GPU = {"train", "compute_evidence", "check_invariance", "compute_spectra"}
@@ -18,13 +20,18 @@ PLANNED = """
 import json, sys
 from snakemake.cli import main
 from snakemake.executors.dryrun import Executor
-Executor.printjob = lambda self, job: print("planned", json.dumps([job.rule.name, job.resources.get("gpu")]), file=sys.stderr)
+def printed(self, job):
+    for each in job.jobs if job.is_group() else [job]:
+        asked = [each.rule.name, each.resources.get("gpu"), each.resources.get("runtime")]
+        print("planned", json.dumps(asked), file=sys.stderr)
+Executor.printjob = printed
 main(sys.argv[1:])
 """
 
 
 @pytest.mark.parametrize(
-    ("device", "profile", "asking"), [("auto", "gpu", ON_GPU), ("cuda", "default", ON_GPU), ("auto", "default", set())]
+    ("device", "profile", "asking"),
+    [("auto", "gpu", ON_GPU), ("auto", "slurm_gpu", ON_GPU), ("cuda", "default", ON_GPU), ("auto", "default", set())],
 )
 def test_the_jobs_that_use_a_gpu_ask_for_one(tmp_path: Path, device: str, profile: str, asking: set[str]) -> None:
     evidence = TINY["network_evidence"] | {"spectra": True}
@@ -40,5 +47,7 @@ def test_the_jobs_that_use_a_gpu_ask_for_one(tmp_path: Path, device: str, profil
     )
     assert done.returncode == 0, done.stderr[-2000:]
     jobs = [json.loads(line.removeprefix("planned ")) for line in done.stderr.splitlines() if line.startswith("planned ")]
-    assert {rule for rule, _ in jobs} > ON_GPU
-    assert {(rule, gpu) for rule, gpu in jobs if gpu} == {(rule, 1) for rule in asking}
+    assert {rule for rule, _, _ in jobs} > ON_GPU
+    assert {(rule, gpu) for rule, gpu, _ in jobs if gpu} == {(rule, 1) for rule in asking}
+    # seconds of training: the least that is asked for
+    assert {runtime for rule, _, runtime in jobs if rule == "train"} == {estimate.REQUEST_MINUTES}

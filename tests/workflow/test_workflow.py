@@ -108,6 +108,12 @@ def test_packs_of_seconds_share_a_job_of_a_cluster_where_the_profile_says_so(tmp
     assert "Group job" not in ran(folder, "trained", "--dry-run")
 
 
+def test_a_cluster_is_tried_with_the_two_packs_that_take_least(tmp_path):
+    said = ran(copied(tmp_path, SMALL | {"pack": []}), "smoke", "--dry-run")
+    # the least updates' time is that of the smallest batches
+    assert re.findall(r"train N 100, B (\d+)", said) == ["5", "5"]
+
+
 def test_a_second_call_has_nothing_to_do(finished):
     before = tables(finished)
     assert "Nothing to be done" in ran(finished)

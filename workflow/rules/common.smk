@@ -26,7 +26,15 @@ try:
     from bayes_sgd.experiment.fields import seed_range
     from bayes_sgd.figures.registry import captions, figure_groups, figure_tables
     from bayes_sgd.report.html.planning import METHOD, figure_labels, templates_digest
-    from bayes_sgd.report.estimate import batches, pack_evidence_seconds, pack_seconds, run_cost
+    from bayes_sgd.report.estimate import (
+        batches,
+        cheapest,
+        pack_evidence_seconds,
+        pack_seconds,
+        request_minutes,
+        run_cost,
+        training_memory_mb,
+    )
     from bayes_sgd.training.calibration import calibration
     from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.core.provenance import code_digest
@@ -124,15 +132,20 @@ def say_cost(jobs):
 
 
 @cache
-def batch_of_packs(rule):
-    """On a cluster: the batch of each pack whose job is shorter than a minute there, where the profile asks for batches."""
-    if not (
-        workflow.non_local_exec_or_dryrun and "packs" in workflow.group_settings.group_components and (speed := calibration())
-    ):
+def seconds_of_packs(rule):
+    """What each pack's job is estimated to take; nothing on one machine, where no job asks for time."""
+    if not (workflow.non_local_exec_or_dryrun and (speed := calibration())):
         return {}
     took, of = {"train": (pack_seconds, PACKS), "compute_evidence": (pack_evidence_seconds, EVIDENCE_PACKS)}[rule]
-    chosen = batches({pack: took(CONFIG, plans, SIZES, speed) for pack, plans in of.items()}, at_least=60)
-    names = {pack: f"{rule}_{number}" for pack, number in chosen.items()}
+    return {pack: took(CONFIG, plans, SIZES, speed) for pack, plans in of.items()}
+
+
+@cache
+def batch_of_packs(rule):
+    """On a cluster: the batch of each pack whose job is shorter than a minute there, where the profile asks for batches."""
+    if "packs" not in workflow.group_settings.group_components:
+        return {}
+    names = {pack: f"{rule}_{number}" for pack, number in batches(seconds_of_packs(rule), at_least=60).items()}
     # a batch is as large as all groups of `packs` in the profile
     workflow.parent_groupids.update(dict.fromkeys(names.values(), "packs"))
     return names
@@ -144,10 +157,11 @@ def in_batches(rule):
 
 
 def minutes(rule, amount):
-    """Time to ask for: ten minutes for a pack of a batch, which asks for the sum of its packs; doubled at each retry."""
+    """Time to ask for, by the pack's estimate, or `amount` where there is none; doubled at each retry."""
 
     def resource(wildcards, attempt):
-        return (10 if wildcards.pack in batch_of_packs(rule) else amount) * 2 ** (attempt - 1)
+        seconds = seconds_of_packs(rule).get(wildcards.pack)
+        return (amount if seconds is None else request_minutes(seconds)) * 2 ** (attempt - 1)
 
     return known(resource)
 
@@ -167,6 +181,13 @@ def pack_plans(wildcards):
 def pack_labels(wildcards):
     """The labelling of a pack's cells."""
     return f"data/prepared/{DATA}/labels_{PACKS[wildcards.pack][0].cell.labels}.safetensors"
+
+
+def smallest_packs(wildcards):
+    """The cells of the two packs that take least, to try a cluster with."""
+    speed = calibration()
+    took = {pack: pack_seconds(CONFIG, plans, SIZES, speed) if speed else 0.0 for pack, plans in PACKS.items()}
+    return expand(f"results/{RUN}/cells/{{pack}}.parquet", pack=cheapest(took))
 
 
 def prepared_files():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ LAPLACE_AIS, INVARIANCE = 44.0, 4.0
 # operations in units of n³, n the rows of a kernel or of a Hessian: of a network at one point, of a spectrum, of a fit
 EVIDENCE, SPECTRUM, FIT = 4.0, 9.5, 2.2
 NOISE_DRAW = 1.2e-6  # seconds of an example in a batch whose noise is measured
+REQUEST_MINUTES, REQUEST_FACTOR = 10, 3  # of time on a cluster: to start in, and for a slower or shared node (our choice)
 IMPORTED_MB, COPIES = 600, 3.5  # memory of a job before its data, and what it holds of them in units of their float32
 ROW_BYTES, FIGURE_BYTES = 500, 400_000
 
@@ -84,8 +85,23 @@ def run_cost(config: Config, sizes: DataSizes, speed: Calibration) -> RunCost:
     """All jobs of a run that starts from nothing."""
     jobs = [*_training(config, sizes, speed), *_evidence(config, sizes, speed), *_rest(config, sizes, speed)]
     rows = kernel_rows([plan for pack in evidence_packs(config).values() for plan in pack], sizes.classes)
-    data_mb = 4 * (sizes.pool + sizes.test) * sizes.pixels / 1e6
-    return RunCost(tuple(jobs), IMPORTED_MB + COPIES * data_mb + 1.3 * 8 * rows**2 / 1e6, _disk_mb(config, sizes, data_mb))
+    memory = training_memory_mb(sizes) + 1.3 * 8 * rows**2 / 1e6
+    return RunCost(tuple(jobs), memory, _disk_mb(config, sizes))
+
+
+def training_memory_mb(sizes: DataSizes) -> float:
+    """Memory of a job that trains, in MB: the data, beside which the weights of a stack are small."""
+    return IMPORTED_MB + COPIES * _data_mb(sizes)
+
+
+def request_minutes(seconds: float) -> int:
+    """Minutes of time to ask a cluster for, for a job of so many estimated seconds."""
+    return REQUEST_MINUTES + round(REQUEST_FACTOR * seconds / 60)
+
+
+def cheapest(seconds: Mapping[str, float], count: int = 2) -> list[str]:
+    """The names of so many jobs that take the least of these seconds."""
+    return sorted(seconds, key=lambda name: (seconds[name], name))[:count]
 
 
 def pack_seconds(config: Config, pack: Iterable[Plan], sizes: DataSizes, speed: Calibration) -> float:
@@ -156,12 +172,16 @@ def _rest(config: Config, sizes: DataSizes, speed: Calibration) -> list[JobCost]
     return jobs
 
 
-def _disk_mb(config: Config, sizes: DataSizes, data_mb: float) -> float:
+def _data_mb(sizes: DataSizes) -> float:
+    return 4 * (sizes.pool + sizes.test) * sizes.pixels / 1e6  # as float32
+
+
+def _disk_mb(config: Config, sizes: DataSizes) -> float:
     rows = kept = 0
     for plan in plans(config):
         rows += len(plan.points) * len(plan.seeds)
         kept += plan.keep_weights * len(plan.seeds) * weights_of(plan.cell.hidden_sizes, sizes.pixels, sizes.classes)
-    return (ROW_BYTES * rows + 4 * kept + FIGURE_BYTES * len(captions(config))) / 1e6 + data_mb / 4
+    return (ROW_BYTES * rows + 4 * kept + FIGURE_BYTES * len(captions(config))) / 1e6 + _data_mb(sizes) / 4
 
 
 def batches(seconds: dict[str, float], at_least: float) -> dict[str, int]:
