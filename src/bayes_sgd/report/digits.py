@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import read_csv, write_csv
 from bayes_sgd.core.schema import RUN
 from bayes_sgd.core.schema_replication import DIGITS
+from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.report.publish import folder_of
 from bayes_sgd.report.text import markdown, replace_between
 
@@ -25,7 +27,8 @@ TABLE, PAGE = Path("results/published/digits.csv"), Path("docs/method.md")
 MOST = 16  # a double has no more
 # what a configuration says, and what follows from it alone
 SETTINGS = (
-    *("learning_rate", "momentum", "dampening", "l2", "noise_scale", "prior_precision", "factor"),
+    *(field.name for field in fields(Cell)),
+    *("noise_scale", "prior_precision", "factor"),
     *("axis_value", "scaling_variable", "budget_fraction", "grid_low", "grid_high"),
 )
 NOTHING = 1e-12  # of the largest value of a column: what is smaller is 0 but for rounding
