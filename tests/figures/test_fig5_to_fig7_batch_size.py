@@ -449,8 +449,10 @@ def test_number(value: float, text: str) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 4, 5, 6, 7])
 def test_captions_print_the_values_used(number: int) -> None:
-    keys = ("data seeds n_train n_test l2" if number < 3 else "networks seeds cooldown").split()
-    caption_values = {key: f"the {key} used" for key in keys} | ({"networks": "- the networks used"} if number > 2 else {})
+    keys = {1: "data seeds n_train n_test l2", 2: "data seeds n_train n_test l2", 4: "networks seeds cooldown"}
+    keys = keys.get(number, "networks seeds estimators panels").split()
+    item = {key: "- " if key in ("networks", "estimators") else "" for key in keys}  # of a list
+    caption_values = {key: f"{item[key]}the {key} used" for key in keys}
     params = SimpleNamespace(caption_values={f"fig{number}": caption_values})
     html = rendered(f"fig{number}.rst", SimpleNamespace(params=params, config={}))
     assert f"Figure {number}." in html

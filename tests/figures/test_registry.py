@@ -126,6 +126,14 @@ def test_captions_get_the_settings_of_the_networks_as_one_text() -> None:
     assert "points of evaluation: sgd" in caption_values["evidence"]["evaluation"]
 
 
+def test_figures_5_to_7_explain_their_optima_in_the_same_words() -> None:
+    cooled, constant = captions(changed()), captions(changed(cooldown=0))
+    for key in ("estimators", "panels"):
+        assert len({cooled[name][key] for name in ("fig5", "fig6", "fig7")}) == 1
+    assert "after 10 more updates in which ε falls to 0" in cooled["fig6"]["estimators"]
+    assert "cooldown" not in constant["fig6"]["estimators"]
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_captions_have_every_fact_that_they_print(name: str) -> None:
     values = captions(FED if name == "predictors" else changed())

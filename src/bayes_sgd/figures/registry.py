@@ -31,6 +31,24 @@ _EVALUATION = """\
 - "linearized": the minimum of the model that is linear in its weights there
 - "minimum": where the descent on the network's own cost ends that starts there"""
 """What captions of the evidence say besides; `evaluation` in the caption's values."""
+_ESTIMATORS = """\
+- grid argmax, the paper's estimator: the batch size of the highest mean. Its bar reaches to the next batch sizes sampled and is
+  no confidence interval
+- cubic fit: the top of a cubic in ln B near the best batch size. Its bar is the 95 % t-interval of ln B over seeds, drawn to
+  the edge of the panel where the data set no bound
+- exponents, in the legend of (b): the slope of ln B against the logarithm of the horizontal axis, with 95 %
+  t-intervals from the seeds and the scatter of the points
+- open triangles: censored optima, which lie at this B or beyond. They enter neither the line nor the exponents"""
+_COOLED = """
+- after cooldown (hollow): the same networks after {cooldown} more updates in which ε falls to 0; in (a) with thin lines
+- iterate average (hollow, in (b) alone): the mean of their iterates over as many updates before. Neither is subject to the
+  noise of a constant ε; both have optima by the cubic fit, with exponents of their own"""
+"""How figures 5 to 7 show optima, the second where networks are cooled down; `estimators` in the caption's values."""
+_PANELS = """\
+Failed runs count with the accuracy that they reached. The dotted lines in (a) and the crosses in (b) leave them out, where that
+makes a difference. The large panel of (a) shows the peaks; triangles on its lower edge stand for means below the scale. The
+small panel shows the same points from 0 to 100 %: the left edge of each series is a failure to train."""
+"""What else figures 5 to 7 have in common; `panels` in the caption's values."""
 
 
 def _linear_caption(config: Config) -> CaptionValues | None:
@@ -65,6 +83,19 @@ def _fed(*keys: str) -> Callable[[Config], CaptionValues | None]:
         fed = feeds(config)
         names = dict.fromkeys(fed[key] for key in keys if key in fed)
         return _cell_caption(config, names) if names else None
+
+    return caption_values
+
+
+def _optima_fed(key: str) -> Callable[[Config], CaptionValues | None]:
+    """The caption values of figures 5 to 7: those of the experiment that feeds the figure, and what all three say."""
+
+    def caption_values(config: Config) -> CaptionValues | None:
+        values = _fed(key)(config)
+        if values is None:
+            return None
+        cooled = _COOLED.format(**values) if values["cooldown"] != "0" else ""
+        return values | {"estimators": _ESTIMATORS + cooled, "panels": _PANELS}
 
     return caption_values
 
@@ -160,7 +191,7 @@ _SWEEPS = {"fig5": "learning_rate", "fig7": "momentum", "fig6": "training_set_si
 
 
 def _sweep(module: str, key: str) -> _Figure:
-    return _Figure(module, ("cells", "optimum", "scaling"), _fed(key), (key,), failures=True)
+    return _Figure(module, ("cells", "optimum", "scaling"), _optima_fed(key), (key,), failures=True)
 
 
 FIGURES = {
