@@ -204,7 +204,11 @@ def test_a_user_error_ends_a_program_with_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as end, one_line(log):
         raise UserError("a.yaml: seeds: 0:\n allowed: 1 to 64")
     assert end.value.code == 1
-    assert capsys.readouterr().err == "error: a.yaml: seeds: 0: allowed: 1 to 64\n" == log.read_text()
+    assert log.read_text() == "error: a.yaml: seeds: 0: allowed: 1 to 64\n"
+    assert capsys.readouterr().err == "", "Snakemake shows the log of a job that fails"
+    with pytest.raises(SystemExit), one_line():
+        raise UserError("a.yaml: seeds: 0: allowed: 1 to 64")
+    assert capsys.readouterr().err == log.read_text()
 
 
 def test_what_a_person_can_mend_ends_a_program_with_one_line(tmp_path, capsys):

@@ -6,7 +6,7 @@ import errno
 import io
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 # what a person can mend at the disk, with what to do about it; any other OSError is a fault of ours and keeps its traceback
@@ -36,10 +36,12 @@ class UserError(Exception):
 
 @contextmanager
 def one_line(log: str | Path | None = None) -> Iterator[None]:
-    """Inside, what a person can mend becomes one line on standard error (and in the file `log`), and exit status 1.
+    """Inside, what a person can mend becomes one line in the file `log`, else on standard error, and exit status 1.
 
-    That is a `UserError`, a disk that is full or not writable, too little memory, and Ctrl-C (exit status 130). A letter that
-    the terminal's encoding lacks is printed as its code, so that no print fails.
+    Of a job that fails Snakemake shows the log, as our profiles ask for; on standard error too, the line would be read twice.
+    What a person can mend is a `UserError`, a disk that is full or not writable, too little memory, and Ctrl-C
+    (exit status 130, always on standard error). A letter that the terminal's encoding lacks is printed as its code, so that no
+    print fails.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a test's or a notebook's may be another
@@ -51,11 +53,20 @@ def one_line(log: str | Path | None = None) -> Iterator[None]:
         if message is None:
             raise
         line = f"error: {message}"
-        if log is not None:
-            with suppress(OSError), Path(log).open("a", encoding="utf-8") as file:  # the disk may be what is full
-                print(line, file=file)
-        print(line, file=sys.stderr)
+        logged = log is not None and _appended(line, Path(log))
+        if not logged or isinstance(error, KeyboardInterrupt):
+            print(line, file=sys.stderr)
         raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1) from None
+
+
+def _appended(line: str, file: Path) -> bool:
+    """Whether the line could be added to the file: the disk may be what is full."""
+    try:
+        with file.open("a", encoding="utf-8") as stream:
+            print(line, file=stream)
+    except OSError:
+        return False
+    return True
 
 
 def warn_into(log: str | Path) -> Callable[[str], None]:
