@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import yaml
 from project import ROOT
@@ -17,6 +20,20 @@ def test_both_images_have_the_same_pinned_base_and_are_made_from_the_lock() -> N
     bases = {re.search(r"python:3\.11-slim-bookworm@sha256:[0-9a-f]{64}\n", recipe)[0] for recipe in recipes}
     assert len(bases) == 1
     assert all("--constraint requirements.lock" in recipe for recipe in recipes)
+
+
+def test_the_image_of_apptainer_holds_what_is_committed_and_nothing_else(tmp_path: Path) -> None:
+    clone, image = tmp_path / "my clone", tmp_path / "the image"
+    for name in ("requirements.lock", "src/a.py", "results/quick/weights", ".venv/bin/python"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).touch()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "requirements.lock", "src"], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *command], cwd=clone, check=True)
+    setup = text("containers/apptainer.def").partition("%setup\n")[2].partition("\n%")[0]
+    subprocess.run(["sh", "-ec", setup], cwd=clone, env=os.environ | {"APPTAINER_ROOTFS": str(image)}, check=True)
+    copied = {path.relative_to(image).as_posix() for path in image.rglob("*") if path.is_file()}
+    assert copied == {"opt/bayes-sgd/requirements.lock", "opt/bayes-sgd/src/a.py"}
 
 
 def test_hooks_before_a_commit_are_checks_of_make_lint() -> None:
