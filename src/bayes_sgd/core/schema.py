@@ -273,7 +273,7 @@ COSTS = Table(
         Column("rule", "text", "Name of the rule."),
         Column("jobs", "1", "Number of its jobs."),
         Column("hours", "h", "Sum of their wall-clock times; of a resumed job the last attempt alone."),
-        Column("cpu_hours", "h", "Sum of their CPU times, alike."),
+        Column("cpu_hours", "h", "Sum of their CPU times, alike, up to the last sample that Snakemake took of each."),
         Column("max_rss_mb", "MB", "Largest memory of a job."),
     ),
 )
