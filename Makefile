@@ -48,6 +48,7 @@ lint: .venv/test ## Check style and types of code and rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/codespell $(shell git ls-files '*.md' '*.py' '*.smk' '*.rst' '*.toml' 'config/*.yaml' 'profiles/*')
 	$(BIN)/pyright
 	$(BIN)/snakemake --lint
 
