@@ -149,3 +149,13 @@ def test_optima_beyond_the_grid_still_give_an_exponent():
     high = np.full(3, np.log(256.0))
     interval = exponent_in(x, Censored(np.where(log_b > high[:, None], np.inf, log_b), np.zeros(3), high), 8)
     assert interval.value == pytest.approx(0.8, abs=0.1)
+
+
+def test_bounds_alone_have_no_exponent():
+    high = np.full(3, np.log(128.0))
+    log_b = np.full((3, 41), np.inf)
+    assert np.isnan(exponent_in(np.array([1.0, 4, 15]), Censored(log_b, np.zeros(3), high), 8)[:3]).all()
+    log_b[0] = np.log(64.0)
+    assert np.isnan(exponent_in(np.array([1.0, 4, 15]), Censored(log_b, np.zeros(3), high), 8).value)
+    log_b[1] = np.log(100.0)
+    assert exponent_in(np.array([1.0, 4, 15]), Censored(log_b, np.zeros(3), high), 8).value > 0

@@ -106,8 +106,11 @@ def exponent_in(x: Floats, data: Censored, seeds: int) -> Interval:
 
     Its variance is that of the seeds, by the bootstrap of the whole chain, and that of the grid, which puts each point anywhere
     within a step. The estimand is the slope of the least-squares line through the true optima at these x, so their not lying
-    on a line is no error of it (our choice: three optima leave one degree of freedom to a scatter).
+    on a line is no error of it (our choice: three optima leave one degree of freedom to a scatter). NaN where fewer than two
+    optima lie inside the grid: bounds alone have no slope.
     """
+    if np.isfinite(data.log_b[:, 0]).sum() < 2:
+        return Interval(np.nan, np.nan, np.nan, seeds)
     slopes = censored_fit(data, power_law(x)).parameters[1]
     centred = np.log(x) - np.log(x).mean()
     grid = Variance(float(STEP**2 / 12 / (centred**2).sum()), np.inf)

@@ -47,7 +47,10 @@ def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum"
     )
     values = ", ".join(f"{value:g}" for value in found.axis_values)
     detail = f"exponent in {source['axis']} of {words}, at N/T = {found.ratio.mean():.3g}: B = {sizes} at {values}"
-    return Measured.of(exponent_in(found.axis_values, data, found.seeds), detail)
+    exponent = exponent_in(found.axis_values, data, found.seeds)
+    if np.isnan(exponent.value):
+        raise NotMeasuredError(f"an exponent needs two optima inside the grid of batch sizes, not B = {sizes} at {values}")
+    return Measured.of(exponent, detail)
 
 
 @measure
