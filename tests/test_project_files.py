@@ -36,6 +36,12 @@ def test_the_image_of_apptainer_holds_what_is_committed_and_nothing_else(tmp_pat
     assert copied == {"opt/bayes-sgd/requirements.lock", "opt/bayes-sgd/src/a.py"}
 
 
+def test_the_profile_of_gpu_partitions_is_that_of_slurm_but_for_what_jobs_ask_for() -> None:
+    plain, gpu = (yaml.safe_load(text(f"profiles/{name}/config.yaml")) for name in ("slurm", "slurm_gpu"))
+    assert {asked["gpu"] for asked in gpu.pop("set-resources").values()} == {1}
+    assert gpu == plain
+
+
 def test_hooks_before_a_commit_are_checks_of_make_lint() -> None:
     lint = text("Makefile").partition("\nlint:")[2].partition("\n\n")[0].replace("$(BIN)", ".venv/bin")
     (local,) = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]

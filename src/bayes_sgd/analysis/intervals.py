@@ -225,14 +225,17 @@ def mean_rank_interval(rho: Floats, settings: int, difference: bool = False) -> 
     return correlation_interval(value, Variance(sum(part.value for part in parts), degrees_of_freedom(parts)), n)
 
 
-def spearman(a: Floats, b: Floats) -> Interval:
+def spearman(a: Floats, b: Floats, least: int = 0) -> Interval:
     """Spearman's correlation over L settings of the seed means of `a` and `b`, both (L, S); jackknife over seeds.
 
-    The settings are a fine grid along one curve, and no sample: only the seeds are.
+    The settings are a fine grid along one curve, and no sample: only the seeds are. With no seed more than `least` both ends
+    are NaN, as in `jackknife_interval`.
     """
     n = a.shape[1]
     draws = np.hstack([np.ones((n, 1)), 1 - np.eye(n)])
     rho = rank_correlation(a @ draws, b @ draws)
+    if n <= least:
+        return Interval(float(rho[0]), np.nan, np.nan, n)
     return correlation_interval(float(rho[0]), jackknife_variance(rho[1:]), n)
 
 

@@ -216,5 +216,4 @@ def linear_evidence_rank(tables: Tables, labels: Labels) -> Measured:
     """Rank correlation over λ of E and the test cross-entropy, averaged over seeds; jackknife over `FEWEST_SEEDS` or more."""
     grid, (evidence, loss) = _linear_grid(tables, labels, "log_evidence_ratio", "test_loss")
     detail = f"rank correlation of E and test cross-entropy over {len(grid)} values of λ on {labels} labels"
-    rho = spearman(evidence, loss)
-    return Measured.of(rho if rho.n >= FEWEST_SEEDS else Interval(rho.value, np.nan, np.nan, rho.n), detail)
+    return Measured.of(spearman(evidence, loss, least=FEWEST_SEEDS - 1), detail)
