@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bayes_sgd.training import calibration, timing
-from bayes_sgd.training.calibration import Calibration, keep, kept
+from bayes_sgd.training.calibration import Calibration, keep, stored_calibration
 
 WEIGHTS, SIZES, NETWORKS = (10_000, 100_000, 1_000_000), (1, 8, 64), (1, 8)
 
@@ -48,15 +48,15 @@ def test_it_is_kept_for_a_processor_a_torch_and_a_trainer(folder: Path, monkeypa
     def measured_again(*_: object, **__: object) -> None:
         raise AssertionError("what is kept is measured again")
 
-    assert kept() is None
+    assert stored_calibration() is None
     keep(SPEED)
     monkeypatch.setattr(subprocess, "run", measured_again)
-    assert kept() == calibration.calibration() == SPEED
+    assert stored_calibration() == calibration.calibration() == SPEED
     file = folder / "training.json"
     other = json.loads(file.read_text())
     for name in ("processor", "torch", "code"):
         file.write_text(json.dumps(other | {"key": other["key"] | {name: "another"}}))
-        assert kept() is None, name
+        assert stored_calibration() is None, name
     for damaged in (
         "",
         "{",
@@ -65,13 +65,13 @@ def test_it_is_kept_for_a_processor_a_torch_and_a_trainer(folder: Path, monkeypa
         json.dumps(other | {"calibration": None}),
     ):
         file.write_text(damaged)
-        assert kept() is None, damaged
+        assert stored_calibration() is None, damaged
 
 
 def test_what_cannot_be_measured_or_kept_stops_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "training.json").mkdir(parents=True)
     keep(SPEED)
-    assert kept() is None
+    assert stored_calibration() is None
     for error in (OSError(), subprocess.CalledProcessError(1, "python"), subprocess.TimeoutExpired("python", 1.0)):
 
         def fails(*_: object, error: Exception = error, **__: object) -> None:
@@ -86,7 +86,7 @@ def test_the_trainer_itself_is_timed(folder: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(timing, name, few)
     assert timing.main() == 0
     found = Calibration.from_dict(json.loads(capsys.readouterr().out))
-    assert found == kept()
+    assert found == stored_calibration()
     assert found.weights == (21 * 4 + 5 * 10, 21 * 8 + 9 * 10)
     seconds = [time for sizes in found.seconds for stack in sizes for time in stack]
     assert len(seconds) == 8

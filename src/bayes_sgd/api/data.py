@@ -37,7 +37,7 @@ class Data:
 
     config: DataConfig
     prepared: Path
-    _kept: TemporaryDirectory[str] | None = field(default=None, repr=False)  # lives as long as this object
+    _temporary: TemporaryDirectory[str] | None = field(default=None, repr=False)  # lives as long as this object
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -103,8 +103,8 @@ def load(
     Traceback (most recent call last):
     bayes_sgd.core.errors.UserError: load: 'mnist6k' is no data set; allowed: mnist5k, mnist, fashion_mnist, kmnist, a path ...
     """
-    kept = TemporaryDirectory(prefix="bayes-sgd-") if folder is None else None
-    place = Path(kept.name if kept else folder or "")
+    temporary = TemporaryDirectory(prefix="bayes-sgd-") if folder is None else None
+    place = Path(temporary.name if temporary else folder or "")
     scaling = {"raw": str(raw), "pixel_scale": pixel_scale, "pixel_shift": pixel_shift}
     arrays = None
     if not isinstance(source, str | Path):
@@ -123,7 +123,7 @@ def load(
             prepare(config, prepared, log=lambda remark: None)
     except UserError as error:
         raise UserError(str(error).replace(str(arrays), "load") if arrays else str(error)) from None
-    return Data(config, prepared, kept)
+    return Data(config, prepared, temporary)
 
 
 def to_numpy(array: Any) -> npt.NDArray[Any]:
@@ -131,9 +131,9 @@ def to_numpy(array: Any) -> npt.NDArray[Any]:
     return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
 
 
-def _config(given: dict[str, Any]) -> DataConfig:
+def _config(mapping: dict[str, Any]) -> DataConfig:
     try:
-        return DataConfig.model_validate(given)
+        return DataConfig.model_validate(mapping)
     except ValidationError as error:
         raise UserError(f"load: {first_fault(error, {}, DataConfig)}") from None
 

@@ -37,9 +37,9 @@ def configuration(seeds: int | Mapping[str, int], keep_weights: bool, settings: 
     statistics = {name: settings.pop(name) for name in OF_STATISTICS if name in settings}
     block = settings or {"batch_size": CellDefaults().batch_size}
     experiment = {"axis": "learning_rate", "grid": [block], "keep_weights": keep_weights}
-    given = {"run": NAME, "seeds": plain(seeds), "statistics": statistics, "experiments": {NAME: experiment}}
+    mapping = {"run": NAME, "seeds": plain(seeds), "statistics": statistics, "experiments": {NAME: experiment}}
     with as_arguments():
-        return load_config(given | of_run, NAME)
+        return load_config(mapping | of_run, NAME)
 
 
 @contextmanager

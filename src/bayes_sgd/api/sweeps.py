@@ -53,13 +53,13 @@ class Sweep:
     config: Config
     data: Data
     _weights: Mapping[Cell, Path] = field(repr=False)
-    _kept: TemporaryDirectory[str] | None = field(repr=False)  # lives as long as this object
+    _temporary: TemporaryDirectory[str] | None = field(repr=False)  # lives as long as this object
 
     @property
     def swept(self) -> dict[str, list[Any]]:
         """The settings that differ between cells, batch size apart, with their values in the order given."""
         values = {name: list(dict.fromkeys(field_value(cell, name) for cell in self._cells)) for name in CELL_FIELDS}
-        return {name: found for name, found in values.items() if len(found) > 1 and name != "batch_size"}
+        return {name: several for name, several in values.items() if len(several) > 1 and name != "batch_size"}
 
     def optimum(self, phase: str = PHASE) -> pd.DataFrame:
         """The optimum batch size at each combination of the swept settings, a row each.
@@ -101,8 +101,8 @@ class Sweep:
             UserError: fewer than three values of the axis, or another swept setting has no value in `at`.
         """
         at = self._checked("exponent", axis, at)
-        if (found := len(self.swept.get(axis, [0]))) < 3:
-            raise UserError(f"exponent: {axis} has {counted(found, 'value')} in this sweep; allowed: at least 3")
+        if (count := len(self.swept.get(axis, [0]))) < 3:
+            raise UserError(f"exponent: {axis} has {counted(count, 'value')} in this sweep; allowed: at least 3")
         return scaling_exponent(self._optima(axis, at, phase))[0]
 
     def tables(self, axis: str | None = None, **at: Any) -> dict[str, pd.DataFrame]:
@@ -195,7 +195,7 @@ class Sweep:
 
     def _default_axis(self) -> str:
         """The first swept setting that is a number; the learning rate if there is none."""
-        numbers = (name for name, found in self.swept.items() if name in AXES and isinstance(found[0], int | float))
+        numbers = (name for name, values in self.swept.items() if name in AXES and isinstance(values[0], int | float))
         return next(numbers, "learning_rate")
 
     def _checked(self, what: str, axis: str, at: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,9 +233,9 @@ class Sweep:
 
     def _optima(self, axis: str, at: Mapping[str, Any], phase: str) -> Optima:
         self._check_batch_sizes()
-        there = [name for name in PHASES if name in set(self.cells["phase"])]
-        if phase not in there:
-            raise UserError(f"optimum: phase {phase!r} is not in this sweep; allowed: {', '.join(there)}")
+        phases = [name for name in PHASES if name in set(self.cells["phase"])]
+        if phase not in phases:
+            raise UserError(f"optimum: phase {phase!r} is not in this sweep; allowed: {', '.join(phases)}")
         statistics = self.config.statistics
         (optima,) = fit_optima(
             experiments(self._narrowed(axis, at), self.cells, phase),
@@ -302,7 +302,7 @@ def sweep(
     n, d = arrays.x_train.shape
     with as_arguments():
         check_sizes(config, DataSizes(n, len(arrays.x_test), d, arrays.classes, (0, 0), 0), NAME)
-    kept = TemporaryDirectory(prefix="bayes-sgd-") if folder is None else None
-    place = Path(kept.name if kept else folder or "")
+    temporary = TemporaryDirectory(prefix="bayes-sgd-") if folder is None else None
+    place = Path(temporary.name if temporary else folder or "")
     cells, weights = trained_cells(config, loaded, place, n_jobs, print if verbose else lambda line: None)
-    return Sweep(cells, config, loaded, weights, kept)
+    return Sweep(cells, config, loaded, weights, temporary)

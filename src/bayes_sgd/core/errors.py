@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ def one_line(log: str | Path | None = None) -> Iterator[None]:
             stream.reconfigure(errors="backslashreplace")
     try:
         yield
+    except BrokenPipeError:  # who read the output, as `head`, wants no more; what is still to be flushed goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except (UserError, OSError, ImportError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
         message = _message(error)
         if message is None:

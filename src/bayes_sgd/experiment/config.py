@@ -90,27 +90,27 @@ class Config(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _counts_start_at_the_first_seed(cls, given: Any) -> Any:
+    def _counts_start_at_the_first_seed(cls, mapping: Any) -> Any:
         """Counts of seeds as ranges from the run's first seed on, so that each part alone says which seeds are its own.
 
         The bootstrap's seed follows, where none is given.
         """
-        seeds = given.get("seeds") if isinstance(given, Mapping) else None
+        seeds = mapping.get("seeds") if isinstance(mapping, Mapping) else None
         first = seeds.get("first") if isinstance(seeds, Mapping) else None
         if not first:
-            return given
+            return mapping
 
         def placed(part: Any) -> Any:
             count = part.get("seeds") if isinstance(part, Mapping) else None
             return {**part, "seeds": {"first": first, "count": count}} if type(count) is int and count > 0 else part
 
-        experiments = given.get("experiments")
+        experiments = mapping.get("experiments")
         if isinstance(experiments, Mapping):
-            given = {**given, "experiments": {name: placed(experiment) for name, experiment in experiments.items()}}
-        statistics = given.get("statistics", {})
+            mapping = {**mapping, "experiments": {name: placed(experiment) for name, experiment in experiments.items()}}
+        statistics = mapping.get("statistics", {})
         if isinstance(statistics, Mapping):
-            given = {**given, "statistics": {"seed": first, **statistics}}
-        return {**given, **{name: placed(given[name]) for name in ("linear", "noise") if name in given}}
+            mapping = {**mapping, "statistics": {"seed": first, **statistics}}
+        return {**mapping, **{name: placed(mapping[name]) for name in ("linear", "noise") if name in mapping}}
 
     @property
     def first_seed(self) -> int:

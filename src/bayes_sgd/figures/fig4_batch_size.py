@@ -91,7 +91,7 @@ def _paired(means: pd.DataFrame, rows: pd.DataFrame, sizes: list[int]) -> pd.Dat
         return means
     among = paired(rows.loc[rows["batch_size"].isin(sizes)], "test_accuracy").set_index("batch_size")
     means = means.set_index("batch_size")
-    own = (means["quantity"] == "test_accuracy") & means.index.isin(list(among.index))
+    replaced = (means["quantity"] == "test_accuracy") & means.index.isin(list(among.index))
     for name in ("ci_low", "ci_high"):
-        means[name] = means[name].mask(own, among[name].reindex(means.index))
-    return means.assign(interval=means["interval"].mask(own, PAIRED_95)).reset_index()
+        means[name] = means[name].mask(replaced, among[name].reindex(means.index))
+    return means.assign(interval=means["interval"].mask(replaced, PAIRED_95)).reset_index()

@@ -101,20 +101,20 @@ def _means(laplace_vs_ais: pd.DataFrame) -> pd.DataFrame:
     return data.assign(panel=data["model"] + " " + data["labels"])
 
 
-def _draw_gap(ax: Axes, own: pd.DataFrame, model: str) -> None:
+def _draw_gap(ax: Axes, gap: pd.DataFrame, model: str) -> None:
     for point, look in POINTS.items():
-        rows = own.loc[(own["point"] == point) & (own["quantity"] == "log_evidence_ratio")].sort_values("prior_precision")
+        rows = gap.loc[(gap["point"] == point) & (gap["quantity"] == "log_evidence_ratio")].sort_values("prior_precision")
         name = "Laplace, minimum" if model == "linear" else f"Laplace, {POINT_NAMES[point]}"
         points(
             ax, rows["prior_precision"], rows, Look(BLACK, "s", "-") if model == "linear" else look, name if len(rows) else ""
         )
-    rows = own.loc[own["quantity"] == "log_evidence_ratio_ais"].sort_values("prior_precision")
+    rows = gap.loc[gap["quantity"] == "log_evidence_ratio_ais"].sort_values("prior_precision")
     points(ax, rows["prior_precision"], rows, Look(ORANGE, "D", ""), "sampled", hollow=True)
-    rows = own.loc[own["quantity"] == "log_evidence_ratio_reverse_ais"].sort_values("prior_precision")
+    rows = gap.loc[gap["quantity"] == "log_evidence_ratio_reverse_ais"].sort_values("prior_precision")
     label = "sampled from the posterior back:\nE lies between the two, in expectation"
     points(ax, rows["prior_precision"], rows, Look(GREEN, "s", ""), label if len(rows) else "", hollow=True)
     if model == "network":
-        rows = own.loc[own["quantity"] == "one_mode"].sort_values("prior_precision")
+        rows = gap.loc[gap["quantity"] == "one_mode"].sort_values("prior_precision")
         points(
             ax,
             rows["prior_precision"],

@@ -61,8 +61,8 @@ def optimum_vs_n(n_law: pd.DataFrame, n_law_fit: pd.DataFrame) -> Drawn:
     return figure, data
 
 
-def _edge_handles(found: Iterable[str]) -> list[Line2D]:
-    looks = [EDGES[edge] for edge in EDGES if edge in set(found)]
+def _edge_handles(edges: Iterable[str]) -> list[Line2D]:
+    looks = [EDGES[edge] for edge in EDGES if edge in set(edges)]
     return [Line2D([], [], ls="", marker=m, mfc="none", mec=GREY, label=words) for m, words in looks]
 
 

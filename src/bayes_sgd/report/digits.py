@@ -34,19 +34,19 @@ SETTINGS = (
 NOTHING = 1e-12  # of the largest value of a column: what is smaller is 0 but for rounding
 
 
-def relative_differences(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+def relative_differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """|a − b| over the larger of both and of `NOTHING` times the largest finite value; 0 for equal ones, inf if one is missing.
 
     Args:
-        here: (n,) floats.
-        there: (n,) floats.
+        one: (n,) floats.
+        other: (n,) floats.
     """
-    finite = np.abs(np.concatenate([here, there]))
+    finite = np.abs(np.concatenate([one, other]))
     largest = finite[np.isfinite(finite)].max(initial=0.0)
-    equal = (here == there) | (np.isnan(here) & np.isnan(there))
+    equal = (one == other) | (np.isnan(one) & np.isnan(other))
     with np.errstate(invalid="ignore", divide="ignore"):
-        relative = np.abs(here - there) / np.maximum(np.maximum(np.abs(here), np.abs(there)), NOTHING * largest)
-    relative = np.where(np.isfinite(here) & np.isfinite(there), relative, np.inf)
+        relative = np.abs(one - other) / np.maximum(np.maximum(np.abs(one), np.abs(other)), NOTHING * largest)
+    relative = np.where(np.isfinite(one) & np.isfinite(other), relative, np.inf)
     return np.where(equal, 0.0, relative)
 
 

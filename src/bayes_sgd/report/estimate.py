@@ -177,11 +177,11 @@ def _data_mb(sizes: DataSizes) -> float:
 
 
 def _disk_mb(config: Config, sizes: DataSizes) -> float:
-    rows = kept = 0
+    rows = weights = 0
     for plan in plans(config):
         rows += len(plan.points) * len(plan.seeds)
-        kept += plan.keep_weights * len(plan.seeds) * weights_of(plan.cell.hidden_sizes, sizes.pixels, sizes.classes)
-    return (ROW_BYTES * rows + 4 * kept + FIGURE_BYTES * len(captions(config))) / 1e6 + _data_mb(sizes) / 4
+        weights += plan.keep_weights * len(plan.seeds) * weights_of(plan.cell.hidden_sizes, sizes.pixels, sizes.classes)
+    return (ROW_BYTES * rows + 4 * weights + FIGURE_BYTES * len(captions(config))) / 1e6 + _data_mb(sizes) / 4
 
 
 def batches(seconds: dict[str, float], at_least: float) -> dict[str, int]:

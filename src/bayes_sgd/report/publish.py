@@ -31,7 +31,7 @@ from bayes_sgd.report.html.page import NAME as PAGE_NAME
 from bayes_sgd.report.html.page import write_page
 from bayes_sgd.report.html.sources import Sources
 from bayes_sgd.report.summary import WIDTH, advice_lines, optimum_lines, verdict_lines
-from bayes_sgd.training.calibration import kept
+from bayes_sgd.training.calibration import stored_calibration
 
 RESULTS = Path("results")
 README_RUN = "extended"  # the run that README.md, docs/claims.md and docs/findings.md describe
@@ -106,7 +106,7 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
     copied = [path.relative_to(source) for path in files]
     if len(cost):
         # how fast the machine was, if the run was made on this one: what `estimate` says is compared with the costs by it
-        speed = {"calibration": asdict(found)} if (found := kept()) else {}
+        speed = {"calibration": asdict(speed_here)} if (speed_here := stored_calibration()) else {}
         write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run} | speed)
         copied += [Path("tables/costs.csv"), Path("tables/costs.json")]
     write_page(fresh, Sources.beside(Path()))

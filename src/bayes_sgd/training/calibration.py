@@ -82,7 +82,7 @@ def _line(x: np.ndarray, y: np.ndarray, at: float) -> np.ndarray:
 
 def calibration() -> Calibration | None:
     """That of this machine: what is kept, or measured in a process of its own; None where that fails."""
-    if (stored := kept()) is None:
+    if (stored := stored_calibration()) is None:
         with suppress(OSError, subprocess.SubprocessError, ValueError, KeyError):
             command = [sys.executable, "-m", "bayes_sgd.training.timing"]
             process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT)
@@ -104,7 +104,7 @@ def _key() -> dict[str, str]:
     }
 
 
-def kept() -> Calibration | None:
+def stored_calibration() -> Calibration | None:
     """What is kept for this processor, torch and trainer."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         read = json.loads(_file().read_text(encoding="utf-8"))

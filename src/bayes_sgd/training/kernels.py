@@ -324,7 +324,7 @@ def _update_matrix(matrix, step, deltas, active, outputs, momentum, decay):
     """U ← m u + Dᵀ A + c ω, ω ← ω − u."""
     zero, one, last = matrix.dtype.type(0), matrix.dtype.type(1), deltas.shape[0] - 1
     for row in range(outputs):
-        kept = momentum
+        factor = momentum
         for b0 in range(0, deltas.shape[0], 4):
             b1, b2, b3 = min(b0 + 1, last), min(b0 + 2, last), min(b0 + 3, last)
             d0 = deltas[b0, row]
@@ -332,10 +332,10 @@ def _update_matrix(matrix, step, deltas, active, outputs, momentum, decay):
             d2 = deltas[b2, row] if b2 > b1 else zero
             d3 = deltas[b3, row] if b3 > b2 else zero
             for column in range(matrix.shape[1]):
-                step[row, column] = (kept * step[row, column] + (d0 * active[b0, column] + d1 * active[b1, column])) + (
+                step[row, column] = (factor * step[row, column] + (d0 * active[b0, column] + d1 * active[b1, column])) + (
                     d2 * active[b2, column] + d3 * active[b3, column]
                 )
-            kept = one
+            factor = one
         for column in range(matrix.shape[1]):
             changed = step[row, column] + decay * matrix[row, column]
             step[row, column] = changed

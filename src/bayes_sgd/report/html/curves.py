@@ -28,7 +28,7 @@ def curves(run: Run) -> list[dict[str, Any]]:
     cells = run.tables.get("cells")
     if cells is None or cells.empty:
         return []
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for phase in PHASES:
         for name, experiment in experiments(run.config, cells.loc[cells["phase"] == phase], phase).items():
             rows, axis = experiment["rows"], experiment["axis"]
@@ -37,7 +37,7 @@ def curves(run: Run) -> list[dict[str, Any]]:
             drawn = response_curves(rows, axis, failed_below=run.config.statistics.failed_below)
             if max(len(curve.batch_sizes) for curve in drawn) < LEAST:
                 continue
-            entry = found.setdefault(name, {"name": name, "axis": axis, "variable": _variable(axis), "phases": []})
+            entry = entries.setdefault(name, {"name": name, "axis": axis, "variable": _variable(axis), "phases": []})
             entry["phases"].append(
                 {
                     "phase": phase,
@@ -49,7 +49,7 @@ def curves(run: Run) -> list[dict[str, Any]]:
                 }
             )
     # the longest axis first: it is what the paper is about
-    return sorted(found.values(), key=lambda entry: -max(len(phase["series"]) for phase in entry["phases"]))
+    return sorted(entries.values(), key=lambda entry: -max(len(phase["series"]) for phase in entry["phases"]))
 
 
 def _variable(axis: str) -> str:

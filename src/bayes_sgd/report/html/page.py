@@ -110,8 +110,8 @@ def _json(value: Any) -> bytes:
 
 def _size(svg: str) -> tuple[int, int]:
     """Width and height of a drawing, for the place that the page keeps for it."""
-    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    width, height = found.groups() if found else ("3", "2")
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    width, height = box.groups() if box else ("3", "2")
     return round(float(width)), round(float(height))
 
 

@@ -19,8 +19,8 @@ def templates_digest() -> str:
 
 def caption_title(text: str) -> tuple[str, str]:
     """What a figure shows and its number in the paper ("" without one), from the first bold sentence of its caption."""
-    found = re.search(r"^\*\*(?:Figure (\w+)\. )?(.+?)\.?\*\*", text, re.MULTILINE | re.DOTALL)
-    return (found[2], found[1] or "") if found else ("", "")
+    title = re.search(r"^\*\*(?:Figure (\w+)\. )?(.+?)\.?\*\*", text, re.MULTILINE | re.DOTALL)
+    return (title[2], title[1] or "") if title else ("", "")
 
 
 def figure_labels(figure: str, caption: Path) -> dict[str, str]:
