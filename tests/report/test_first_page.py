@@ -49,12 +49,17 @@ def test_a_claim_without_a_value_is_that_of_the_run_beside_it(tmp_path: Path, pu
     assert text.count("- run: other\n") == 1
 
 
-def test_the_second_headline_states_the_four_exponents_or_nothing(published: pd.DataFrame) -> None:
-    exponents = published.set_index("claim").loc[["N1a", "N1b", "N1c", "N1d"]]
-    text = second_headline(published)
-    for row in exponents.to_dict("records"):
-        assert f"{row['value']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}], {row['verdict']}" in text
-    assert second_headline(published[published["claim"] != "N1c"]) == ""
+def test_the_second_headline_states_the_exponents_of_each_run_that_has_them(tmp_path: Path) -> None:
+    text = second_headline(PUBLISHED.parent)
+    labels = {"n_law": "mnist, H = 200", "n_law_wide": "mnist, H = 800", "n_law_fashion": "fashion_mnist, H = 200"}
+    for run, label in labels.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| {label} |")]
+        exponents = read_csv(PUBLISHED.parent / run / "tables" / "claims.csv", CLAIMS).set_index("claim")
+        for row in exponents.loc[["N1a", "N1b", "N1c", "N1d"]].to_dict("records"):
+            value = f"{row['value']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}], "
+            assert f"| {'' if pd.isna(row['value']) else value}{row['verdict']} " in line
+    assert text.count("\n| ") == 5, "each run once, and the head"
+    assert second_headline(tmp_path) == ""
 
 
 def test_the_readme_is_that_of_the_published_tables(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_each_published_claim_belongs_to_one_question_and_each_value_shown_is_a_
 
 
 def test_verdicts_of_the_questions_add_up(published: pd.DataFrame) -> None:
-    _, table, total = question_table(published).rstrip().split("\n\n")
+    *_, table, total = question_table(published, PUBLISHED.parent).rstrip().split("\n\n")
     rows = table.splitlines()[2:]
     assert len(rows) == len(QUESTIONS)
     counted = sum(int(count) for row in rows for count in re.findall(r"(\d+) (?:partially |not )?(?:repr|inconc|test)", row))
@@ -91,14 +96,14 @@ def test_verdicts_of_the_questions_add_up(published: pd.DataFrame) -> None:
 
 
 def test_links_of_the_questions_lead_to_their_headings(published: pd.DataFrame) -> None:
-    anchors = re.findall(rf"{PAGE.as_posix()}#(\S+)\)", question_table(published))
+    anchors = re.findall(rf"{PAGE.as_posix()}#(\S+)\)", question_table(published, PUBLISHED.parent))
     titles = re.findall(r"^## (.+)$", claims_page(published, README_RUN), re.MULTILINE)
     assert anchors == [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
 
 
 def test_a_claim_of_a_new_number_is_shown_too(published: pd.DataFrame) -> None:
     new = pd.concat([published, published.tail(1).assign(claim="99a", statement="Something else.")])
-    assert "Further claims" in question_table(new)
+    assert "Further claims" in question_table(new, PUBLISHED.parent)
     assert "**99a. Something else.**" in claims_page(new, "mine")
 
 
@@ -106,7 +111,7 @@ def test_a_run_without_values_has_a_first_page(published: pd.DataFrame) -> None:
     empty = published.assign(
         value=float("nan"), ci_low=float("nan"), ci_high=float("nan"), verdict="not tested", why="no value"
     )
-    assert question_table(empty).rstrip().endswith(f"{len(empty)} claims: {len(empty)} not tested.")
+    assert question_table(empty, PUBLISHED.parent).rstrip().endswith(f"{len(empty)} claims: {len(empty)} not tested.")
     assert "- ours: -\n" in claims_page(empty, "mine")
 
 
@@ -114,6 +119,7 @@ def test_a_readme_without_marks_is_one_line(tmp_path: Path, published: pd.DataFr
     folder = tmp_path / "mine"
     write_csv(folder / "tables" / "claims.csv", published.drop(columns="run"), CLAIMS)
     write_csv(folder / "tables" / "costs.csv", pd.DataFrame({"hours": [1.0]}))
+    (folder / "provenance.json").write_bytes((PUBLISHED / "provenance.json").read_bytes())
     write_csv(tmp_path / FIRST_RUN, read_csv(PUBLISHED.parent / FIRST_RUN))
     readme = tmp_path / "README.md"
     readme.write_text("no marks")

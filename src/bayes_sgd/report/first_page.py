@@ -5,10 +5,12 @@ Nothing is estimated here and no verdict is made. `publish` writes both, and tes
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bayes_sgd.claims.verdicts import VERDICTS
@@ -18,6 +20,13 @@ from bayes_sgd.report.text import interval, markdown, number, replace_between
 
 FIRST_RUN = Path("bench") / "first_run.csv"  # under results/published
 PAGE = Path("docs/claims.md")
+# the claims on the paper's second headline, and what each is the exponent of
+_EQUAL_EPOCHS = {
+    "N1a": "optimum, T = N/1.6",
+    "N1b": "optimum, T = N/6",
+    "N1c": "left edge, T = N/1.6",
+    "N1d": "left edge, T = N/6",
+}
 
 
 class Question(NamedTuple):
@@ -156,23 +165,38 @@ def with_other_runs(claims: pd.DataFrame, published: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def second_headline(claims: pd.DataFrame) -> str:
-    """The paper's second headline, B_opt ∝ N, as a line in words: the exponents at equal epochs; nothing if none is there."""
-    rows = {str(row["claim"]): row for row in claims.to_dict("records") if pd.notna(row["value"])}
-    if not {"N1a", "N1b", "N1c", "N1d"} <= rows.keys():
+def second_headline(published: Path) -> str:
+    """The paper's second headline, B_opt ∝ N, in words and as a table: exponents at equal epochs, a row for each run with them.
+
+    Args:
+        published: the folder of all published runs.
+
+    Returns:
+        Markdown; nothing if no run has any of the exponents.
+    """
+    rows = []
+    for path in sorted(published.glob("[!.]*/tables/claims.csv")):
+        claims = read_csv(path, CLAIMS).set_index("claim")
+        exponents = claims.reindex(list(_EQUAL_EPOCHS))
+        if np.isnan(exponents["value"].to_numpy(np.float64)).all():
+            continue
+        config = json.loads((path.parents[1] / "provenance.json").read_text(encoding="utf-8"))["config"]
+        hidden = "-".join(map(str, config["cell"]["hidden_sizes"]))
+        cells = [f"{interval(row)}, {row['verdict']}" for row in exponents.to_dict("records")]
+        rows.append([f"{config['data']['name']}, H = {hidden}", *(cell.removeprefix("-, ") for cell in cells)])
+    if not rows:
         return ""
-    shown = {name: f"{interval(rows[name])}, {rows[name]['verdict']}" for name in ("N1a", "N1b", "N1c", "N1d")}
+    table = markdown(rows, ["exponent in N (1 by the paper)", *_EQUAL_EPOCHS.values()])
     return (
         "The paper's second headline, an optimum batch size proportional to the training set size N, is tested at equal "
-        "epochs: the updates T grow with N. The exponent in N would be 1. Ours is, for the optimum, "
-        f"{shown['N1a']} (T = N/1.6), and {shown['N1b']} (T = N/6). For the left edge of the peak it is "
-        f"{shown['N1c']}, and {shown['N1d']}. "
+        "epochs: the updates T grow with N. The exponent in N would be 1.\n\n"
+        f"{table}\n"
         "The laws in ε and 1/(1 − m) follow from ε/(B(1 − m)) as well; only N tells the noise scale from that.\n\n"
     )
 
 
-def question_table(claims: pd.DataFrame) -> str:
-    """A row for each question: verdicts of its claims, and one value with its 95 % interval."""
+def question_table(claims: pd.DataFrame, published: Path) -> str:
+    """The second headline, then a row for each question: verdicts of its claims, and one value with its 95 % interval."""
     rows = []
     for question, rows_of_question in _groups(claims):
         values = rows_of_question.loc[rows_of_question["claim"] == question.claim].to_dict("records")
@@ -181,7 +205,7 @@ def question_table(claims: pd.DataFrame) -> str:
         link = f"[{question.text}]({PAGE.as_posix()}#{_anchor(question.text)})"
         rows.append([f"{link}{source}", verdict_counts(rows_of_question), value])
     table = markdown(rows, ["question (paper)", "verdicts", "our value, 95 % interval"])
-    return f"{second_headline(claims)}{table}\n{len(claims)} claims: {verdict_counts(claims)}.\n"
+    return f"{second_headline(published)}{table}\n{len(claims)} claims: {verdict_counts(claims)}.\n"
 
 
 def commands(first_run: pd.DataFrame, costs: pd.DataFrame) -> str:
@@ -241,6 +265,6 @@ def update_readme(readme: Path, published: Path) -> bool:
         UserError: a table or a mark is missing.
     """
     tables = published / "tables"
-    questions = question_table(with_other_runs(read_csv(tables / "claims.csv", CLAIMS), published))
+    questions = question_table(with_other_runs(read_csv(tables / "claims.csv", CLAIMS), published), published.parent)
     begin = commands(read_csv(published.parent / FIRST_RUN), read_csv(tables / "costs.csv"))
     return any([replace_between(readme, "questions", questions), replace_between(readme, "commands", begin)])
