@@ -145,7 +145,7 @@ GOOD = """claims:
     ("above: 0.5", "above: 0.5, below: 0.7", "give one of above, below, inside"),
     ("above: 0.5", "above: .inf", "finite"),
     ("figure: f", "figure: f, not_reproduced: {below: 0}", "not_reproduced: unknown key; allowed: id, statement"),
-    ("quantity: exponent", "quantity: slope", "'slope': unknown quantity; allowed: batch_gap"),
+    ("quantity: exponent", "quantity: slope", "'slope': unknown quantity; allowed: arm_ratio"),
     ("{experiment: momentum}", "{experimant: momentum}", "arguments of exponent: missing a required argument"),
     ("{experiment: momentum}", "{experiment: momentum, axis_from: many}", "arguments.axis_from: 'many'"),
     ("figure: f", "figur: f", "figur: unknown key; allowed: id, statement"),

@@ -11,10 +11,10 @@ from synthetic import broad, experiment
 from bayes_sgd.claims.claims import claims_table, load_claims
 from bayes_sgd.claims.measures.base import Tables
 
-# the worlds of test_claims.py, analysis/test_n_law.py and test_measures_fit_batch.py confirm and refute the others
+# test_claims.py, analysis/test_n_law.py, test_measures_fit_batch.py and test_measures_disputes.py have the others
 ELSEWHERE = (
     *("linear_", "interior_gain", "failure_share", "exponent", "label_fit"),
-    *("equal_epochs_exponent", "n_law_", "predictor_value", "fit_ratio_difference"),
+    *("axis_exponent", "n_law_", "predictor_value", "fit_ratio_difference", "tuned_gain", "scaled_change", "arm_ratio"),
 )
 CLAIMS = [claim for claim in load_claims(ROOT / "config" / "claims.yaml") if not claim.quantity.startswith(ELSEWHERE)]
 

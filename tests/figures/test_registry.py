@@ -42,7 +42,7 @@ EVERY: dict[str, Any] = {
 FED = load_config(
     EVERY
     | {
-        "experiments": {"rates": EVERY["experiments"]["learning_rate"] | {"feeds": ["fig5", "one_constant"]}},
+        "experiments": {"rates": EVERY["experiments"]["learning_rate"] | {"feeds": ["fig5", "one_constant", "tuned_updates"]}},
         "network_evidence": {},
     }
 )
@@ -70,8 +70,8 @@ def cells(config: Config, name: str) -> pd.DataFrame:
 
 
 def test_a_run_that_asks_for_everything_gets_every_figure() -> None:
-    assert PAPER < set(captions(changed())) == set(FIGURES) - {"predictors"}
-    assert set(captions(FED)) >= {"fig5", "predictors"}
+    assert PAPER < set(captions(changed())) == set(FIGURES) - {"predictors", "disputes"}
+    assert set(captions(FED)) >= {"fig5", "predictors", "disputes"}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -85,7 +85,7 @@ def test_figures_are_drawn_together_whose_tables_are_ready_at_one_time() -> None
     assert sorted(name for names in groups.values() for name in names) == sorted(FIGURES)
     assert set(groups) == set(STAGES)
     assert groups["linear"] == ["fig1", "fig2"]
-    assert groups["cells"] == ["fig3", "fig4", "fig8", "accuracy_vs_noise_scale"]
+    assert groups["cells"] == ["fig3", "fig4", "fig8", "accuracy_vs_noise_scale", "disputes"]
     assert groups["optima"] == ["fig5", "fig6", "fig7", "headline", "optimum_vs_n", "prediction", "predictors"]
     assert figure_tables(groups["noise"]) == ["gradients", "gradient_noise"]
 

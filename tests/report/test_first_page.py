@@ -15,6 +15,7 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import read_csv, write_csv
 from bayes_sgd.core.schema import CLAIMS
 from bayes_sgd.report.first_page import (
+    DISPUTES_PAGE,
     FIRST_RUN,
     PAGE,
     QUESTIONS,
@@ -22,6 +23,7 @@ from bayes_sgd.report.first_page import (
     question_of,
     question_table,
     second_headline,
+    update_disputes,
     update_readme,
     with_other_runs,
 )
@@ -74,6 +76,17 @@ def test_the_page_of_claims_is_that_of_the_published_table(published: pd.DataFra
     for row in published.to_dict("records"):
         assert text.count(f"\n**{row['claim']}. {row['statement']}** {row['verdict'].capitalize()}.\n") == 1
         assert str(row["why"]) in text
+
+
+def test_the_rows_of_the_disputes_are_those_of_the_published_tables(tmp_path: Path, published: pd.DataFrame) -> None:
+    copy = tmp_path / "disputes.md"
+    copy.write_text((ROOT / DISPUTES_PAGE).read_text(encoding="utf-8"), encoding="utf-8")
+    assert not update_disputes(copy, published), STALE
+    for row in published.loc[published["claim"].str.match(r"D\d")].to_dict("records"):
+        assert copy.read_text(encoding="utf-8").count(f"| {row['claim']} | {row['statement']} |") == 1
+    copy.write_text("no marks")
+    with pytest.raises(UserError, match="no marks <!-- D1: begin -->"):
+        update_disputes(copy, published)
 
 
 def test_each_published_claim_belongs_to_one_question_and_each_value_shown_is_a_claim_of_it(published: pd.DataFrame) -> None:

@@ -30,9 +30,21 @@ FEEDS: dict[str, tuple[str | None, str]] = {
     "equal_epochs_long": ("n_train", "claims: the optimum against N at a fixed, small ratio of N to the updates"),
     "equal_epochs_short": ("n_train", "claims: the same at a larger ratio: fewer updates for each N"),
     "equal_epochs_rate": ("learning_rate", "a claim: the optimum against ε at a fixed ratio of N to the updates"),
+    "tuned_updates": ("learning_rate", "a dispute: the learning rate tuned for each batch size, at equal updates"),
+    "tuned_epochs": ("learning_rate", "a dispute: the same at equal epochs"),
+    "scaled": ("learning_rate", "disputes: the learning rate scaled with the batch size and with its root, at equal epochs"),
+    "edge_learning_rate": ("learning_rate", "a dispute: the left edge of the peak against the learning rate"),
+    "edge_momentum": ("momentum", "a dispute: the left edge against the momentum coefficient"),
+    "edge_pixels": ("pixel_scale", "a dispute: the left edge against the scale of the pixels"),
+    "edge_n_train": ("n_train", "a dispute: the left edge against the training set size, at equal updates"),
+    "edge_activation": ("activation", "disputes: the left edge with three activations"),
+    "svag": ("svag", "a dispute: the left edge with stochastic variance amplified gradients"),
+    "samplers": ("sampling", "disputes: the optimum and its left edge with shuffled and with independent batches"),
+    "hidden_width": ("hidden_sizes", "a dispute: the optimum against the width of the hidden layer"),
     "one_constant": (None, "claims: the best batch size against the smallest that fits; any number of experiments"),
 }
 SHARED = ("one_constant",)  # what several experiments can feed; the others one each
+DISPUTES = tuple(key for key, (_, words) in FEEDS.items() if "dispute" in words)
 EQUAL_EPOCHS = tuple(key for key in FEEDS if key.startswith("equal_epochs"))
 L2_SHOWN = {"fig3": "0", "fig8": "0.1 or 0.1 n_train"}
 _OLD_NAMES = {

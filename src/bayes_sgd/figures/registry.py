@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.evidence_plan import commonest_packs
-from bayes_sgd.experiment.feeds import EQUAL_EPOCHS, feeding, feeds, l2_shown
+from bayes_sgd.experiment.feeds import DISPUTES, EQUAL_EPOCHS, feeding, feeds, l2_shown
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, make_cell
 
@@ -210,6 +210,7 @@ FIGURES = {
     "optimum_vs_n": _Figure("n_law", ("n_law", "n_law_fit"), _fed("fig6", *EQUAL_EPOCHS)),
     "prediction": _Figure("laws", ("prediction",), _fed(*_SWEEPS)),
     "predictors": _Figure("predictors", ("fit_batch", "predictors"), _one_constant_caption),
+    "disputes": _Figure("disputes", ("cells",), _fed(*DISPUTES), DISPUTES, failures=True),
     "evidence": _Figure("evidence", ("network_evidence",), _evidence_caption),
     "evidence_l2": _Figure("evidence", ("network_evidence",), _minimum_caption),
     "sharpness": _Figure("evidence", ("network_evidence",), _evidence_caption),
@@ -266,6 +267,7 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
     """Draw one figure of `captions`, from the tables that `figure_tables` names."""
     # here, because the workflow asks for captions whenever it plans, and matplotlib takes a second to import
     from bayes_sgd.figures import (
+        disputes,
         evidence,
         fig1_fig2_linear,
         fig3_fig8_training,
@@ -280,7 +282,15 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
     )
 
     modules = (
-        *(evidence, fig1_fig2_linear, fig3_fig8_training, fig4_batch_size, fig5_to_fig7_batch_size, fig9_gradient_noise),
+        *(
+            disputes,
+            evidence,
+            fig1_fig2_linear,
+            fig3_fig8_training,
+            fig4_batch_size,
+            fig5_to_fig7_batch_size,
+            fig9_gradient_noise,
+        ),
         *(headline, laplace, laws, n_law, predictors),
     )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}

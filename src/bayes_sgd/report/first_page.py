@@ -20,6 +20,7 @@ from bayes_sgd.report.text import interval, markdown, number, replace_between
 
 FIRST_RUN = Path("bench") / "first_run.csv"  # under results/published
 PAGE = Path("docs/claims.md")
+DISPUTES_PAGE = Path("docs/disputes.md")
 # the claims on the paper's second headline, and what each is the exponent of
 _EQUAL_EPOCHS = {
     "N1a": "optimum, T = N/1.6",
@@ -119,6 +120,14 @@ QUESTIONS = (
         ("F1", "F2", "F3", "F4", "F5"),
         "F1",
         "scatter of ln B_opt about it",
+    ),
+    Question(
+        "What do disputes about tuned and scaled learning rates, the left edge, samplers and width come to?",
+        "docs/disputes.md",
+        ("D1", "D2", "D3", "D4", "D5", "D6"),
+        "D2a",
+        "accuracy lost when ε and B grow 8 times, points",
+        100,
     ),
 )
 _OTHER = Question("Further claims", "", (), "", "")
@@ -252,6 +261,26 @@ def _claim(row: dict[str, Any], run: str) -> str:
         f"- see: figure: {str(row['figure']).removeprefix('figure ')}; table: {row['table']}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def update_disputes(page: Path, claims: pd.DataFrame) -> bool:
+    """Write the rows of each dispute into its page; gives whether any was stale.
+
+    Args:
+        page: a file with marks `D1` and so on, one for each number of a claim that begins with D.
+        claims: as `with_other_runs` gives them.
+
+    Raises:
+        UserError: a mark is missing.
+    """
+    by_number: dict[str, list[list[str]]] = {}
+    for row in claims.to_dict("records"):
+        number_of_claim = "".join(re.findall(r"^D\d+", str(row["claim"])))
+        cells = [str(row["claim"]), str(row["statement"]), str(row["paper_value"]), interval(row), str(row["limit"])]
+        by_number.setdefault(number_of_claim, []).append([*cells, f"**{row['verdict']}**"])
+    by_number.pop("", None)
+    header = ["claim", "", "predictions", "ours, 95 % interval", "limit", "verdict"]
+    return any([replace_between(page, name, markdown(rows, header)) for name, rows in by_number.items()])
 
 
 def update_readme(readme: Path, published: Path) -> bool:

@@ -26,7 +26,7 @@ from bayes_sgd.experiment.packs import packs
 from bayes_sgd.figures.registry import captions, figure_groups
 from bayes_sgd.report.comparison import compare_claims, comparison_lines, difference_lines
 from bayes_sgd.report.findings import findings
-from bayes_sgd.report.first_page import PAGE, claims_page, update_readme, with_other_runs
+from bayes_sgd.report.first_page import DISPUTES_PAGE, PAGE, claims_page, update_disputes, update_readme, with_other_runs
 from bayes_sgd.report.html.page import NAME as PAGE_NAME
 from bayes_sgd.report.html.page import write_page
 from bayes_sgd.report.html.sources import Sources
@@ -181,7 +181,7 @@ def measured_spread(run: str, published: Path) -> dict[str, float]:
 
 
 def write_pages() -> None:
-    """Write README.md's generated parts, docs/claims.md and docs/findings.md; nothing if `README_RUN` is not published.
+    """Write what is generated in README.md and docs/; nothing if `README_RUN` is not published.
 
     They are of that run's tables, and of other published runs where it has no value.
     """
@@ -189,7 +189,9 @@ def write_pages() -> None:
     if not published.is_dir():
         return
     update_readme(Path("README.md"), published)
-    write_text(PAGE, claims_page(with_other_runs(_claims(published), published), published.name))
+    claims = with_other_runs(_claims(published), published)
+    write_text(PAGE, claims_page(claims, published.name))
+    update_disputes(DISPUTES_PAGE, claims)
     write_text(FINDINGS, findings(published, RESULTS / CALIBRATION))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_sgd.analysis.censored import censored_fit, offset_law
-from bayes_sgd.analysis.exponent import PHASE
+from bayes_sgd.analysis.exponent import PHASE, scaling_variable
 from bayes_sgd.analysis.intervals import Interval, Variance, bootstrap_variance, student_interval
 from bayes_sgd.analysis.n_law import LAW_REPLICATES, BudgetOptima, budget_optima, exponent_in, held_out_errors
 from bayes_sgd.analysis.prediction import STEP
@@ -32,13 +32,18 @@ def _optima(tables: Tables, experiments: list[str], n_replicates: int, updates_f
 
 @measure
 @in_units("exponent")
-def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum", "left_edge"], phase: str = PHASE) -> Measured:
-    """Exponent, in the axis, of the optimum or of the B left of it at half a point less accuracy, at the last update."""
+def axis_exponent(tables: Tables, experiment: str, of: Literal["optimum", "left_edge"], phase: str = PHASE) -> Measured:
+    """Exponent along the axis of the optimum or of the B left of it at half a point less accuracy, at the last update.
+
+    In 1/(1 - m) where the axis is the momentum, else in the axis itself; widths are those of one hidden layer.
+    """
     source = tables.experiment(experiment, phase)
+    axis, rows = source["axis"], source["rows"]
+    rows = rows.assign(**{axis: pd.to_numeric(rows[axis])})
     options = {"failed_below": tables.failed_below, "n_replicates": min(tables.n_replicates, LAW_REPLICATES), "rng": tables.rng}
-    found = budget_optima(source["rows"], source["axis"], **options).last()
+    found = budget_optima(rows, axis, **options).last()
     if len(found.axis_values) < 3:
-        raise NotMeasuredError(f"the experiment {experiment} has fewer than three values of {source['axis']}")
+        raise NotMeasuredError(f"the experiment {experiment} has fewer than three values of {axis}")
     data = {"optimum": found.optimum, "left_edge": found.edge}[of]
     words = {"optimum": "the optimum", "left_edge": "the B left of the optimum at which the accuracy is half a point lower"}[of]
     sizes = ", ".join(
@@ -46,8 +51,10 @@ def equal_epochs_exponent(tables: Tables, experiment: str, of: Literal["optimum"
         for b, low, high in zip(data.log_b[:, 0], data.low, data.high, strict=True)
     )
     values = ", ".join(f"{value:g}" for value in found.axis_values)
-    detail = f"exponent in {source['axis']} of {words}, at N/T = {found.ratio.mean():.3g}: B = {sizes} at {values}"
-    exponent = exponent_in(found.axis_values, data, found.seeds)
+    where = f", at N/T = {found.ratio.mean():.3g}" if np.ptp(found.ratio) <= 0.01 * found.ratio.max() else ""
+    variable = "1/(1 - momentum)" if axis == "momentum" else axis
+    detail = f"exponent in {variable} of {words}{where}: B = {sizes} at {axis} {values}"
+    exponent = exponent_in(scaling_variable(axis, found.axis_values), data, found.seeds)
     if np.isnan(exponent.value):
         raise NotMeasuredError(f"an exponent needs two optima inside the grid of batch sizes, not B = {sizes} at {values}")
     return Measured.of(exponent, detail)

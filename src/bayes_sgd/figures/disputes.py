@@ -1,0 +1,137 @@
+"""The figure of the disputes (docs/disputes.md): paired differences of accuracy, a panel for each experiment; takes cells.
+
+(a), (b): what a batch size or a rule for ε gains. The others: test accuracy less that of the curve's own best batch size, in
+which the left edge of the peak lies half a point down. The figure comes with its data, a row for each point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bayes_sgd.analysis.exponent import PHASE
+from bayes_sgd.analysis.intervals import paired_difference
+from bayes_sgd.analysis.n_law import EDGE_DROP
+from bayes_sgd.claims.measures.disputes import last_accuracy, tuned_accuracy
+from bayes_sgd.core.errors import UserError
+from bayes_sgd.figures import style
+from bayes_sgd.figures.common import PAIRED_95, Drawn, below_best, need
+from bayes_sgd.figures.style import GREY, LABELS, Look, number, ordered, points, unordered
+
+CURVES = {
+    "edge_learning_rate": ("learning_rate", "ε"),
+    "edge_momentum": ("momentum", "m"),
+    "edge_pixels": ("pixel_scale", "scale of the pixels"),
+    "edge_n_train": ("n_train", "N"),
+    "edge_activation": ("activation", "activation"),
+    "svag": ("svag", "l of SVAG"),
+    "samplers": ("sampling", "batches"),
+    "hidden_width": ("hidden_sizes", "hidden units"),
+}
+TUNED = {"tuned_updates": "equal updates", "tuned_epochs": "equal epochs"}
+_COLUMNS = ["panel", "experiment", "series", "batch_size", "quantity", "value", "ci_low", "ci_high", "seeds", "interval"]
+
+
+def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
+    """A panel for each experiment that is there: tuned and scaled learning rates, then accuracy about each left edge.
+
+    Args:
+        cells: rows of the experiments by the keys that they feed, in `experiment`, all recorded updates and phases.
+        failed_below: training accuracy below which a run has failed; batch sizes with such a run have no bar.
+    """
+    what = "Disputes: what tuned and scaled learning rates gain, and where the left edge of the peak lies"
+    need(cells, ["experiment", "phase", "update", "updates", "batch_size", "seed", "test_accuracy"], what)
+    rows = cells.loc[(cells["phase"] == PHASE) & (cells["update"] == cells["updates"])]
+    by_name = {name: part for name, part in rows.groupby("experiment")}
+    tables = [_tuned(by_name[name]).assign(experiment=name, series=words) for name, words in TUNED.items() if name in by_name]
+    tables += [_scaled(by_name["scaled"])] if "scaled" in by_name else []
+    tables += [_about_best(by_name[name], name, failed_below) for name in CURVES if name in by_name]
+    if not tables:
+        raise UserError(f"{what}: no rows for it")
+    data = pd.concat(tables)
+    groups = [names for names in (list(TUNED), ["scaled"], *([name] for name in CURVES)) if set(names) & set(by_name)]
+    letters = {name: "abcdefghij"[k] for k, names in enumerate(groups) for name in names}
+    data["panel"] = [letters[name] for name in data["experiment"]]
+    with rc_context(style.RC):
+        height = 2.6 * -(-len(groups) // 4) + 0.7
+        figure = Figure(figsize=(12.4, height), layout="constrained")
+        figure.suptitle(f"{what}\nbars: {PAIRED_95}; dotted: half a point below the best", x=0.01, ha="left")
+        panels = figure.subplots(-(-len(groups) // 4), 4, squeeze=False).ravel()
+        for ax in panels[len(groups) :]:
+            ax.set(label="empty")
+            ax.axis("off")
+        for ax, names, letter in zip(panels, groups, "abcdefghij", strict=False):
+            part = data.loc[data["experiment"].isin(names)]
+            ax.set_label(letter)
+            {"tuned_updates": _draw_tuned, "scaled": _draw_scaled}.get(names[0], _draw_curves)(ax, part, letter)
+    return figure, data.reindex(columns=_COLUMNS)
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    interval = paired_difference(one, other)
+    return {"value": interval.value, "ci_low": interval.low, "ci_high": interval.high, "seeds": interval.n}
+
+
+def _tuned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy at the tuned ε of each batch size minus that at the largest, ε chosen by the other seeds."""
+    accuracy = last_accuracy(rows)
+    tuned, _ = tuned_accuracy(accuracy, np.arange(accuracy.shape[1]))
+    sizes = sorted(set(accuracy.index.get_level_values("batch_size")))
+    table = pd.DataFrame([{"batch_size": b} | _difference(one, tuned[-1]) for b, one in zip(sizes[:-1], tuned, strict=False)])
+    return table.assign(quantity="accuracy_over_largest", interval=PAIRED_95)
+
+
+def _scaled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each larger batch and ε minus that of the smallest batch."""
+    accuracy = last_accuracy(rows)
+    base = accuracy.iloc[0].to_numpy(float)
+    keys = accuracy.index[1:]
+    table = pd.DataFrame(
+        [
+            {"batch_size": b, "series": f"ε = {number(rate)}"} | _difference(accuracy.loc[(b, rate)].to_numpy(float), base)
+            for b, rate in keys
+        ]
+    )
+    return table.assign(quantity="accuracy_over_smallest", interval=PAIRED_95, experiment="scaled")
+
+
+def _about_best(rows: pd.DataFrame, name: str, failed_below: float) -> pd.DataFrame:
+    axis, _ = CURVES[name]
+    failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
+    trains = ~failed.groupby([rows[axis], rows["batch_size"]]).transform("any").to_numpy(bool)
+    table = below_best(rows, axis, trains)
+    return table.assign(series=[value if isinstance(value, str) else number(value) for value in table[axis]], experiment=name)
+
+
+def _draw_tuned(ax: Axes, table: pd.DataFrame, letter: str) -> None:
+    ax.set(xscale="log", xlabel=LABELS["batch_size"], ylabel="points over B = largest", title=f"({letter}) ε tuned for each B")
+    for look, (name, words) in zip(unordered(2), TUNED.items(), strict=True):
+        part = table.loc[table["experiment"] == name]
+        points(ax, part["batch_size"], part, look._replace(line="-"), words, scale=100)
+    ax.axhline(0, color=GREY, lw=0.8)
+    style.plain_log(ax.xaxis)
+    ax.legend()
+
+
+def _draw_scaled(ax: Axes, table: pd.DataFrame, letter: str) -> None:
+    names = list(table["series"])
+    points(ax, np.arange(len(names)), table, Look(style.BLUE, "o", ""), scale=100)
+    ax.set(xticks=range(len(names)), xticklabels=names, xlim=(-0.6, len(names) - 0.4), ylabel="points over the small batch")
+    ax.set_title(f"({letter}) ε scaled with √B, with B")
+    ax.axhline(0, color=GREY, lw=0.8)
+
+
+def _draw_curves(ax: Axes, table: pd.DataFrame, letter: str) -> None:
+    _, words = CURVES[table["experiment"].iloc[0]]
+    ax.set(xscale="log", xlabel=LABELS["batch_size"], ylabel="points below the best", ylim=(-2.5, 0.6))
+    ax.set_title(f"({letter}) {words}")
+    series = list(dict.fromkeys(table["series"]))
+    for name, look in zip(series, ordered(len(series)), strict=True):
+        part = table.loc[table["series"] == name]
+        points(ax, part["batch_size"], part, look, name.replace("_", " "), scale=100)
+    ax.axhline(-100 * EDGE_DROP, color=GREY, lw=0.8, ls=":")
+    style.plain_log(ax.xaxis)
+    ax.legend(fontsize=6.5, loc="lower right")
