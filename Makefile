@@ -19,7 +19,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run estimate test test-fast portable lint format report report-picture publish compare accept restore plots coverage-study replicate schema bench bench-faults bench-install lock clean
+.PHONY: help run advise estimate test test-fast portable lint format report report-picture publish compare accept restore plots coverage-study replicate schema bench bench-faults bench-install lock clean
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ run: .venv/run ## Run CONFIG (default: the quick run), then print its verdicts
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG" && \
 	$(BIN)/python -m bayes_sgd.report.publish show "$$run"
 	@echo "next:    . .venv/bin/activate    (then snakemake and dvc are found, as the README calls them)"
+
+# what is given on the command line is in the environment of the recipe
+advise: .venv/run ## Say which batch size to take for DATA=mine.npz LR=0.04 M=0.9 N=500 (and UPDATES, HIDDEN, SEEDS, LABEL)
+	@[ -n "$$DATA" ] && [ -n "$$LR" ] || { echo "error: name data and learning rate, as in make advise DATA=mine.npz LR=0.04 M=0.9 N=500" >&2; exit 1; }
+	@$(BIN)/python -m bayes_sgd.api.advice "$$DATA" --learning-rate "$$LR" $${M:+--momentum "$$M"} $${N:+--n-train "$$N"} --jobs $(CORES) \
+	  $${UPDATES:+--updates "$$UPDATES"} $${SEEDS:+--seeds "$$SEEDS"} $${LABEL:+--label "$$LABEL"} $${RAW:+--raw "$$RAW"} $${HIDDEN:+--hidden $$HIDDEN}
 
 estimate: .venv/run ## Say what CONFIG's run will take: jobs, CPU time, memory, disk
 	@$(BIN)/python -m bayes_sgd.report.estimate "$$CONFIG"

@@ -56,3 +56,19 @@ def test_github_calls_the_gate() -> None:
 def test_every_file_of_the_codecheck_manifest_is_published() -> None:
     files = [entry["file"] for entry in yaml.safe_load(text("codecheck.yml"))["manifest"]]
     assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_the_catalog_of_workflows_gets_the_keys_that_it_knows_and_what_they_say_is_so() -> None:
+    """Those of snakemake/snakemake-workflow-catalog, and its layout of a workflow that it shows how to deploy."""
+    usage = yaml.safe_load(text(".snakemake-workflow-catalog.yml"))["usage"]
+    assert set(usage) <= {"mandatory-flags", "software-stack-deployment", "report"}
+    assert set(usage["mandatory-flags"]) == {"desc", "flags"}
+    deployment = usage["software-stack-deployment"]
+    assert set(deployment) <= {"conda", "apptainer", "singularity", "apptainer+conda", "singularity+conda"}
+    assert {type(value) for value in (*deployment.values(), usage["report"])} == {bool}
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow").rglob("*.smk"))
+    assert deployment["conda"] == ("conda:" in rules)
+    assert deployment["apptainer"] == ("container:" in rules)
+    assert usage["report"] == ("report(" in rules)
+    for name in ("workflow/Snakefile", "config/README.md", "config/config.yaml", "README.md", "LICENSE"):
+        assert (ROOT / name).is_file(), name

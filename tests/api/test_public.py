@@ -12,7 +12,7 @@ import pytest
 from project import ROOT
 
 import bayes_sgd as bs
-from bayes_sgd.api import data, networks, sweeps
+from bayes_sgd.api import advice, data, networks, sweeps
 from bayes_sgd.api.settings import OF_RUN, OF_STATISTICS
 from bayes_sgd.experiment.cell import CELL_FIELDS, CellDefaults
 
@@ -37,7 +37,7 @@ def test_the_signature_of_a_sweep_has_every_field_of_a_cell() -> None:
     assert "settings" not in parameters
 
 
-@pytest.mark.parametrize("module", [data, networks, sweeps], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [advice, data, networks, sweeps], ids=lambda module: module.__name__)
 def test_the_examples_of_the_docstrings_hold(module) -> None:
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert result.attempted
@@ -46,5 +46,5 @@ def test_the_examples_of_the_docstrings_hold(module) -> None:
 
 def test_every_example_in_the_library_is_run() -> None:
     found = {p for p in (ROOT / "src" / "bayes_sgd").rglob("*.py") if "    >>> " in p.read_text(encoding="utf-8")}
-    assert {p.name for p in found} == {"data.py", "networks.py", "sweeps.py"}
+    assert {p.name for p in found} == {"advice.py", "data.py", "networks.py", "sweeps.py"}
     assert {p.parent.name for p in found} == {"api"}

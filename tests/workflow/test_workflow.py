@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -496,6 +497,45 @@ def test_a_library_from_elsewhere_or_none_is_one_line(tmp_path, other):
     told = one_error(called(clone, "-n", path=str(early), program=SNAKEMAKE))
     assert "has no module bayes_sgd; in a clone of this workflow: " in told
     assert "-m pip install --requirement requirements.lock" in told
+
+
+def test_the_makefile_advises_a_batch_size_for_a_users_file_and_keeps_what_it_trains(tmp_path):
+    folder = copied(tmp_path / "a clone", TINY)
+    shutil.copyfile(ROOT / "Makefile", folder / "Makefile")
+    digits(tmp_path / "my 'own'.npz")
+    given = [f"DATA={tmp_path}/my 'own'.npz", "LR=0.1", "M=0.8", "N=50", "UPDATES=40", "HIDDEN=6 5", "SEEDS=3", "CORES=1"]
+
+    def advised(*variables: str) -> subprocess.CompletedProcess[str]:
+        program = ["make", "--old-file=.venv/run", "advise", f"BIN={preloaded.programs()}", f"PYTHON={sys.executable}"]
+        return subprocess.run(
+            [*program, *variables],
+            cwd=folder,
+            env=environment(folder),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+    done = advised(*given)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"batch size: \d+, 90 % interval ", done.stdout)
+    assert "learning rate 0.1, momentum 0.8, N = 50, 40 updates, a network 25-6-5-3" in done.stdout
+    kept = {path: path.read_bytes() for path in (folder / "results/advice").rglob("*.parquet")}
+    assert kept
+    again = advised(*given)
+    assert again.stdout.rpartition("cost: ")[0] == done.stdout.rpartition("cost: ")[0]
+    assert {path: len(path.read_bytes()) for path in kept} == {path: len(content) for path, content in kept.items()}
+    shutil.rmtree(folder / "results")
+    for variables, told in (
+        (given[:1], "error: name data and learning rate, as in"),
+        (["DATA=no.npz", "LR=1"], "no.npz: no such"),
+    ):
+        refused = advised(*variables)
+        assert refused.returncode != 0
+        (line, *of_make) = refused.stderr.splitlines()
+        assert told in line
+        assert all(line.startswith("make: ***") for line in of_make)
+        assert not list(folder.glob("results/**/*.*"))
 
 
 def test_a_sweep_in_python_trains_the_same_cells(finished):
