@@ -21,7 +21,10 @@ from bayes_sgd.evidence import modes
 from bayes_sgd.evidence.invariance import invariance_table
 from bayes_sgd.evidence.modes import ModeSearch
 from bayes_sgd.evidence.network import network_evidence
+from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.experiment.shapes import LENET_PIXELS
 from bayes_sgd.training import execution, hardware, minibatches
+from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import layer_shapes
 from bayes_sgd.training.passes import StackedPasses
 from bayes_sgd.training.sgd import train
@@ -39,6 +42,7 @@ NETWORKS = [
     {"hidden_sizes": (7, 5), "l2": 0.5, "dampening": 0.9},
     {"hidden_sizes": (7,), "batch_size": 1},
     {"hidden_sizes": (7,), "batch_size": 3, "l2": 0.5},
+    {"architecture": "lenet", "hidden_sizes": (2, 3, 5), "batch_size": 3, "l2": 0.5},
 ]
 
 
@@ -62,12 +66,16 @@ def network(*hidden: int, device: str = "cuda") -> list[Tensor]:
     return [torch.zeros(shape, dtype=torch.float64, device=device) for shape in layer_shapes(12, hidden, 3)]
 
 
+def data_of(cell: Cell, pool: int = 30, pixels: int = 12) -> LabelledData:
+    return fake_data(pool, LENET_PIXELS if cell.architecture == "lenet" else pixels)
+
+
 @pytest.mark.parametrize("fields", SAMPLINGS + NETWORKS, ids=str)
 def test_training_mixes_no_devices_and_never_waits(fields):
     """Whole stretches, parts of stretches, the cooldown: the host only gives orders."""
     with fake_cuda() as gpu:
         cell = replace(CELL, **{"hidden_sizes": ()} | fields)
-        stack = network_stack([(cell, 0), (replace(cell, learning_rate=0.3), 2)], fake_data(), graphs=False)
+        stack = network_stack([(cell, 0), (replace(cell, learning_rate=0.3), 2)], data_of(cell), graphs=False)
         gpu.waits.clear()
         stack.run(1)
         stack.run(1 + STRETCH)
@@ -78,9 +86,11 @@ def test_training_mixes_no_devices_and_never_waits(fields):
         assert set(+gpu.waits) == {"item"}, "what is recorded is read"
 
 
-def test_graphs_of_training_mix_no_devices_and_never_wait(of_a_gpu):
+@pytest.mark.parametrize("fields", [{"l2": 0.5}, {"architecture": "lenet", "hidden_sizes": (2, 3)}], ids=str)
+def test_graphs_of_training_mix_no_devices_and_never_wait(of_a_gpu, fields):
     with fake_cuda() as gpu:
-        stack = network_stack([(replace(CELL, l2=0.5), 0)], fake_data(), graphs=True)
+        cell = replace(CELL, **fields)
+        stack = network_stack([(cell, 0)], data_of(cell), graphs=True)
         gpu.waits.clear()
         stack.run(STRETCH)
         stack.run(3 * STRETCH + 2)
@@ -103,6 +113,7 @@ def test_training_as_a_job_does_it_mixes_no_devices():
         ({"hidden_sizes": (200,), "l2": 0.5}, False),  # its graph takes no more, but the stand-in's does
         ({"batch_size": 500, "hidden_sizes": (20,)}, True),
         ({"n_train": 20_000, "sampling": "shuffle"}, True),
+        ({"architecture": "lenet", "hidden_sizes": (6, 16, 120, 84), "batch_size": 50}, False),
     ],
     ids=str,
 )
@@ -111,7 +122,7 @@ def test_a_network_takes_no_more_memory_than_is_planned(fields, graphs):
     peaks = []
     for networks in (10, 20):  # what all networks share is not planned by the network
         with fake_cuda(memory=True) as gpu:
-            data = fake_data(cell.n_train, 100)
+            data = data_of(cell, cell.n_train, 100)
             planned = hardware.stack_bytes(cell, data)[1]
             network_stack([(cell, 0)] * networks, data, graphs).run(2 * STRETCH)
             peaks.append(gpu.peak)

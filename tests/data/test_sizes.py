@@ -45,6 +45,14 @@ def config(**parts: Any):
             "30 and 30; allowed: 4 to 58, or linear.seeds: 0",
         ),
         ({"linear": {"seeds": 1, "n_train": 60}}, "linear.n_train: 60 needs 30"),
+        (
+            {
+                "cell": {"architecture": "lenet", "hidden_sizes": [2, 3], "n_train": 40},
+                "experiments": {"b": {"axis": "n_train", "grid": [{"batch_size": 8}]}},
+            },
+            "mine.yaml: experiments.b: architecture lenet takes images of 28 x 28 = 784 pixels, and those of mine.npz have 25; "
+            "allowed: architecture mlp",
+        ),
         ({"network_evidence": {"laplace_vs_ais": True}}, "laplace_vs_ais: true needs 40 training images of classes 0 and 1"),
     ],
 )

@@ -264,8 +264,12 @@ def test_any_value_anywhere_is_accepted_or_told_in_one_line(path, value):
     [
         ({"activation": "softplus"}, "for ReLU networks alone, not for softplus; allowed: activation relu"),
         ({"pixel_scale": 2.5}, r"on the pixels of the data, not on those times 2\.5; allowed: pixel_scale 1"),
+        (
+            {"architecture": "lenet", "hidden_sizes": [2, 3]},
+            "for fully connected networks alone; allowed: architecture mlp",
+        ),
     ],
-    ids=["activation", "pixel_scale"],
+    ids=["activation", "pixel_scale", "architecture"],
 )
 def test_curvature_refuses_what_its_formulas_do_not_know(part, cell, words):
     asked = {"network_evidence": {"experiments": ["a"]}, "noise": {"seeds": 2}}[part]

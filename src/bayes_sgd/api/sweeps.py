@@ -157,7 +157,7 @@ class Sweep:
             at: values of batch_size and of the swept settings.
 
         Raises:
-            UserError: the weights were not kept, or the values are not those of one cell.
+            UserError: the weights were not kept, the values are not those of one cell, or the network is convolutional.
         """
         from torch import cat
         from torch.nn import LeakyReLU, ReLU, Softplus
@@ -172,6 +172,8 @@ class Sweep:
             names = ", ".join(["batch_size", *self.swept])
             raise UserError(f"model: {wanted or 'nothing'} is of {counted(len(cells), 'cell')}; allowed: values of {names}")
         cell = make_cell(cells[0])
+        if cell.architecture != "mlp":
+            raise UserError("model: of fully connected networks alone; allowed: architecture mlp")
         if cell not in self._weights:
             raise UserError("model: the weights were not kept; allowed: bs.sweep(..., keep_weights=True)")
         file = self._weights[cell]

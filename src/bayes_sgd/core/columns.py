@@ -23,6 +23,7 @@ CELL = (
     Column("init_scale", "1", "Factor on the initial weights.", 1.0),
     Column("pixel_scale", "1", "Factor on the pixels.", 1.0),
     Column("svag", "1", "l of stochastic variance amplified gradients: an update is l steps of ε/l; 1 is SGD.", 1),
+    Column("architecture", "text", "`mlp`, or `lenet`: the first two hidden sizes are channels of convolutions.", "mlp"),
 )
 SEED = Column("seed", "1", "The replicate: images, initial weights, batches and random labels.")
 NOISE_SCALE = Column("noise_scale", "1", "g = ε′(N/B − 1) with ε′ = ε(1 − dampening)/(1 − m).")

@@ -15,6 +15,7 @@ from bayes_sgd.data.datasets import DataSizes
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.evidence_plan import evidence_packs, kernel_rows
 from bayes_sgd.experiment.packs import experiment_plans
+from bayes_sgd.experiment.shapes import LENET_PIXELS
 
 LAPLACE_EXAMPLES = 40  # as laplace_vs_ais.EXAMPLES, which cannot be imported here: it needs torch
 _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -32,6 +33,11 @@ def check_sizes(config: Config, sizes: DataSizes, file: str = "config") -> None:
         for plan in experiment_plans(config, name):
             if plan.cell.n_train > pool:
                 raise UserError(f"{file}: experiments.{name}: n_train {plan.cell.n_train} {too_many}")
+            if plan.cell.architecture == "lenet" and sizes.pixels != LENET_PIXELS:
+                raise UserError(
+                    f"{file}: experiments.{name}: architecture lenet takes images of 28 x 28 = {LENET_PIXELS} pixels, and "
+                    f"those of {whose} have {sizes.pixels}; allowed: architecture mlp"
+                )
     if config.noise.seeds and config.cell.n_train > pool:
         raise UserError(f"{file}: cell.n_train {config.cell.n_train} (of `noise`) {too_many}, or noise.seeds: 0")
     if config.linear.seeds:

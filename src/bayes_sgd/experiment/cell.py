@@ -13,7 +13,18 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field
 
-from bayes_sgd.experiment.fields import MAX_TRAIN, Activation, Count, Labels, Model, Positive, Sampling, Units, Updates
+from bayes_sgd.experiment.fields import (
+    MAX_TRAIN,
+    Activation,
+    Architecture,
+    Count,
+    Labels,
+    Model,
+    Positive,
+    Sampling,
+    Units,
+    Updates,
+)
 from bayes_sgd.experiment.noise_scale import noise_scale
 
 
@@ -59,6 +70,9 @@ class CellDefaults(Model):
     svag: Annotated[int, Field(ge=1, le=64)] = 1
     """l of stochastic variance amplified gradients (Li, Malladi, Arora 2021): an update is l steps of ε/l, each along
     r₁ g₁ + r₂ g₂ of two independent batches, r = (1 ± √(2l − 1))/2; m is per step. 1: SGD."""
+    architecture: Architecture = "mlp"
+    """mlp: fully connected (the paper's). lenet: two convolutions of 5 x 5, each followed by a mean over 2 x 2, on 28 x 28
+    images; the first two of `hidden_sizes` are their channels, the others fully connected layers. Without evidence."""
 
 
 @dataclass(frozen=True, order=True)
@@ -80,6 +94,7 @@ class Cell:
     init_scale: float = 1.0
     pixel_scale: float = 1.0
     svag: int = 1
+    architecture: str = "mlp"
 
     def columns(self) -> dict[str, Any]:
         """The cell as columns of a table: hidden sizes as text ("200", "256x256", "none"), and its noise scale g."""

@@ -162,6 +162,11 @@ class Config(Model):
                             f"experiments.{name}: batch_size {cell.batch_size} is larger than n_train {cell.n_train}; "
                             "allowed: 1 to n_train"
                         )
+                    if cell.architecture == "lenet" and len(cell.hidden_sizes) < 2:
+                        raise ValueError(
+                            f"experiments.{name}: hidden_sizes {cell.hidden_sizes} of architecture lenet; allowed: two or "
+                            "more, the channels of both convolutions first"
+                        )
         return self
 
     @model_validator(mode="after")
@@ -176,6 +181,8 @@ class Config(Model):
                 raise ValueError(
                     f"{where}: {part} is computed for ReLU networks alone, not for {others[0]}; allowed: activation relu"
                 )
+            if any(cell.architecture != "mlp" for cell in cells):
+                raise ValueError(f"{where}: {part} is computed for fully connected networks alone; allowed: architecture mlp")
             if scales := sorted({cell.pixel_scale for cell in cells if cell.pixel_scale != 1}):
                 raise ValueError(
                     f"{where}: {part} is computed on the pixels of the data, not on those times {scales[0]:g}; "

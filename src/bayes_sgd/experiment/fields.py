@@ -20,6 +20,7 @@ Labels = Annotated[
 ]
 Sampling = Literal["independent", "replacement", "shuffle"]
 Activation = Literal["relu", "leaky_relu", "softplus"]
+Architecture = Literal["mlp", "lenet"]
 DataName = Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "file"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]

@@ -25,8 +25,9 @@ from bayes_sgd.experiment.evidence_plan import evidence_packs, invariance_case, 
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.grid import l2_grid
 from bayes_sgd.experiment.packs import packs, plans
+from bayes_sgd.experiment.shapes import products_of, weights_of
 from bayes_sgd.figures.registry import captions, figure_groups
-from bayes_sgd.training.calibration import Calibration, calibration, weights_of
+from bayes_sgd.training.calibration import Calibration, calibration
 from bayes_sgd.training.progress import counted, duration
 
 REFERENCE_START = 1.6  # CPU seconds of a training job's imports where the constants below were measured
@@ -34,6 +35,7 @@ TABLE_JOB, FIGURE_JOB, FIGURE, TRIED_EXPERIMENT = 0.6, 1.5, 0.7, 0.5  # seconds 
 LAPLACE_AIS, INVARIANCE = 44.0, 4.0
 # operations in units of n³, n the rows of a kernel or of a Hessian: of a network at one point, of a spectrum, of a fit
 EVIDENCE, SPECTRUM, FIT = 4.0, 9.5, 2.2
+LENET = 6  # time of a convolutional network in units of a fully connected one's with as many products: 4 to 7, measured
 NOISE_DRAW = 1.2e-6  # seconds of an example in a batch whose noise is measured
 REQUEST_MINUTES, REQUEST_FACTOR = 10, 3  # of time on a cluster: to start in, and for a slower or shared node (our choice)
 IMPORTED_MB, COPIES = 600, 3.5  # memory of a job before its data, and what it holds of them in units of their float32
@@ -120,10 +122,11 @@ def pack_evidence_seconds(config: Config, pack: Iterable[Plan], sizes: DataSizes
 def plan_seconds(plan: Plan, sizes: DataSizes, speed: Calibration) -> float:
     """CPU seconds of training one cell with its seeds, which form a stack, and of measuring what is recorded."""
     cell, networks = plan.cell, len(plan.seeds)
-    weights = weights_of(cell.hidden_sizes, sizes.pixels, sizes.classes)
+    products = products_of(sizes.pixels, cell.hidden_sizes, sizes.classes, cell.architecture)
     examples = 2 * cell.batch_size if cell.svag > 1 else cell.batch_size
-    trained = (cell.updates + plan.cooldown) * cell.svag * speed.update_seconds(weights, examples, networks)
-    return trained + len(plan.points) * networks * speed.forward_seconds(weights, cell.n_train + sizes.test)
+    factor = LENET if cell.architecture == "lenet" else 1
+    trained = (cell.updates + plan.cooldown) * cell.svag * speed.update_seconds(products, examples, networks)
+    return factor * (trained + len(plan.points) * networks * speed.forward_seconds(products, cell.n_train + sizes.test))
 
 
 def _training(config: Config, sizes: DataSizes, speed: Calibration) -> list[JobCost]:
@@ -180,7 +183,8 @@ def _disk_mb(config: Config, sizes: DataSizes) -> float:
     rows = weights = 0
     for plan in plans(config):
         rows += len(plan.points) * len(plan.seeds)
-        weights += plan.keep_weights * len(plan.seeds) * weights_of(plan.cell.hidden_sizes, sizes.pixels, sizes.classes)
+        cell, kept = plan.cell, plan.keep_weights * len(plan.seeds)
+        weights += kept * weights_of(sizes.pixels, cell.hidden_sizes, sizes.classes, cell.architecture)
     return (ROW_BYTES * rows + 4 * weights + FIGURE_BYTES * len(captions(config))) / 1e6 + _data_mb(sizes) / 4
 
 

@@ -11,11 +11,9 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +115,3 @@ def keep(measured: Calibration) -> None:
     """Keep it for this processor, torch and trainer; where the folder cannot be written to, it is measured again."""
     with suppress(OSError):
         write_json(_file(), {"key": _key(), "calibration": asdict(measured)})
-
-
-def weights_of(hidden_sizes: Sequence[int], pixels: int, classes: int) -> int:
-    """W, the number of weights of a network, biases included."""
-    widths = [pixels, *hidden_sizes, classes]
-    return sum((a + 1) * b for a, b in pairwise(widths))

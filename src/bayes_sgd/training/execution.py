@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.training.convolutional import ConvolutionalPasses, averaged_pool
 from bayes_sgd.training.labelled_data import LabelledBatches, LabelledData
 from bayes_sgd.training.momentum import MomentumRule
 from bayes_sgd.training.passes import StackedPasses, aligned_columns
@@ -117,11 +118,11 @@ def compiler() -> str:
 def execution_name(data: LabelledData, cell: Cell) -> ExecutionName:
     """The fastest execution for images, the shape of a network and B; the same on every machine that has numba, or has none.
 
-    The compiled loops know ReLU alone, and one gradient an update.
+    The compiled loops know fully connected ReLU networks alone, and one gradient an update.
     """
     if data.train_inputs.device.type == "cuda":
         return "graph"
-    if find_spec("numba") is None or cell.activation != "relu" or cell.svag > 1:
+    if find_spec("numba") is None or not _is_compiled(cell):
         return "direct"
     if cell.batch_size <= _SMALL_BATCH:
         return "compiled"
@@ -130,6 +131,10 @@ def execution_name(data: LabelledData, cell: Cell) -> ExecutionName:
     first = 2 * widths[0]
     sparse, dense = data.nonzero_pixels * first + above, data.active_inputs.numel() * first + above
     return "compiled" if _DENSE_GAIN * sparse <= dense else "direct"
+
+
+def _is_compiled(cell: Cell) -> bool:
+    return (cell.activation, cell.svag, cell.architecture) == ("relu", 1, "mlp")
 
 
 def choose_execution(
@@ -143,7 +148,7 @@ def choose_execution(
     """Set up a stack at update 0.
 
     Args:
-        initial: layers (networks, fan_in + 1, fan_out), of which the first has the rows of the active inputs.
+        initial: layers (networks, fan_in + 1, fan_out), of which that of the pixels has the rows of the active inputs.
         data: images and labels.
         batches: of the stack's networks.
         cell: shape and B.
@@ -151,16 +156,21 @@ def choose_execution(
         name: of the execution; as `execution_name` picks if not given.
 
     Raises:
-        ValueError: compiled loops are asked for, and the activation is not ReLU or it is SVAG.
+        ValueError: compiled loops are asked for, and they do not know the cell.
     """
     name = name or execution_name(data, cell)
     if name == "compiled":
-        if cell.activation != "relu" or cell.svag > 1:
-            raise ValueError(f"compiled loops are of SGD on ReLU networks, not of {cell.activation}, svag {cell.svag}")
+        if not _is_compiled(cell):
+            arm = f"{cell.activation}, svag {cell.svag}, {cell.architecture}"
+            raise ValueError(f"compiled loops are of SGD on fully connected ReLU networks, not of {arm}")
         from bayes_sgd.training.compiled import CompiledExecution  # numba takes a third of a second to import
 
         return CompiledExecution(initial, data.sparse_inputs, batches, cell.batch_size, rule)
-    inputs = aligned_columns(data.train_inputs[:, data.active_inputs].to(initial[0].dtype))
     examples = 2 * cell.batch_size if cell.svag > 1 else cell.batch_size
-    passes = StackedPasses(initial, inputs, examples, rule, cell.activation)
+    if cell.architecture == "lenet":
+        inputs = aligned_columns(averaged_pool(data.train_inputs.to(initial[0].dtype)))
+        passes = ConvolutionalPasses(initial, inputs, examples, rule, cell.activation)
+    else:
+        inputs = aligned_columns(data.train_inputs[:, data.active_inputs].to(initial[0].dtype))
+        passes = StackedPasses(initial, inputs, examples, rule, cell.activation)
     return (GraphExecution if name == "graph" else DirectExecution)(passes, batches, data.classes)

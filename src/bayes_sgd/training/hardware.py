@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.experiment.shapes import IMAGE_SIDES, KERNEL, layer_shapes, weights_of
 from bayes_sgd.training.execution import STRETCH
 from bayes_sgd.training.labelled_data import LabelledData
-from bayes_sgd.training.mlp import layer_shapes
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNKNOWN_SHARE = 16 * 2**20  # where the system does not tell: a usual share of a last-level cache
@@ -45,7 +45,7 @@ def stack_size(bytes_kept: int, bytes_used: int, device: torch.device) -> int:
     """Networks to train in lock-step, at least 1.
 
     Args:
-        bytes_kept: of one network's weights and momentum, which a CPU reads at every update.
+        bytes_kept: of one network, what a CPU reads at every update: weights and momentum.
         bytes_used: of all that one network needs, which a GPU has to hold.
         device: where they train.
     """
@@ -56,11 +56,26 @@ def stack_size(bytes_kept: int, bytes_used: int, device: torch.device) -> int:
 
 
 def stack_bytes(cell: Cell, data: LabelledData) -> tuple[int, int]:
-    """Bytes of one float32 network: of weights and momentum of active inputs, and of all that its training holds."""
-    (rows, columns), *above = layer_shapes(data.pixels, cell.hidden_sizes, data.classes)
-    weights = data.active_inputs.numel() * columns + sum(a * b for a, b in above)
+    """Bytes of one float32 network: of weights and momentum of active inputs, and of all that its training holds.
+
+    Of a lenet the activations count among the first, for they are more than its weights.
+    """
+    (rows, columns), *_ = layer_shapes(data.pixels, cell.hidden_sizes, data.classes, cell.architecture)
+    weights = weights_of(data.pixels, cell.hidden_sizes, data.classes, cell.architecture)
     widths = [data.train_inputs.shape[1], *(3 * width for width in (*cell.hidden_sizes, data.classes))]
+    if cell.architecture == "lenet":
+        widths += _convolution_widths(*cell.hidden_sizes[:2])
+    else:
+        weights -= (rows - data.active_inputs.numel()) * columns
     batches = cell.batch_size * (sum(widths) + 3 * STRETCH * (data.classes + 2))
     # weights and momentum, both once more while a graph is captured, and what L2 adds to the momentum; initial weights
     layers = 5 * weights + rows * columns
-    return 4 * 2 * weights, 4 * (layers + batches) + _EXAMPLE_BYTES * cell.n_train
+    kept = 2 * weights + (cell.batch_size * sum(widths) if cell.architecture == "lenet" else 0)
+    return 4 * kept, 4 * (layers + batches) + _EXAMPLE_BYTES * cell.n_train
+
+
+def _convolution_widths(first: int, second: int) -> list[int]:
+    """Numbers that an update of a lenet holds of one image for its convolutions, beside those of `layer_shapes`."""
+    image, middle, last = (side**2 for side in IMAGE_SIDES)
+    # the averaged image; patches, and derivatives with respect to those of the second; outputs, activations and derivatives
+    return [image, (KERNEL**2 + 1) * middle, 2 * (KERNEL**2 * first + 1) * last, 6 * first * middle, 5 * second * last]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.experiment.shapes import LENET_PIXELS
 from bayes_sgd.training.minibatches import Batches
 from bayes_sgd.training.sparse_images import SparseImages, sparse_images
 
@@ -100,8 +101,10 @@ class LabelledData:
         """Refuse a cell that does not fit.
 
         Raises:
-            UserError: the data have fewer training images than N, or a batch has more than N.
+            UserError: the data have fewer training images than N, a batch has more than N, or images are of another size.
         """
+        if cell.architecture == "lenet" and self.pixels != LENET_PIXELS:
+            raise UserError(f"architecture: lenet takes images of 28 x 28 pixels, not of {self.pixels}; allowed: mlp")
         pool = self.subsets.shape[1]
         if not 1 <= cell.n_train <= pool:
             raise UserError(f"n_train: {cell.n_train} does not fit the data; allowed: 1 to {pool}, its training images")

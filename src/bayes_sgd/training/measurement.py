@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bayes_sgd.training import convolutional, mlp
 from bayes_sgd.training.labelled_data import LabelledData
-from bayes_sgd.training.mlp import forward
 
 _AVERAGED = 16  # every so many updates an iterate enters the average: neighbours differ little, each costs a copy
 
@@ -43,11 +43,20 @@ def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     return float(losses.double().mean()), float((logits.argmax(1) == labels).double().mean())
 
 
-def measure(layers: Sequence[Tensor], data: LabelledData, seed: int, n_train: int, activation: str = "relu") -> Measurement:
+def measure(
+    layers: Sequence[Tensor],
+    data: LabelledData,
+    seed: int,
+    n_train: int,
+    activation: str = "relu",
+    architecture: str = "mlp",
+) -> Measurement:
     """Measure one network on the training subset of its seed, the first N images, and on the test set.
 
-    A unit is dead if it is above 0 for no image of the training subset; `dead_units` is their share of all hidden units.
+    A unit, or a channel of a convolution, is dead if it is above 0 for no image of the training subset; `dead_units` is their
+    share of all hidden units.
     """
+    forward = {"mlp": mlp.forward, "lenet": convolutional.forward}[architecture]
     dtype = layers[0].dtype
     squares = sum(float(layer.double().square().sum()) for layer in layers)
     inputs, labels = data.training_set(seed, n_train)

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from bayes_sgd.core.rng import generator
 from bayes_sgd.experiment.cell import Cell
+from bayes_sgd.experiment.shapes import layer_shapes
 from bayes_sgd.training.activations import ACTIVATIONS
 
 
-def layer_shapes(inputs: int, hidden_sizes: Sequence[int], classes: int) -> list[tuple[int, int]]:
-    """Shapes (fan_in + 1, fan_out) of the layers, biases included."""
-    widths = [inputs, *hidden_sizes, classes]
-    return [(a + 1, b) for a, b in pairwise(widths)]
-
-
-def initial_weights(inputs: int, hidden_sizes: Sequence[int], classes: int, initialization: str, seed: int) -> list[Tensor]:
+def initial_weights(
+    inputs: int, hidden_sizes: Sequence[int], classes: int, initialization: str, seed: int, architecture: str = "mlp"
+) -> list[Tensor]:
     """Initial layers of one network, float64, a function of seed and shape alone (so cells of equal shape are paired).
 
     Args:
@@ -34,9 +30,10 @@ def initial_weights(inputs: int, hidden_sizes: Sequence[int], classes: int, init
         initialization: lecun_normal N(0, 1/fan_in), he_normal N(0, 2/fan_in), glorot_uniform U(±√(6/(fan_in + fan_out))), all
             with biases 0; or torch, U(±1/√fan_in) for weights and biases (torch.nn.Linear). The paper states none.
         seed: the replicate.
+        architecture: mlp or lenet, whose convolutions have the fan_in of a patch and the fan_out of their channels.
     """
     layers = []
-    for number, (rows, columns) in enumerate(layer_shapes(inputs, hidden_sizes, classes)):
+    for number, (rows, columns) in enumerate(layer_shapes(inputs, hidden_sizes, classes, architecture)):
         fan_in, random = rows - 1, generator(seed, "weights", number)
         layer = torch.zeros(rows, columns, dtype=torch.float64)
         if initialization == "torch":
@@ -54,7 +51,7 @@ def initial_weights(inputs: int, hidden_sizes: Sequence[int], classes: int, init
 
 def weights_of_cell(cell: Cell, seed: int, inputs: int, classes: int, initialization: str) -> list[Tensor]:
     """The layers from which a network of this cell and seed starts; as `initial_weights`."""
-    layers = initial_weights(inputs, cell.hidden_sizes, classes, initialization, seed)
+    layers = initial_weights(inputs, cell.hidden_sizes, classes, initialization, seed, cell.architecture)
     return [layer * cell.init_scale for layer in layers]
 
 

@@ -52,13 +52,14 @@ class StackedPasses:
         """
         self.inputs, self.rule, self._activation = inputs, rule, ACTIVATIONS[activation]
         self.layers, self.steps = [], []
+        first_rows, widths = self._first_rows_and_widths(layers)
         for number, layer in enumerate(layers):
             networks, rows, columns = layer.shape
-            shape = (networks, rows if number else inputs.shape[1], columns)
+            shape = (networks, rows if number else first_rows, columns)
             self.layers.append(aligned(*shape, like=inputs))
             self.layers[-1][:, :rows] = layer
             self.steps.append(aligned(*shape, like=inputs))
-        networks, widths = len(layers[0]), [layer.shape[2] for layer in layers]
+        networks = len(layers[0])
         self._images = inputs.new_zeros(networks * batch_size, inputs.shape[1])
         self._hidden = [aligned(networks, batch_size, width + 1, inputs) for width in widths[:-1]]
         for hidden in self._hidden:
@@ -66,6 +67,10 @@ class StackedPasses:
         # of each layer: its outputs, and the derivatives of the loss with respect to them
         self._outputs = [aligned(networks, batch_size, width, inputs) for width in widths]
         self._deltas = [aligned(networks, batch_size, width, inputs) for width in widths]
+
+    def _first_rows_and_widths(self, layers: Sequence[Tensor]) -> tuple[int, list[int]]:
+        """Rows of the first layer; outputs of the layer below all that `_update_above_first` takes, and of those above it."""
+        return self.inputs.shape[1], [layer.shape[2] for layer in layers]
 
     def update(self, images: Tensor, targets: Tensor, first: bool) -> None:
         """One update: images int64 (networks, B), rows of the pool; one-hot targets (networks, B, C)."""
@@ -76,19 +81,21 @@ class StackedPasses:
         self.rule.apply(self.layers[0], self.steps[0], below, self._deltas[0], first)
 
     def _update_above_first(self, targets: Tensor, first: bool) -> None:
-        """The passes through all layers but the first, and their update.
+        """The passes through all layers but the first, or first two convolutions, and their update.
 
-        Takes the first layer's outputs, and leaves the derivatives with respect to them, times the rate.
+        Takes the outputs below, and leaves the derivatives with respect to them, times the rate.
         """
-        layers, hidden, outputs, rule = self.layers, self._hidden, self._outputs, self.rule
+        hidden, outputs, rule = self._hidden, self._outputs, self.rule
+        lowest = len(self.layers) - len(hidden)
+        layers, steps = self.layers[lowest:], self.steps[lowest:]
         for number, active in enumerate(hidden):
             self._activation.forward(outputs[number], active[..., :-1])
-            torch.bmm(active, layers[number + 1], out=outputs[number + 1])
+            torch.bmm(active, layers[number], out=outputs[number + 1])
         deltas = torch.softmax(outputs[-1], dim=-1, out=self._deltas[-1])
         deltas.sub_(targets).mul_(rule.rate(first))
         for number in range(len(hidden), 0, -1):
             below, back = hidden[number - 1], outputs[number - 1]
-            torch.bmm(deltas, layers[number][:, :-1].transpose(1, 2), out=back)
-            rule.apply(layers[number], self.steps[number], below, deltas, first)
+            torch.bmm(deltas, layers[number - 1][:, :-1].transpose(1, 2), out=back)
+            rule.apply(layers[number - 1], steps[number - 1], below, deltas, first)
             deltas = self._deltas[number - 1]
             self._activation.backward(back, below[..., :-1], deltas)

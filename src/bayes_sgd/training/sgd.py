@@ -60,10 +60,12 @@ class NetworkStack:
         data = data.with_pixels_times(cell.pixel_scale)
         data.check(cell)
         self.networks, self.update = networks, 0
-        self._data, self._active, device = data, data.active_inputs, data.train_inputs.device
+        self._data, device = data, data.train_inputs.device
         initial = [weights_of_cell(c, seed, data.pixels, data.classes, initialization) for c, seed in networks]
         first, *above = [torch.stack(layers).to(device, dtype) for layers in zip(*initial, strict=True)]
         self._initial_first = first
+        # a convolution's weights are of no pixel: all of them train
+        self._active = torch.arange(first.shape[1], device=device) if cell.architecture == "lenet" else data.active_inputs
         self._rule = MomentumRule([c for c, _ in networks], dtype, device)
         batches = LabelledBatches(data, seeds, cell)
         self._execution = choose_execution([first[:, self._active], *above], data, batches, cell, self._rule, execution)
@@ -90,7 +92,7 @@ class NetworkStack:
     def measure(self, index: int, layers: list[Tensor] | None = None) -> Measurement:
         """Measure one network, or `layers` in its place."""
         cell, seed = self.networks[index]
-        return measure(layers or self.network(index), self._data, seed, cell.n_train, cell.activation)
+        return measure(layers or self.network(index), self._data, seed, cell.n_train, cell.activation, cell.architecture)
 
 
 @contextmanager

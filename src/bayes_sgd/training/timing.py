@@ -15,7 +15,8 @@ from importlib import import_module
 import torch
 
 from bayes_sgd.experiment.cell import Cell
-from bayes_sgd.training.calibration import Calibration, keep, weights_of
+from bayes_sgd.experiment.shapes import weights_of
+from bayes_sgd.training.calibration import Calibration, keep
 from bayes_sgd.training.hardware import stack_bytes, stack_size
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import with_ones
@@ -36,7 +37,7 @@ def measure() -> Calibration:
     seconds = tuple(tuple(tuple(_update(data, h, b, n) for n in NETWORKS) for b in BATCH_SIZES) for h in HIDDEN)
     square = torch.rand(600, 600, dtype=torch.float64)
     flops = 2 * len(square) ** 3 / _seconds(lambda count: [square @ square for _ in range(count)])
-    weights = tuple(weights_of([hidden], PIXELS, CLASSES) for hidden in HIDDEN)
+    weights = tuple(weights_of(PIXELS, [hidden], CLASSES) for hidden in HIDDEN)
     return Calibration(start, flops, weights, BATCH_SIZES, NETWORKS, seconds)
 
 
