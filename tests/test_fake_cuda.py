@@ -24,6 +24,7 @@ from bayes_sgd.evidence.network import network_evidence
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.shapes import LENET_PIXELS
 from bayes_sgd.training import execution, hardware, minibatches
+from bayes_sgd.training.gradient_penalty import penalty_gradients
 from bayes_sgd.training.labelled_data import LabelledData
 from bayes_sgd.training.mlp import layer_shapes
 from bayes_sgd.training.passes import StackedPasses
@@ -170,6 +171,14 @@ def test_products_with_the_hessian_mix_no_devices():
         )
         product = hessian_product(network(6, 5, device="meta"), inputs, labels, network(6, 5, device="meta"))
         assert {part.device.type for part in product} == {"meta"}
+        assert not +gpu.waits
+
+
+def test_gradients_of_the_penalty_mix_no_devices():
+    with FakeCuda() as gpu:
+        inputs, targets = (torch.zeros(25, columns, dtype=torch.float64, device="meta") for columns in (13, 3))
+        gradients = penalty_gradients(network(6, 5, device="meta"), inputs, targets, 4)
+        assert {part.device.type for part in gradients} == {"meta"}
         assert not +gpu.waits
 
 

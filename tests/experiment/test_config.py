@@ -147,6 +147,18 @@ BAD = {
         minimal(experiments={"a": GRID | {"grid": [{"batch_size": 1001}]}}),
         "batch_size 1001 is larger than n_train 1000",
     ),
+    "lenet without channels": (
+        minimal(cell={"architecture": "lenet"}),
+        "experiments.learning_rate: hidden_sizes [200] of architecture lenet; allowed: two or more",
+    ),
+    "micro-batch larger than a batch": (
+        minimal(cell={"gradient_penalty": 0.1, "penalty_batch_size": 5}),
+        "experiments.learning_rate: penalty_batch_size 5 is larger than batch_size 4",
+    ),
+    "gradient penalty of svag": (
+        minimal(cell={"gradient_penalty": 0.1, "svag": 2}),
+        "experiments.learning_rate: gradient_penalty with another architecture or svag",
+    ),
     "no recorded update": (
         minimal(record=[]),
         "record: []: Input should be a valid integer; or: List should have at least 1 item",

@@ -98,11 +98,12 @@ def torch_trained(
             and update >= mean_from
             and ((update + 1 - mean_from) % 16 == 0 or update + 1 == len(positions))
         ):
-            iterates.append(_layers(network))
-    return [torch.stack(layers).mean(0) for layers in zip(*iterates, strict=True)] if iterates else _layers(network)
+            iterates.append(layers_of(network))
+    return [torch.stack(layers).mean(0) for layers in zip(*iterates, strict=True)] if iterates else layers_of(network)
 
 
-def _layers(network: nn.Sequential) -> list[Tensor]:
+def layers_of(network: nn.Sequential) -> list[Tensor]:
+    """The Linear modules of a network as layers (fan_in + 1, fan_out)."""
     linears = [module for module in network if isinstance(module, nn.Linear)]
     return [torch.cat([linear.weight.detach().T, linear.bias.detach()[None]]) for linear in linears]
 

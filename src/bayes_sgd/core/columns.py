@@ -24,6 +24,8 @@ CELL = (
     Column("pixel_scale", "1", "Factor on the pixels.", 1.0),
     Column("svag", "1", "l of stochastic variance amplified gradients: an update is l steps of ε/l; 1 is SGD.", 1),
     Column("architecture", "text", "`mlp`, or `lenet`: the first two hidden sizes are channels of convolutions.", "mlp"),
+    Column("gradient_penalty", "1", "κ of the penalty κ times the mean squared norm of the gradients of micro-batches.", 0.0),
+    Column("penalty_batch_size", "examples", "Size of those micro-batches.", 1),
 )
 SEED = Column("seed", "1", "The replicate: images, initial weights, batches and random labels.")
 NOISE_SCALE = Column("noise_scale", "1", "g = ε′(N/B − 1) with ε′ = ε(1 − dampening)/(1 − m).")

@@ -73,6 +73,25 @@ class CellDefaults(Model):
     architecture: Architecture = "mlp"
     """mlp: fully connected (the paper's). lenet: two convolutions of 5 x 5, each followed by a mean over 2 x 2, on 28 x 28
     images; the first two of `hidden_sizes` are their channels, the others fully connected layers. Without evidence."""
+    gradient_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """κ of L + κ times the mean of ‖∇L_k‖² over micro-batches k of each batch (Smith, Dherin, Barrett, De 2021); ε/4 is what
+    they find SGD to add by itself."""
+    penalty_batch_size: Count = 1
+    """Examples of such a micro-batch, at most B; 1 penalizes the gradients of single examples."""
+
+
+def unsupported(cell: CellDefaults) -> str | None:
+    """Why fields do not go together, with what is allowed; None if they do."""
+    if cell.architecture == "lenet" and len(cell.hidden_sizes) < 2:
+        allowed = "two or more, the channels of both convolutions first"
+        return f"hidden_sizes {cell.hidden_sizes} of architecture lenet; allowed: {allowed}"
+    if not cell.gradient_penalty:
+        return None
+    if cell.architecture != "mlp" or cell.svag > 1:
+        return "gradient_penalty with another architecture or svag; allowed: architecture mlp, svag 1"
+    if (size := cell.penalty_batch_size) > cell.batch_size:
+        return f"penalty_batch_size {size} is larger than batch_size {cell.batch_size}; allowed: 1 to batch_size"
+    return None
 
 
 @dataclass(frozen=True, order=True)
@@ -95,6 +114,8 @@ class Cell:
     pixel_scale: float = 1.0
     svag: int = 1
     architecture: str = "mlp"
+    gradient_penalty: float = 0.0
+    penalty_batch_size: int = 1
 
     def columns(self) -> dict[str, Any]:
         """The cell as columns of a table: hidden sizes as text ("200", "256x256", "none"), and its noise scale g."""

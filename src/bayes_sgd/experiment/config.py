@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.core.validation import first_fault
-from bayes_sgd.experiment.cell import CELL_FIELDS, PACK_AXES, CellDefaults, ConstantProduct
+from bayes_sgd.experiment.cell import CELL_FIELDS, PACK_AXES, CellDefaults, ConstantProduct, unsupported
 from bayes_sgd.experiment.feeds import FEEDS, L2_SHOWN, SHARED, follows, l2_shown
 from bayes_sgd.experiment.fields import MAX_SEEDS, Count, Model, OneOf, Recorded, SeedRange, Seeds, Updates, seed_range
 from bayes_sgd.experiment.grid import combinations
@@ -162,11 +162,8 @@ class Config(Model):
                             f"experiments.{name}: batch_size {cell.batch_size} is larger than n_train {cell.n_train}; "
                             "allowed: 1 to n_train"
                         )
-                    if cell.architecture == "lenet" and len(cell.hidden_sizes) < 2:
-                        raise ValueError(
-                            f"experiments.{name}: hidden_sizes {cell.hidden_sizes} of architecture lenet; allowed: two or "
-                            "more, the channels of both convolutions first"
-                        )
+                    if fault := unsupported(cell):
+                        raise ValueError(f"experiments.{name}: {fault}")
         return self
 
     @model_validator(mode="after")

@@ -36,6 +36,7 @@ LAPLACE_AIS, INVARIANCE = 44.0, 4.0
 # operations in units of n³, n the rows of a kernel or of a Hessian: of a network at one point, of a spectrum, of a fit
 EVIDENCE, SPECTRUM, FIT = 4.0, 9.5, 2.2
 LENET = 6  # time of a convolutional network in units of a fully connected one's with as many products: 4 to 7, measured
+PENALTY = 6  # that of a gradient penalty, in units of training without
 NOISE_DRAW = 1.2e-6  # seconds of an example in a batch whose noise is measured
 REQUEST_MINUTES, REQUEST_FACTOR = 10, 3  # of time on a cluster: to start in, and for a slower or shared node (our choice)
 IMPORTED_MB, COPIES = 600, 3.5  # memory of a job before its data, and what it holds of them in units of their float32
@@ -124,7 +125,7 @@ def plan_seconds(plan: Plan, sizes: DataSizes, speed: Calibration) -> float:
     cell, networks = plan.cell, len(plan.seeds)
     products = products_of(sizes.pixels, cell.hidden_sizes, sizes.classes, cell.architecture)
     examples = 2 * cell.batch_size if cell.svag > 1 else cell.batch_size
-    factor = LENET if cell.architecture == "lenet" else 1
+    factor = LENET if cell.architecture == "lenet" else PENALTY if cell.gradient_penalty else 1
     trained = (cell.updates + plan.cooldown) * cell.svag * speed.update_seconds(products, examples, networks)
     return factor * (trained + len(plan.points) * networks * speed.forward_seconds(products, cell.n_train + sizes.test))
 

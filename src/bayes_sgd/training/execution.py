@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.training.convolutional import ConvolutionalPasses, averaged_pool
+from bayes_sgd.training.gradient_penalty import PenalizedPasses
 from bayes_sgd.training.labelled_data import LabelledBatches, LabelledData
 from bayes_sgd.training.momentum import MomentumRule
 from bayes_sgd.training.passes import StackedPasses, aligned_columns
@@ -118,8 +119,10 @@ def compiler() -> str:
 def execution_name(data: LabelledData, cell: Cell) -> ExecutionName:
     """The fastest execution for images, the shape of a network and B; the same on every machine that has numba, or has none.
 
-    The compiled loops know fully connected ReLU networks alone, and one gradient an update.
+    The compiled loops know fully connected ReLU networks alone, and one gradient an update; a graph holds no autograd.
     """
+    if cell.gradient_penalty:
+        return "direct"
     if data.train_inputs.device.type == "cuda":
         return "graph"
     if find_spec("numba") is None or not _is_compiled(cell):
@@ -134,7 +137,7 @@ def execution_name(data: LabelledData, cell: Cell) -> ExecutionName:
 
 
 def _is_compiled(cell: Cell) -> bool:
-    return (cell.activation, cell.svag, cell.architecture) == ("relu", 1, "mlp")
+    return (cell.activation, cell.svag, cell.architecture, cell.gradient_penalty) == ("relu", 1, "mlp", 0)
 
 
 def choose_execution(
@@ -161,7 +164,7 @@ def choose_execution(
     name = name or execution_name(data, cell)
     if name == "compiled":
         if not _is_compiled(cell):
-            arm = f"{cell.activation}, svag {cell.svag}, {cell.architecture}"
+            arm = f"{cell.activation}, svag {cell.svag}, {cell.architecture}, gradient_penalty {cell.gradient_penalty:g}"
             raise ValueError(f"compiled loops are of SGD on fully connected ReLU networks, not of {arm}")
         from bayes_sgd.training.compiled import CompiledExecution  # numba takes a third of a second to import
 
@@ -172,5 +175,10 @@ def choose_execution(
         passes = ConvolutionalPasses(initial, inputs, examples, rule, cell.activation)
     else:
         inputs = aligned_columns(data.train_inputs[:, data.active_inputs].to(initial[0].dtype))
-        passes = StackedPasses(initial, inputs, examples, rule, cell.activation)
+        penalized = cell.gradient_penalty > 0
+        passes = (
+            PenalizedPasses(initial, inputs, cell, rule)
+            if penalized
+            else StackedPasses(initial, inputs, examples, rule, cell.activation)
+        )
     return (GraphExecution if name == "graph" else DirectExecution)(passes, batches, data.classes)

@@ -63,6 +63,9 @@ def stack_bytes(cell: Cell, data: LabelledData) -> tuple[int, int]:
     (rows, columns), *_ = layer_shapes(data.pixels, cell.hidden_sizes, data.classes, cell.architecture)
     weights = weights_of(data.pixels, cell.hidden_sizes, data.classes, cell.architecture)
     widths = [data.train_inputs.shape[1], *(3 * width for width in (*cell.hidden_sizes, data.classes))]
+    if cell.gradient_penalty:
+        # derivatives of derivatives, of one network at a time
+        widths += [4 * width for width in widths] + [6 * cell.penalty_batch_size * (len(cell.hidden_sizes) + 1)]
     if cell.architecture == "lenet":
         widths += _convolution_widths(*cell.hidden_sizes[:2])
     else:
