@@ -80,20 +80,6 @@ class CellDefaults(Model):
     """Examples of such a micro-batch, at most B; 1 penalizes the gradients of single examples."""
 
 
-def unsupported(cell: CellDefaults) -> str | None:
-    """Why fields do not go together, with what is allowed; None if they do."""
-    if cell.architecture == "lenet" and len(cell.hidden_sizes) < 2:
-        allowed = "two or more, the channels of both convolutions first"
-        return f"hidden_sizes {cell.hidden_sizes} of architecture lenet; allowed: {allowed}"
-    if not cell.gradient_penalty:
-        return None
-    if cell.architecture != "mlp" or cell.svag > 1:
-        return "gradient_penalty with another architecture or svag; allowed: architecture mlp, svag 1"
-    if (size := cell.penalty_batch_size) > cell.batch_size:
-        return f"penalty_batch_size {size} is larger than batch_size {cell.batch_size}; allowed: 1 to batch_size"
-    return None
-
-
 @dataclass(frozen=True, order=True)
 class Cell:
     """One setting of training; field names are the columns of the tables."""
@@ -141,6 +127,20 @@ AXES = tuple(name for name in NETWORK_FIELDS if name not in ("batch_size", "upda
 PACK_AXES = tuple(
     field.name for field in fields(Cell) if field.type in ("int", "float") and field.name not in ("dampening", "updates")
 )
+
+
+def unsupported(cell: CellDefaults) -> str | None:
+    """Why fields do not go together, with what is allowed; None if they do."""
+    if cell.architecture == "lenet" and len(cell.hidden_sizes) < 2:
+        allowed = "two or more, the channels of both convolutions first"
+        return f"hidden_sizes {cell.hidden_sizes} of architecture lenet; allowed: {allowed}"
+    if not cell.gradient_penalty:
+        return None
+    if cell.architecture != "mlp" or cell.svag > 1:
+        return "gradient_penalty with another architecture or svag; allowed: architecture mlp, svag 1"
+    if (size := cell.penalty_batch_size) > cell.batch_size:
+        return f"penalty_batch_size {size} is larger than batch_size {cell.batch_size}; allowed: 1 to batch_size"
+    return None
 
 
 def with_defaults(table: pd.DataFrame) -> pd.DataFrame:
