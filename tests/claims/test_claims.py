@@ -233,6 +233,7 @@ def test_a_world_that_confirms_the_paper() -> None:
             **dict.fromkeys(MOMENTA, experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), rng=2)),
             "fig6": experiment("n_train", values=SIZES, exponent=0.3, rng=3),
             "random_labels": label_rows(1.0, 0.1),
+            "convolution_random": label_rows(1.0, 0.1),
         },
     )
     others = found.drop(["16a", "16b", *ELSEWHERE])
@@ -255,6 +256,7 @@ def test_a_world_that_refutes_the_paper() -> None:
             **dict.fromkeys(MOMENTA, experiment("momentum", values=(0.0, 0.5, 0.8, 0.9, 0.95), exponent=0.0, rng=2)),
             "fig6": experiment("n_train", values=(16000, 32000, 60000), exponent=0.0, rng=3),
             "random_labels": label_rows(0.5, 0.3),
+            "convolution_random": label_rows(0.5, 0.3),
         },
     )
     judged = found.drop(["12a", "12b", "13a", "13b", "16b", *ELSEWHERE])

@@ -136,7 +136,7 @@ def test_figures_5_to_7_explain_their_optima_in_the_same_words() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_captions_have_every_fact_that_they_print(name: str) -> None:
-    values = captions(FED if name == "predictors" else changed())
+    values = captions(FED if name in ("predictors", "disputes") else changed())
     caption_values = values[name]
     html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=values), config={}))
     assert caption_values["data"] in html

@@ -41,6 +41,9 @@ FEEDS: dict[str, tuple[str | None, str]] = {
     "svag": ("svag", "a dispute: the left edge with stochastic variance amplified gradients"),
     "samplers": ("sampling", "disputes: the optimum and its left edge with shuffled and with independent batches"),
     "hidden_width": ("hidden_sizes", "a dispute: the optimum against the width of the hidden layer"),
+    "convolution_rates": ("learning_rate", "disputes: the optimum of a convolutional network against the learning rate"),
+    "convolution_sizes": ("n_train", "disputes: the optimum of a convolutional network against N at a fixed ratio of N to T"),
+    "convolution_random": (None, "a claim: a convolutional network fits random labels"),
     "one_constant": (None, "claims: the best batch size against the smallest that fits; any number of experiments"),
 }
 SHARED = ("one_constant",)  # what several experiments can feed; the others one each

@@ -6,6 +6,8 @@ which the left edge of the peak lies half a point down. The figure comes with it
 
 from __future__ import annotations
 
+from string import ascii_lowercase
+
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
@@ -30,6 +32,8 @@ CURVES = {
     "svag": ("svag", "l of SVAG"),
     "samplers": ("sampling", "batches"),
     "hidden_width": ("hidden_sizes", "hidden units"),
+    "convolution_rates": ("learning_rate", "ε, convolutions"),
+    "convolution_sizes": ("n_train", "N at equal epochs, convolutions"),
 }
 TUNED = {"tuned_updates": "equal updates", "tuned_epochs": "equal epochs"}
 _COLUMNS = ["panel", "experiment", "series", "batch_size", "quantity", "value", "ci_low", "ci_high", "seeds", "interval"]
@@ -53,7 +57,7 @@ def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
         raise UserError(f"{what}: no rows for it")
     data = pd.concat(tables)
     groups = [names for names in (list(TUNED), ["scaled"], *([name] for name in CURVES)) if set(names) & set(by_name)]
-    letters = {name: "abcdefghij"[k] for k, names in enumerate(groups) for name in names}
+    letters = {name: ascii_lowercase[k] for k, names in enumerate(groups) for name in names}
     data["panel"] = [letters[name] for name in data["experiment"]]
     with rc_context(style.RC):
         height = 2.6 * -(-len(groups) // 4) + 0.7
@@ -63,7 +67,7 @@ def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
         for ax in panels[len(groups) :]:
             ax.set(label="empty")
             ax.axis("off")
-        for ax, names, letter in zip(panels, groups, "abcdefghij", strict=False):
+        for ax, names, letter in zip(panels, groups, ascii_lowercase, strict=False):
             part = data.loc[data["experiment"].isin(names)]
             ax.set_label(letter)
             {"tuned_updates": _draw_tuned, "scaled": _draw_scaled}.get(names[0], _draw_curves)(ax, part, letter)
