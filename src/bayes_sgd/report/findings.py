@@ -29,6 +29,7 @@ NAMES = (
     "claims", "scaling", "laws", "n_law_fit", "optimum", "prediction", "advice", "gradient_noise", "network_evidence",
     "laplace_vs_ais", "invariance", "spectra", "costs",
 )  # fmt: skip
+OF_NETWORKS = ("network_evidence", "laplace_vs_ais", "invariance", "spectra")
 
 
 def _exponents(tables: Tables) -> str:
@@ -296,10 +297,16 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
 }
 
 
+def _published(folder: Path, name: str) -> Path | None:
+    """The table of a published run; where it has none of trained networks, that of the first run by name that has one."""
+    others = sorted(folder.parent.glob(f"[!.]*/tables/{name}.csv")) if name in OF_NETWORKS else []
+    return next((path for path in (folder / "tables" / f"{name}.csv", *others) if path.exists()), None)
+
+
 def findings(folder: Path, calibration: Path) -> str:
     """The text of docs/findings.md, from a folder of published tables and the table of the calibration."""
-    paths = {name: folder / "tables" / f"{name}.csv" for name in NAMES}
-    tables: Tables = {name: read_csv(path, TABLES[name]) for name, path in paths.items() if path.exists()}
+    paths = {name: path for name in NAMES if (path := _published(folder, name)) is not None}
+    tables: Tables = {name: read_csv(path, TABLES[name]) for name, path in paths.items()}
     provenance = folder / "provenance.json"
     config = json.loads(provenance.read_text(encoding="utf-8"))["config"] if provenance.exists() else {"run": "unknown"}
     tables |= {"feeds": feeds(load_config(config, f"{provenance}: config")), "run": folder.name}
@@ -310,6 +317,8 @@ def findings(folder: Path, calibration: Path) -> str:
     ]
     for title, (words, needed, section) in SECTIONS.items():
         if all(name in tables and len(tables[name]) for name in needed):
+            runs = {paths[name].parts[-3] for name in needed if name in paths} - {folder.name}
+            words += f" Of the run {' and '.join(sorted(runs))}." if runs else ""
             parts.append(f"## {title}\n\n{words}{'' if not words else chr(10) * 2}{section(tables)}")
     if calibration.exists():
         words = f"Simulated studies of known truth on the surface of a published run ({calibration})."
