@@ -6,7 +6,7 @@ tables replication.csv, replication_summary.csv and replication_transitions.csv,
 digits the roundings share (digits.csv, and the table of docs/method.md). Run by `make replicate`, or
 
     python -m bench.replication.run --judge-only     # estimates and verdicts anew, without training
-    python -m bench.replication.run --halves extended     # beside it both halves of a published run's seeds
+    python -m bench.replication.run --halves extended_first     # beside it both halves of a published run's seeds
 """
 
 from __future__ import annotations
