@@ -56,6 +56,10 @@ def test_the_spread_at_equal_noise_scale_counts_runs_once_and_does_not_jump() ->
     once = noise_scale_collapse(Tables(experiments={"a": rates}), ["a"], BELOW)
     twice = noise_scale_collapse(Tables(experiments={"a": rates, "b": rates}), ["a", "b"], BELOW)
     assert twice[:4] == once[:4], "the same runs under another name are no further curve"
+    fewer = SweepRows(axis="learning_rate", rows=rates["rows"].query("seed < 5"))
+    mixed = noise_scale_collapse(Tables(experiments={"a": rates, "b": fewer}), ["a", "b"], BELOW)
+    alone = noise_scale_collapse(Tables(experiments={"b": fewer}), ["b"], BELOW)
+    assert mixed[:4] == alone[:4], "of experiments with different numbers of seeds those that both have count"
     assert once.low < 0.0058 < once.high, "the standard deviation of 0, 1, 0 and 1 points"
     rows = rates["rows"]
     shifted = SweepRows(axis="learning_rate", rows=rows.assign(noise_scale=rows["noise_scale"] * (1 + 1e-6)))

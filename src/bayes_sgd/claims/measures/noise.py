@@ -37,10 +37,10 @@ def noise_scale_collapse(
 ) -> Measured:
     """How far accuracies at equal noise scale g differ between cells of several experiments, beyond the noise of the seeds.
 
-    Each series (experiment, axis value) is a curve over ln g, the same runs counted once. At `POINTS` values of g from the
-    curves' median optimum to a factor `within` below or beyond it, each curve is read by linear interpolation where its
-    networks train. The value is the standard deviation between curves, less what the seeds alone give. The interval is
-    Student's by a jackknife over seeds of the variance, whose estimate may be negative.
+    Each series (experiment, axis value) is a curve over ln g, the same runs counted once, of the seeds that all experiments
+    have. At `POINTS` values of g from the curves' median optimum to a factor `within` below or beyond it, each curve is read by
+    linear interpolation where its networks train. The value is the standard deviation between curves, less what the seeds
+    alone give. The interval is Student's by a jackknife over seeds of the variance, whose estimate may be negative.
 
     Args:
         tables: of the run.
@@ -49,7 +49,8 @@ def noise_scale_collapse(
         within: see above.
         rate_below: only curves whose effective learning rate is smaller count.
     """
-    curves = _distinct([curve for name in experiments for curve in _curves_over_noise(tables, name, rate_below)])
+    seeds = set.intersection(*(set(tables.experiment(name)["rows"]["seed"]) for name in experiments))
+    curves = _distinct([curve for name in experiments for curve in _curves_over_noise(tables, name, rate_below, seeds)])
     if len(curves) < 3:
         raise NotMeasuredError("a collapse needs three curves that train")
     best = float(np.median([_best_noise(*curve) for curve in curves]))
@@ -77,13 +78,13 @@ def _distinct(curves: list[tuple[Floats, Floats]]) -> list[tuple[Floats, Floats]
     return distinct
 
 
-def _curves_over_noise(tables: Tables, experiment: str, rate_below: float) -> list[tuple[Floats, Floats]]:
+def _curves_over_noise(tables: Tables, experiment: str, rate_below: float, seeds: set[int]) -> list[tuple[Floats, Floats]]:
     """For each axis value with three batch sizes at which every seed trains: ln g (K,), ascending, and accuracy (K, S)."""
     source = tables.experiment(experiment)
+    axis, runs = source["axis"], select(source["rows"], source["rows"]["seed"].isin(seeds).to_numpy())
     curves = []
-    for curve in response_curves(source["rows"], source["axis"], failed_below=tables.failed_below):
-        values = np.asarray(source["rows"][source["axis"]], float)
-        rows = select(source["rows"], np.isclose(values, curve.axis_value))
+    for curve in response_curves(runs, axis, failed_below=tables.failed_below):
+        rows = select(runs, np.isclose(np.asarray(runs[axis], float), curve.axis_value))
         first = rows.iloc[0]
         if effective_learning_rate(first.learning_rate, first.momentum, first.dampening) >= rate_below:
             continue
