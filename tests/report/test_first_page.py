@@ -131,7 +131,6 @@ def test_a_run_without_values_has_a_first_page(published: pd.DataFrame) -> None:
 def test_a_readme_without_marks_is_one_line(tmp_path: Path, published: pd.DataFrame) -> None:
     folder = tmp_path / "mine"
     write_csv(folder / "tables" / "claims.csv", published.drop(columns="run"), CLAIMS)
-    write_csv(folder / "tables" / "costs.csv", pd.DataFrame({"hours": [1.0]}))
     (folder / "provenance.json").write_bytes((PUBLISHED / "provenance.json").read_bytes())
     write_csv(tmp_path / FIRST_RUN, read_csv(PUBLISHED.parent / FIRST_RUN))
     readme = tmp_path / "README.md"

@@ -217,16 +217,17 @@ def question_table(claims: pd.DataFrame, published: Path) -> str:
     return f"{second_headline(published)}{table}\n{len(claims)} claims: {verdict_counts(claims)}.\n"
 
 
-def commands(first_run: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """The three commands to begin with, each with its duration; columns of results/published/bench/first_run.csv, costs.csv."""
+def commands(first_run: pd.DataFrame) -> str:
+    """The commands to begin with, the first two with their durations, from results/published/bench/first_run.csv."""
     seconds = {row["what"]: f"{number(row['value'])} {row['unit']}" for row in first_run.to_dict("records")}
     machine = first_run.iloc[0]
     lines = {
         "make run": f"installs ({seconds['install']}), then the quick run ({seconds['quick run']})",
         f".venv/bin/snakemake --cores {machine['cores']}": f"the same again: nothing to be done ({seconds['second call']})",
-        "make run CONFIG=config/extended.yaml": f"the extended run ({number(costs['hours'].sum(), 2)} h, its jobs summed)",
+        "make estimate CONFIG=config/extended.yaml": "what the extended run takes here",
+        "make run CONFIG=config/extended.yaml": "the extended run",
     }
-    block = "\n".join(f"    {command:36}  # {words}" for command, words in lines.items())
+    block = "\n".join(f"    {command:42}  # {words}" for command, words in lines.items())
     where = f"{machine['cores']} cores of an {machine['processor']}, Python {machine['python']}"
     return f"{block}\n\nMeasured on {where}. The install takes {seconds['size of the install']} on disk.\n"
 
@@ -295,5 +296,5 @@ def update_readme(readme: Path, published: Path) -> bool:
     """
     tables = published / "tables"
     questions = question_table(with_other_runs(read_csv(tables / "claims.csv", CLAIMS), published), published.parent)
-    begin = commands(read_csv(published.parent / FIRST_RUN), read_csv(tables / "costs.csv"))
+    begin = commands(read_csv(published.parent / FIRST_RUN))
     return any([replace_between(readme, "questions", questions), replace_between(readme, "commands", begin)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -118,22 +118,23 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
 
 def run_costs(config: Config, benchmarks: Path) -> pd.DataFrame:
     """What the jobs of a run took; see `costs`. `benchmarks` has a folder for each run."""
-    jobs = {*packs(config), *evidence_packs(config), *figure_groups(captions(config)), *LABELS}
+    jobs: dict[str, Collection[str]] = {"train": packs(config), "compute_evidence": evidence_packs(config)}
+    jobs |= {"plot_figures": figure_groups(captions(config)), "fit_linear": LABELS}
     return costs(benchmarks / config.run, jobs)
 
 
-def costs(folder: Path, jobs: Collection[str]) -> pd.DataFrame:
+def costs(folder: Path, jobs: Mapping[str, Collection[str]]) -> pd.DataFrame:
     """What the jobs of a run took, a row for each rule: jobs, the sums of their wall and CPU time, the largest memory.
 
-    Takes a folder with a file for each rule, or a folder of files `<job>.tsv`, of which those count that `jobs` names: what an
-    earlier configuration left does not. The files are tab-separated, one row a job, columns `s`, `cpu_time` (seconds) and
+    Takes a folder with a file for each rule, or a folder of files `<job>.tsv`, of which those count that `jobs` names for the
+    rule: what an earlier configuration left does not. The files are tab-separated, one row a job, columns `s`, `cpu_time` (seconds) and
     `max_rss` (MB). A job that ran again has the times of its last run, which may be of the rest only.
 
     Raises:
         UserError: a file is no such table.
     """
     tables = []
-    of_jobs = [path for path in folder.glob("*/*.tsv") if path.stem in jobs]
+    of_jobs = [path for rule, names in jobs.items() for path in folder.glob(f"{rule}/*.tsv") if path.stem in names]
     for path in sorted([*folder.glob("*.tsv"), *of_jobs]):
         try:
             table = pd.read_csv(path, sep="\t", na_values=["-", "NA"], usecols=["s", "cpu_time", "max_rss"]).astype(float)
