@@ -126,6 +126,7 @@ def test_what_the_jobs_took_is_published_by_rule(tmp_path, monkeypatch):
         ("train/real_h200_n1000_b10_independent", 1800, 100.0),
         ("train/real_h200_n1000_b20_independent", 3600, "-"),
         ("train/of_an_earlier_configuration", 7200, 900.0),
+        ("compute_evidence/real_h200_n1000_b10_independent", 7200, 900.0),  # of one, too, though a job has its name
         ("judge", 36, 50.0),
     ):
         path = benchmarks / f"{name}.tsv"
@@ -137,6 +138,7 @@ def test_what_the_jobs_took_is_published_by_rule(tmp_path, monkeypatch):
     assert results / "published" / "quick" / "tables" / "costs.csv" in publish("quick", results)
     found = read_csv(results / "published" / "quick" / "tables" / "costs.csv", COSTS).set_index("rule")
     assert found.loc["train"].to_dict() == {"jobs": 2, "hours": 1.5, "cpu_hours": 0.75, "max_rss_mb": 100.0}
+    assert "compute_evidence" not in found.index
     assert found.loc["judge", "hours"] == pytest.approx(0.01)
     assert csv_metadata(results / "published" / "quick" / "tables" / "costs.csv")["calibration"]["flops"] == 1e10
     for damaged in ("", "s\tcpu_time\n1\t2\n", "s\tcpu_time\tmax_rss\nsoon\t2\t3\n"):
