@@ -332,7 +332,7 @@ def text() -> str:
         ("Tables of a run", "results/<run>/tables/", RUN.values()),
         ("Coverage of intervals and verdicts", "results/published/", [CALIBRATION]),
         ("Replicates of a run", "results/published/", REPEATED),
-        ("Benchmarks and faults", "results/published/bench/, results/published/faults.csv", BENCH),
+        ("Benchmarks and faults", "results/published/bench/, results/published/faults.csv and advice_check.csv", BENCH),
     ]
     chapters = [f"## {title} ({place})\n\n" + "\n".join(markdown(table) for table in tables) for title, place, tables in parts]
     return _HEAD + "\n".join(chapters)

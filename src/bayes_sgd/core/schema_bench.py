@@ -141,4 +141,37 @@ FAULTS = Table(
         Column("where", "text", "`one machine`, or the cluster."),
     ),
 )
-BENCH = (ENGINE, EVIDENCE, FIRST_RUN, GROWTH, SLURM, FAULTS)
+ADVICE_CHECK = Table(
+    "advice_check",
+    "A row for each setting: the batch size that `make advise` gives, and what it loses against a full sweep with other seeds.",
+    (
+        Column("data", "text", "Data set."),
+        Column("learning_rate", "1", "ε."),
+        Column("momentum", "1", "m."),
+        Column("n_train", "examples", "N."),
+        Column("batch_size", "examples", "The batch size advised; empty if there is none."),
+        Column("low", "examples", "Lower end of its 90 % interval."),
+        Column("high", "examples", "Upper end of its 90 % interval."),
+        Column("plateau_low", "examples", "The smallest batch size of the plateau; empty where that is sure of none."),
+        Column("plateau_high", "examples", "The largest one."),
+        Column("by", "text", "`B_fit`: found around a multiple of the smallest batch size that fits; `sweep`: none fits."),
+        Column("b_fit", "examples", "The smallest batch size that fits 99 % of the training set."),
+        Column("best", "examples", "The best batch size of the full sweep."),
+        Column("best_accuracy", "%", "Its mean test accuracy."),
+        Column("loss", "points", "That minus the mean test accuracy at the batch size advised."),
+        Column("loss_low", "points", "Lower end of the 95 % interval of the loss, by a jackknife over seeds, at least 0."),
+        Column("loss_high", "points", "Upper end."),
+        Column("held_out_loss", "points", "The loss where the other seeds choose the best batch size for each seed."),
+        Column("plateau_loss", "points", "The largest loss of a batch size of the full sweep inside the plateau."),
+        Column("within", "yes/no", "Whether the loss is at most 0.3 points."),
+        Column("noise_scale", "examples", "The simple noise scale of one run at the batch size advised."),
+        Column("seeds", "1", "Seeds of the advice."),
+        Column("other_seeds", "1", "Seeds of the full sweep."),
+        Column("networks", "1", "Networks trained for the advice."),
+        Column("seconds", "s", "Wall-clock time of the advice."),
+        Column("cpu_seconds", "s", "CPU time of the advice."),
+        *_MACHINE,
+        _TORCH,
+    ),
+)
+BENCH = (ENGINE, EVIDENCE, FIRST_RUN, GROWTH, SLURM, FAULTS, ADVICE_CHECK)
