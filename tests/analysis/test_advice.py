@@ -102,6 +102,10 @@ def test_a_measured_setting_says_what_was_measured_and_for_what_it_holds() -> No
     assert table["b_opt_measured"].isna().tolist() == [False, True, False, False]
     assert table.loc[0, "b_opt_measured"] == pytest.approx(np.exp(optima("learning_rate").log_b[2]))
     assert table.loc[2, "b_opt_measured"] == pytest.approx(np.exp(optima("n_train", exponent=0.5).log_b[3]))
+    assert table["measured_low"].isna().tolist() == [False, True, False, False]
+    known = table[table["b_opt_measured"].notna()]
+    assert (known["measured_low"] < known["b_opt_measured"]).all()
+    assert (known["b_opt_measured"] < known["measured_high"]).all()
     assert table["why"].str.startswith("measured here").tolist() == [True, False, True, True]
     assert table["measured_updates"].tolist() == [2000, pd.NA, 2000, 2000]
     assert table["updates"].tolist() == [2000] * 4

@@ -82,7 +82,9 @@ def test_a_run_of_one_experiment_shows_its_optima_and_its_advice(tmp_path):
     assert "not tested, for this run has no value for them (3): 1a, 2, 3" in text
     assert "mine, along learning_rate, exponent " in text
     assert re.search(r"0\.05: [0-9.]+ \[[0-9.]+, [0-9.]+\]; 0\.1: ", text)
-    assert re.search(r"momentum 0\.9, n_train 1000: B = [0-9.]+ \[[0-9.]+, [0-9.]+\] \(measured [0-9.]+\), 2000 updates", text)
+    number, ends = r"[0-9.]+", r"\[[0-9.]+, [0-9.]+\]"
+    both = f"B = {number} {ends} measured, law {number} {ends}, 2000 updates"
+    assert re.search(rf"momentum 0\.9, n_train 1000: {both}", text)
     assert "momentum 0.99, n_train 1000: no batch size" in text
     assert "no experiment follows momentum" in text
     assert "statement" not in text, "no head of a table without rows"

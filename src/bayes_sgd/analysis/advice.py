@@ -19,6 +19,7 @@ from bayes_sgd.analysis.exponent import SWEPT, Optima, budget_words, scaling_var
 from bayes_sgd.analysis.intervals import Floats
 from bayes_sgd.analysis.optimum import ResponseCurve, SweepRows
 from bayes_sgd.analysis.prediction import LEVEL, PowerLaw, uncensored
+from bayes_sgd.analysis.search import measured_interval
 from bayes_sgd.core.schema import ADVICE
 from bayes_sgd.experiment.cell import NETWORK_FIELDS, with_defaults
 
@@ -184,11 +185,13 @@ def _measured(tracks: Sequence[Track], query: Mapping[str, float]) -> tuple[dict
     censored: list[str] = []
     for track in tracks:
         o = track.optima
-        for curve, log_b in zip(o.curves, o.log_b, strict=True):
+        for curve, log_b, drawn in zip(o.curves, o.log_b, o.replicates, strict=True):
             setting = track.setting | {o.axis: curve.axis_value}
             if all(np.isclose(setting[axis], query[axis], rtol=CLOSE, atol=0) for axis in SWEPT):
                 if np.isfinite(log_b):
-                    return {"b_opt_measured": float(np.exp(log_b)), "measured_updates": curve.updates}, ["measured here"]
+                    b, low, high = measured_interval(float(log_b), drawn, len(curve.seeds), query["n_train"])
+                    ends = {"measured_low": low, "measured_high": high}
+                    return {"b_opt_measured": b, "measured_updates": curve.updates} | ends, ["measured here"]
                 censored = censored or [f"trained here, where the optimum is {_censored([curve], float(log_b))}"]
     return {}, censored
 

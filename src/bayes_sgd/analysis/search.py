@@ -170,16 +170,29 @@ def _coarse_top(measure: Measure, sizes: Sequence[int], seeds: int) -> int:
 
 
 def _found(curve: ResponseCurve, log_b: float, drawn: Floats, n_train: int, b_fit: float) -> Found:
-    draws = drawn[~np.isnan(drawn)]
     inside = float(np.isfinite(drawn).mean())
     if np.isnan(log_b):
         return Found(curve, np.nan, np.nan, np.nan, "", inside, None, b_fit)
-    if np.isfinite(log_b):
-        low, high = optimum_interval(log_b, drawn, len(curve.seeds), level=LEVEL)
-    else:  # the end of 1 to N counts as a number there
-        low, high = np.quantile(np.clip(np.exp(draws), 1, n_train), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    b_opt, low, high = (float(np.clip(b, 1, n_train)) for b in (np.exp(log_b), low, high))
+    b_opt, low, high = measured_interval(log_b, drawn, len(curve.seeds), n_train)
     return Found(curve, b_opt, low, high, side_of_grid(log_b), inside, plateau(curve, b_opt), b_fit)
+
+
+def measured_interval(log_b: float, drawn: Floats, seeds: int, n_train: float) -> tuple[float, float, float]:
+    """A measured optimum with its 90 % interval, all of 1 to N.
+
+    Args:
+        log_b: its logarithm, ±inf where it is censored at 1 or N.
+        drawn: the same of the bootstrap's replicates (R,).
+        seeds: S.
+        n_train: N.
+    """
+    if np.isfinite(log_b):
+        low, high = optimum_interval(log_b, drawn, seeds, level=LEVEL)
+    else:  # the end of 1 to N counts as a number there
+        draws = np.clip(np.exp(drawn[~np.isnan(drawn)]), 1, n_train)
+        low, high = np.quantile(draws, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    b_opt, low, high = (float(np.clip(b, 1, n_train)) for b in (np.exp(log_b), low, high))
+    return b_opt, low, high
 
 
 def losses(curve: ResponseCurve) -> Floats:

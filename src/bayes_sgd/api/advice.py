@@ -241,7 +241,7 @@ def _checked(seeds: int | Mapping[str, int], setting: Mapping[str, Any]) -> rang
 
 def _noise_scale(data: Data, cell: Cell, seed: int, config: Config) -> float:
     """The simple noise scale of one run, NaN of a network whose gradients the code does not have."""
-    if cell.activation != "relu" or cell.svag > 1:
+    if cell.activation != "relu" or cell.architecture != "mlp":
         return np.nan
     run = RunSettings.from_dict(config.model_dump(include={"data", "initialization", "device"}))
     labelled = load_labelled(data.prepared, data.config, cell.labels, [seed], run.torch_device)

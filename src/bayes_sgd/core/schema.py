@@ -213,6 +213,8 @@ ADVICE = Table(
         Column("updates", "updates", "Updates of the training that the batch size is for.", None),
         Column("budget", "text", "How the updates depend on the learning rate, in words.", None),
         Column("measured_updates", "updates", "Updates at which `b_opt_measured` was found.", None),
+        Column("measured_low", "examples", "Lower end of the 90 % interval of `b_opt_measured`.", None),
+        Column("measured_high", "examples", "Upper end of it.", None),
         Column("data", "text", "Data set that the batch size is for.", None),
         *(replace(column, default=None) for column in rest("n_train", "batch_size", "learning_rate", "momentum", "updates")),
         Column("why", "text", "What the number rests on, or what is missing."),

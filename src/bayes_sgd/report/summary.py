@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bayes_sgd.analysis.exponent import headline
@@ -60,11 +61,19 @@ def advice_lines(advice: pd.DataFrame) -> list[str]:
     lines = ["advice: batch size [90 % interval] for the settings under `advise:` (advice.csv)"]
     for row in advice.to_dict("records"):
         setting = ", ".join(f"{key} {row[key]:g}" for key in ("learning_rate", "momentum", "n_train"))
-        b = "no batch size" if pd.isna(row["b_opt_predicted"]) else f"B = {interval(row, 'b_opt_predicted')}"
-        measured = "" if pd.isna(row["b_opt_measured"]) else f" (measured {number(row['b_opt_measured'])})"
         updates = f", {row['updates']:g} updates" if row.get("updates", 0) > 0 else ""
-        lines += [f"  {setting}: {b}{measured}{updates}", *_paragraph(row["why"])]
+        lines += [f"  {setting}: {_advised(row)}{updates}", *_paragraph(row["why"])]
     return lines
+
+
+def _advised(row: dict[Any, Any]) -> str:
+    """The measured optimum where there is one, with that of the law beside it; else that of the law."""
+    law = "" if pd.isna(row["b_opt_predicted"]) else interval(row, "b_opt_predicted")
+    if pd.isna(row["b_opt_measured"]):
+        return f"B = {law}" if law else "no batch size"
+    ends = [number(row[name]) for name in ("measured_low", "measured_high") if not pd.isna(row.get(name, np.nan))]
+    measured = number(row["b_opt_measured"]) + (f" [{', '.join(ends)}]" if ends else "")
+    return f"B = {measured} measured" + (f", law {law}" if law else "")
 
 
 def _paragraph(text: str) -> list[str]:
