@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from bayes_sgd.claims.measures import MEASURES
 from bayes_sgd.claims.measures.base import OF_COLUMN, UNITS, Measured, NotMeasuredError, Tables
-from bayes_sgd.claims.verdicts import Region, Verdict, judge, limit_text
+from bayes_sgd.claims.verdicts import Region, Verdict, judge, limit_text, units_to_decide
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.schema import CELLS, LINEAR, PREDICTORS
 from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.core.validation import first_fault
 
 Text = Annotated[str, Field(min_length=1)]
+MANY = 1000  # of seeds: more are no advice
 
 
 class Claim(BaseModel):
@@ -158,5 +159,13 @@ def _why(claim: Claim, measured: Measured, verdict: Verdict) -> str:
     consequence = {
         "reproduced": f"the whole interval lies {region.text()}",
         "not reproduced": f"no part of the interval lies {region.text()}",
-    }.get(verdict, f"the interval is not wholly on one side of the limit, {region.text()}")
+    }.get(verdict) or _open(region, measured)
     return f"{measured.detail}: {numbers}; {consequence}.{note}"
+
+
+def _open(region: Region, measured: Measured) -> str:
+    """Why a row is inconclusive, and what would decide it."""
+    units = units_to_decide(region, measured.value, measured.low, measured.high, measured.n)
+    wanted = f"it would take {units:.0f} {measured.unit} or more, should the value stay" if units < MANY else ""
+    consequence = f"the interval is not wholly on one side of the limit, {region.text()}"
+    return f"{consequence}; {wanted or f'more {measured.unit} alone would hardly decide it'}"

@@ -84,6 +84,22 @@ def judge(region: Region | None, value: float, ci_low: float, ci_high: float) ->
     return "not reproduced" if region.excludes(ci_low, ci_high) else "inconclusive"
 
 
+def units_to_decide(region: Region, value: float, ci_low: float, ci_high: float, n: int) -> float:
+    """How many seeds, or other units, an inconclusive row would take if its value stayed and its interval shrank as 1/√n.
+
+    At least so many, for what an interval owes to the grid of batch sizes does not shrink. Infinite at a bound, or of an open
+    interval; our estimate.
+    """
+    low, high = region.bounds
+    if low < value < high:
+        room = ((value - ci_low, value - low), (ci_high - value, high - value))
+    else:
+        room = ((ci_high - value, low - value),) if value <= low else ((value - ci_low, value - high),)
+    factors = [half / distance if distance > 0 else math.inf for half, distance in room]
+    most = max(factors)
+    return math.floor(n * most**2) + 1 if math.isfinite(most) else math.inf
+
+
 def limit_text(region: Region | None) -> str:
     """The limit of a claim in words, as the claims table has it."""
     return UNLIMITED if region is None else f"reproduced if the whole interval lies {region.text()}, not reproduced if outside"

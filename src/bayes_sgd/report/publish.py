@@ -127,8 +127,8 @@ def costs(folder: Path, jobs: Mapping[str, Collection[str]]) -> pd.DataFrame:
     """What the jobs of a run took, a row for each rule: jobs, the sums of their wall and CPU time, the largest memory.
 
     Takes a folder with a file for each rule, or a folder of files `<job>.tsv`, of which those count that `jobs` names for the
-    rule: what an earlier configuration left does not. The files are tab-separated, one row a job, columns `s`, `cpu_time` (seconds) and
-    `max_rss` (MB). A job that ran again has the times of its last run, which may be of the rest only.
+    rule: what an earlier configuration left does not. The files are tab-separated, one row a job, columns `s`, `cpu_time`
+    (seconds) and `max_rss` (MB). A job that ran again has the times of its last run, which may be of the rest only.
 
     Raises:
         UserError: a file is no such table.

@@ -81,7 +81,7 @@ def _distinct(curves: list[tuple[Floats, Floats]]) -> list[tuple[Floats, Floats]
 def _curves_over_noise(tables: Tables, experiment: str, rate_below: float, seeds: set[int]) -> list[tuple[Floats, Floats]]:
     """For each axis value with three batch sizes at which every seed trains: ln g (K,), ascending, and accuracy (K, S)."""
     source = tables.experiment(experiment)
-    axis, runs = source["axis"], select(source["rows"], source["rows"]["seed"].isin(seeds).to_numpy())
+    axis, runs = source["axis"], select(source["rows"], source["rows"]["seed"].isin(sorted(seeds)).to_numpy())
     curves = []
     for curve in response_curves(runs, axis, failed_below=tables.failed_below):
         rows = select(runs, np.isclose(np.asarray(runs[axis], float), curve.axis_value))
