@@ -14,7 +14,16 @@ from bayes_sgd.claims.measures.base import Tables
 # test_claims.py, analysis/test_n_law.py, test_measures_fit_batch.py and test_measures_disputes.py have the others
 ELSEWHERE = (
     *("linear_", "interior_gain", "failure_share", "exponent", "label_fit"),
-    *("axis_exponent", "n_law_", "predictor_value", "fit_ratio_difference", "tuned_gain", "scaled_change", "arm_ratio"),
+    *(
+        "axis_exponent",
+        "n_law_",
+        "predictor_value",
+        "fit_ratio_difference",
+        "tuned_gain",
+        "scaled_change",
+        "arm_ratio",
+        "penalty_share",
+    ),
 )
 CLAIMS = [claim for claim in load_claims(ROOT / "config" / "claims.yaml") if not claim.quantity.startswith(ELSEWHERE)]
 

@@ -9,7 +9,7 @@ from synthetic import make_cells
 
 from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.claims.measures.base import NotMeasuredError, Tables
-from bayes_sgd.claims.measures.disputes import arm_ratio, scaled_change, tuned_accuracy, tuned_gain
+from bayes_sgd.claims.measures.disputes import arm_ratio, penalty_share, scaled_change, tuned_accuracy, tuned_gain
 from bayes_sgd.claims.measures.n_law import axis_exponent
 
 SEEDS = 6
@@ -102,3 +102,33 @@ def test_an_exponent_is_along_any_axis(axis: str, values: tuple[float, ...], exp
         assert found.low < exponent < found.high
         assert found.high - found.low < 0.6
         assert ("1/(1 - momentum)" in found.detail) == (axis == "momentum")
+
+
+def penalized(gains: dict[float, float], small: float = 0.02) -> SweepRows:
+    """Accuracies over that of the full batch: of a small batch, and of the full batch with each κ."""
+    rng = np.random.default_rng(5)
+    shared = rng.normal(0, 0.01, 12)
+    arms = [(16, 0.0, small), (512, 0.0, 0.0), *((512, penalty, gain) for penalty, gain in gains.items())]
+    rows = [
+        {"batch_size": b, "gradient_penalty": penalty, "seed": seed, "update": 10, "updates": 10}
+        | {"test_accuracy": 0.85 + gain + shared[seed] + rng.normal(0, 0.001)}
+        for b, penalty, gain in arms
+        for seed in range(12)
+    ]
+    return {"axis": "gradient_penalty", "rows": pd.DataFrame(rows)}
+
+
+@pytest.mark.parametrize(("gain", "share"), [(0.0, 0.0), (0.01, 0.5), (0.02, 1.0)])
+def test_a_penalty_gives_back_its_share_of_the_gain_of_the_small_batch(gain: float, share: float) -> None:
+    tables = Tables(experiments={"a": penalized({0.1: gain, 0.4: gain / 2 - 0.005})})
+    found, best = penalty_share(tables, "a", penalty=0.1), penalty_share(tables, "a")
+    assert found.low < share < found.high
+    assert found.high - found.low < 0.15
+    assert "by κ = 0.1 over the small batch's gain, 2 points" in found.detail
+    assert best.value == pytest.approx(found.value), "0.1 is the better one for every seed"
+    half = penalty_share(tables, "a", penalty=0.4)
+    assert half.low < (gain / 2 - 0.005) / 0.02 < half.high
+    with pytest.raises(NotMeasuredError, match=r"no κ = 0\.2"):
+        penalty_share(tables, "a", penalty=0.2)
+    with pytest.raises(NotMeasuredError, match="two batch sizes are wanted"):
+        penalty_share(Tables(experiments={"a": penalized({})}), "a")

@@ -54,6 +54,16 @@ def test_differences_are_those_of_paired_seeds(tmp_path: Path) -> None:
     save(figure, data, tmp_path / "disputes")
 
 
+def test_a_penalty_stands_beside_the_small_batch(tmp_path: Path) -> None:
+    arms = rates("gradient_penalty", {(16, 0.3): 0.92, (512, 0.3): 0.9}).assign(gradient_penalty=0.0)
+    penalized = rates("gradient_penalty", {(512, 0.3): 0.91}).assign(gradient_penalty=0.075)
+    figure, data = disputes(pd.concat([arms, penalized], ignore_index=True))
+    assert list(data["series"]) == ["B = 16", "κ = 0.075"]
+    np.testing.assert_allclose(data["value"], [0.02, 0.01], atol=1e-12)
+    assert "points over the full batch" in words(figure)
+    save(figure, data, tmp_path / "penalty")
+
+
 def test_a_run_with_one_experiment_has_one_panel(tmp_path: Path) -> None:
     figure, data = disputes(curves("svag"))
     assert set(data["panel"]) == {"a"}

@@ -41,6 +41,10 @@ FEEDS: dict[str, tuple[str | None, str]] = {
     "svag": ("svag", "a dispute: the left edge with stochastic variance amplified gradients"),
     "samplers": ("sampling", "disputes: the optimum and its left edge with shuffled and with independent batches"),
     "hidden_width": ("hidden_sizes", "a dispute: the optimum against the width of the hidden layer"),
+    "gradient_penalty": (
+        "gradient_penalty",
+        "disputes: what of the small batch's gain a gradient penalty gives the full batch",
+    ),
     "convolution_rates": ("learning_rate", "disputes: the optimum of a convolutional network against the learning rate"),
     "convolution_sizes": ("n_train", "disputes: the optimum of a convolutional network against N at a fixed ratio of N to T"),
     "convolution_random": (None, "a claim: a convolutional network fits random labels"),

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.analysis.intervals import paired_difference
 from bayes_sgd.analysis.n_law import EDGE_DROP
-from bayes_sgd.claims.measures.disputes import last_accuracy, tuned_accuracy
+from bayes_sgd.claims.measures.disputes import last_accuracy, penalized_accuracy, tuned_accuracy
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import PAIRED_95, Drawn, below_best, need
@@ -35,6 +35,11 @@ CURVES = {
     "convolution_rates": ("learning_rate", "ε, convolutions"),
     "convolution_sizes": ("n_train", "N at equal epochs, convolutions"),
 }
+# experiments whose arms stand side by side: the title, and what is subtracted
+ARMS = {
+    "scaled": ("ε scaled with √B, with B", "points over the small batch"),
+    "gradient_penalty": ("full batch, penalty κ", "points over the full batch"),
+}
 TUNED = {"tuned_updates": "equal updates", "tuned_epochs": "equal epochs"}
 _COLUMNS = ["panel", "experiment", "series", "batch_size", "quantity", "value", "ci_low", "ci_high", "seeds", "interval"]
 
@@ -51,12 +56,12 @@ def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     rows = cells.loc[(cells["phase"] == PHASE) & (cells["update"] == cells["updates"])]
     by_name = {name: part for name, part in rows.groupby("experiment")}
     tables = [_tuned(by_name[name]).assign(experiment=name, series=words) for name, words in TUNED.items() if name in by_name]
-    tables += [_scaled(by_name["scaled"])] if "scaled" in by_name else []
+    tables += [compute(by_name[name]) for name, compute in zip(ARMS, (_scaled, _penalized), strict=True) if name in by_name]
     tables += [_about_best(by_name[name], name, failed_below) for name in CURVES if name in by_name]
     if not tables:
         raise UserError(f"{what}: no rows for it")
     data = pd.concat(tables)
-    groups = [names for names in (list(TUNED), ["scaled"], *([name] for name in CURVES)) if set(names) & set(by_name)]
+    groups = [names for names in (list(TUNED), *([name] for name in (*ARMS, *CURVES))) if set(names) & set(by_name)]
     letters = {name: ascii_lowercase[k] for k, names in enumerate(groups) for name in names}
     data["panel"] = [letters[name] for name in data["experiment"]]
     with rc_context(style.RC):
@@ -70,7 +75,7 @@ def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
         for ax, names, letter in zip(panels, groups, ascii_lowercase, strict=False):
             part = data.loc[data["experiment"].isin(names)]
             ax.set_label(letter)
-            {"tuned_updates": _draw_tuned, "scaled": _draw_scaled}.get(names[0], _draw_curves)(ax, part, letter)
+            (_draw_tuned if len(names) > 1 else _draw_arms if names[0] in ARMS else _draw_curves)(ax, part, letter)
     return figure, data.reindex(columns=_COLUMNS)
 
 
@@ -102,6 +107,16 @@ def _scaled(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(quantity="accuracy_over_smallest", interval=PAIRED_95, experiment="scaled")
 
 
+def _penalized(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of the small batch, and of the large one with each penalty, minus that of the large one without."""
+    small, large, penalized = penalized_accuracy(rows)
+    smallest, largest = rows["batch_size"].min(), rows["batch_size"].max()
+    arms = [{"batch_size": smallest, "series": f"B = {number(smallest)}"} | _difference(small, large)]
+    for penalty, accuracy in zip(penalized.index, penalized.to_numpy(float), strict=True):
+        arms.append({"batch_size": largest, "series": f"κ = {number(penalty)}"} | _difference(accuracy, large))
+    return pd.DataFrame(arms).assign(quantity="accuracy_over_largest", interval=PAIRED_95, experiment="gradient_penalty")
+
+
 def _about_best(rows: pd.DataFrame, name: str, failed_below: float) -> pd.DataFrame:
     axis, _ = CURVES[name]
     failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
@@ -120,11 +135,11 @@ def _draw_tuned(ax: Axes, table: pd.DataFrame, letter: str) -> None:
     ax.legend()
 
 
-def _draw_scaled(ax: Axes, table: pd.DataFrame, letter: str) -> None:
-    names = list(table["series"])
+def _draw_arms(ax: Axes, table: pd.DataFrame, letter: str) -> None:
+    names, (words, over) = list(table["series"]), ARMS[table["experiment"].iloc[0]]
     points(ax, np.arange(len(names)), table, Look(style.BLUE, "o", ""), scale=100)
-    ax.set(xticks=range(len(names)), xticklabels=names, xlim=(-0.6, len(names) - 0.4), ylabel="points over the small batch")
-    ax.set_title(f"({letter}) ε scaled with √B, with B")
+    ax.set(xticks=range(len(names)), xticklabels=names, xlim=(-0.6, len(names) - 0.4), ylabel=over)
+    ax.set_title(f"({letter}) {words}")
     ax.axhline(0, color=GREY, lw=0.8)
 
 

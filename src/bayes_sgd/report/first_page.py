@@ -122,9 +122,16 @@ QUESTIONS = (
         "scatter of ln B_opt about it",
     ),
     Question(
+        "Do the laws hold for a convolutional network?",
+        "docs/disputes.md",
+        ("C1", "C2", "C3"),
+        "C1b",
+        "exponent of the left edge in ε",
+    ),
+    Question(
         "What do disputes about tuned and scaled learning rates, the left edge, samplers and width come to?",
         "docs/disputes.md",
-        ("D1", "D2", "D3", "D4", "D5", "D6"),
+        ("D1", "D2", "D3", "D4", "D5", "D6", "D7"),
         "D2a",
         "accuracy lost when ε and B grow 8 times, points",
         100,
@@ -268,7 +275,7 @@ def update_disputes(page: Path, claims: pd.DataFrame) -> bool:
     """Write the rows of each dispute into its page; gives whether any was stale.
 
     Args:
-        page: a file with marks `D1` and so on, one for each number of a claim that begins with D.
+        page: a file with marks `D1` and so on, one for each number of a claim that begins with D or C.
         claims: as `with_other_runs` gives them.
 
     Raises:
@@ -276,7 +283,7 @@ def update_disputes(page: Path, claims: pd.DataFrame) -> bool:
     """
     by_number: dict[str, list[list[str]]] = {}
     for row in claims.to_dict("records"):
-        number_of_claim = "".join(re.findall(r"^D\d+", str(row["claim"])))
+        number_of_claim = "".join(re.findall(r"^[CD]\d+", str(row["claim"])))
         cells = [str(row["claim"]), str(row["statement"]), str(row["paper_value"]), interval(row), str(row["limit"])]
         by_number.setdefault(number_of_claim, []).append([*cells, f"**{row['verdict']}**"])
     by_number.pop("", None)

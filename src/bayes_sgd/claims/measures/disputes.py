@@ -139,3 +139,45 @@ def arm_ratio(tables: Tables, experiment: str, value: str, reference: str, of: L
     b = np.exp(data.log_b[:, 0])
     detail = f"ln of B = {b[1]:.3g} over {b[0]:.3g}, the {of.replace('_', ' ')} with {axis} {value} and {reference}"
     return Measured.of(Interval(float(log_ratio[0]), *ends, found.seeds), detail)
+
+
+def penalized_accuracy(rows: pd.DataFrame) -> tuple[Floats, Floats, pd.DataFrame]:
+    """Test accuracy after the last update: (S,) of the smallest batch, (S,) of the largest, both without a gradient penalty.
+
+    Third comes that of the largest batch with a penalty: a row for each κ, ascending, a column for each seed.
+    """
+    last = select(rows, np.asarray(rows["update"] == rows["updates"]))
+    accuracy = last.pivot(index=["batch_size", "gradient_penalty"], columns="seed", values="test_accuracy").sort_index()
+    sizes = accuracy.index.get_level_values("batch_size")
+    largest: pd.DataFrame = accuracy.loc[sizes.max()]
+    if sizes.min() == sizes.max() or len(largest) < 2 or largest.index[0] != 0:
+        raise NotMeasuredError("two batch sizes are wanted, the larger with and without a gradient penalty")
+    return accuracy.loc[(sizes.min(), 0)].to_numpy(np.float64), largest.iloc[0].to_numpy(np.float64), largest.iloc[1:]
+
+
+@measure
+@in_units("ratio")
+def penalty_share(tables: Tables, experiment: str, penalty: float | None = None) -> Measured:
+    """Gain of the largest batch by a gradient penalty over the gain of the smallest batch without one; jackknife over seeds.
+
+    Args:
+        tables: of the run.
+        experiment: with one small batch, and a large one with and without penalties.
+        penalty: κ; if not given, the other seeds choose the best one.
+    """
+    small, large, penalized = penalized_accuracy(tables.experiment(experiment)["rows"])
+    found = penalized if penalty is None else penalized.loc[np.isclose(penalized.index.to_numpy(np.float64), penalty)]
+    if found.empty or len(small) < 3:
+        raise NotMeasuredError(
+            f"the experiment {experiment} has no κ = {penalty:g}" if found.empty else "fewer than three seeds"
+        )
+    values = found.to_numpy(np.float64)
+
+    def share(seeds: Places) -> float:
+        sample = values[:, seeds]
+        return float((held_out(sample, sample) - large[seeds]).mean() / (small[seeds] - large[seeds]).mean())
+
+    chosen = float(found.index[int(np.median(chosen_by_others(values)))])
+    gap = 100 * (small - large).mean()
+    detail = f"gain in test accuracy by κ = {chosen:g} over the small batch's gain, {gap:.2g} points"
+    return Measured.of(jackknife_interval(share, len(small), least=3), detail)
