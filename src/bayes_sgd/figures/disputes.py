@@ -110,7 +110,7 @@ def _scaled(rows: pd.DataFrame) -> pd.DataFrame:
 def _penalized(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of the small batch, and of the large one with each penalty, minus that of the large one without."""
     small, large, penalized = penalized_accuracy(rows)
-    smallest, largest = rows["batch_size"].min(), rows["batch_size"].max()
+    smallest, largest = float(rows["batch_size"].min()), float(rows["batch_size"].max())
     arms = [{"batch_size": smallest, "series": f"B = {number(smallest)}"} | _difference(small, large)]
     for penalty, accuracy in zip(penalized.index, penalized.to_numpy(float), strict=True):
         arms.append({"batch_size": largest, "series": f"κ = {number(penalty)}"} | _difference(accuracy, large))
