@@ -538,6 +538,22 @@ def test_the_makefile_advises_a_batch_size_for_a_users_file_and_keeps_what_it_tr
         assert not list(folder.glob("results/**/*.*"))
 
 
+def test_the_configuration_of_the_page_on_own_data_is_planned_for_advice_and_makes_nothing_else(tmp_path):
+    page = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"(?:^    .*\n)+", page[page.index("    run: mine") :].partition("\n\n")[0] + "\n", re.MULTILINE)
+    assert block.count("\n") <= 12
+    digits(tmp_path / "mine.npz")
+    own = yaml.safe_load(block)
+    for of_rate in own["experiments"]["learning_rate"]["grid"]:  # N is 60 there
+        of_rate["batch_size"] = of_rate["batch_size"][:5]
+    changed = {"cell": own["cell"] | {"n_train": 60}, "data": own["data"] | {"path": "$SETS/mine.npz"}}
+    folder = copied(tmp_path / "clone", own | changed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SETS", str(tmp_path))
+        jobs = planned(folder, "advice")
+    assert set(jobs) == {"prepare_data", "randomize_labels", "train", "collect_cells", "estimate_optima", "advice"}
+
+
 def test_a_sweep_in_python_trains_the_same_cells(finished):
     """Those of the experiment `learning_rate`, whose packs the workflow trains together with those of another."""
     axes = {"learning_rate": [0.05, 0.1], "batch_size": [5, 10, 20]}
