@@ -56,7 +56,8 @@ def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     rows = cells.loc[(cells["phase"] == PHASE) & (cells["update"] == cells["updates"])]
     by_name = {name: part for name, part in rows.groupby("experiment")}
     tables = [_tuned(by_name[name]).assign(experiment=name, series=words) for name, words in TUNED.items() if name in by_name]
-    tables += [compute(by_name[name]) for name, compute in zip(ARMS, (_scaled, _penalized), strict=True) if name in by_name]
+    tables += [_scaled(by_name["scaled"])] if "scaled" in by_name else []
+    tables += [_penalized(by_name["gradient_penalty"], failed_below)] if "gradient_penalty" in by_name else []
     tables += [_about_best(by_name[name], name, failed_below) for name in CURVES if name in by_name]
     if not tables:
         raise UserError(f"{what}: no rows for it")
@@ -68,7 +69,7 @@ def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
         height = 2.6 * -(-len(groups) // 4) + 0.7
         figure = Figure(figsize=(12.4, height), layout="constrained")
         figure.suptitle(f"{what}\nbars: {PAIRED_95}; dotted: half a point below the best", x=0.01, ha="left")
-        panels = figure.subplots(-(-len(groups) // 4), 4, squeeze=False).ravel()
+        panels = figure.subplots(-(-len(groups) // 4), min(4, len(groups)), squeeze=False).ravel()
         for ax in panels[len(groups) :]:
             ax.set(label="empty")
             ax.axis("off")
@@ -107,13 +108,15 @@ def _scaled(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(quantity="accuracy_over_smallest", interval=PAIRED_95, experiment="scaled")
 
 
-def _penalized(rows: pd.DataFrame) -> pd.DataFrame:
+def _penalized(rows: pd.DataFrame, failed_below: float) -> pd.DataFrame:
     """Accuracy of the small batch, and of the large one with each penalty, minus that of the large one without."""
+    trains = rows.groupby("gradient_penalty")["train_accuracy"].min() >= failed_below
     small, large, penalized = penalized_accuracy(rows)
     smallest, largest = float(rows["batch_size"].min()), float(rows["batch_size"].max())
     arms = [{"batch_size": smallest, "series": f"B = {number(smallest)}"} | _difference(small, large)]
     for penalty, accuracy in zip(penalized.index, penalized.to_numpy(float), strict=True):
-        arms.append({"batch_size": largest, "series": f"κ = {number(penalty)}"} | _difference(accuracy, large))
+        difference = _difference(accuracy, large) | ({} if trains[penalty] else {"ci_low": np.nan, "ci_high": np.nan})
+        arms.append({"batch_size": largest, "series": f"κ = {number(penalty)}"} | difference)
     return pd.DataFrame(arms).assign(quantity="accuracy_over_largest", interval=PAIRED_95, experiment="gradient_penalty")
 
 
@@ -139,6 +142,9 @@ def _draw_arms(ax: Axes, table: pd.DataFrame, letter: str) -> None:
     names, (words, over) = list(table["series"]), ARMS[table["experiment"].iloc[0]]
     points(ax, np.arange(len(names)), table, Look(style.BLUE, "o", ""), scale=100)
     ax.set(xticks=range(len(names)), xticklabels=names, xlim=(-0.6, len(names) - 0.4), ylabel=over)
+    bars = 100 * table[["ci_low", "ci_high"]].dropna().to_numpy(float)
+    low, high = min(0.0, bars.min()), max(0.0, bars.max())
+    ax.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     ax.set_title(f"({letter}) {words}")
     ax.axhline(0, color=GREY, lw=0.8)
 
