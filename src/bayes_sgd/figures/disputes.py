@@ -153,7 +153,7 @@ def _draw_curves(ax: Axes, table: pd.DataFrame, letter: str) -> None:
     _, words = CURVES[table["experiment"].iloc[0]]
     ax.set(xscale="log", xlabel=LABELS["batch_size"], ylabel="points below the best", ylim=(-2.5, 0.6))
     ax.set_title(f"({letter}) {words}")
-    series = list(dict.fromkeys(table["series"]))
+    series = sorted(set(table["series"]), key=lambda name: (len(name), name) if name.isdigit() else (0, name))
     for name, look in zip(series, ordered(len(series)), strict=True):
         part = table.loc[table["series"] == name]
         points(ax, part["batch_size"], part, look, name.replace("_", " "), scale=100)
