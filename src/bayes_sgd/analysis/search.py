@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from bayes_sgd.analysis.exponent import HEADLINE, TREATMENT, optima_of
-from bayes_sgd.analysis.intervals import Floats, optimum_interval, seed_counts
+from bayes_sgd.analysis.intervals import Floats, optimum_interval, paired_difference, seed_counts
 from bayes_sgd.analysis.optimum import FITS, ResponseCurve, fitting_batch, side_of_grid
 from bayes_sgd.analysis.prediction import LEVEL
 
@@ -36,10 +36,11 @@ class Found:
 
     Attributes:
         curve: accuracies at all batch sizes that all seeds measured, (K, S).
-        b_opt: the optimum, a real number; N or 1 if it is censored there; NaN where no batch size trains.
+        b_opt: the optimum, a real number; NaN where no batch size trains. If it is censored: 1, or the largest batch size
+            measured, which is N or one at which accuracy has `levelled_off`.
         low: lower end of its 90 % interval.
         high: upper end.
-        side: of 1 to N on which it is censored: `above`, `below`, or empty.
+        side: of the batch sizes measured on which it is censored: `above`, `below`, or empty.
         inside: share of the bootstrap's replicates whose optimum lies inside the batch sizes measured.
         plateau: smallest and largest batch size around the optimum that lose less than `LOSS`; None if that is sure of none.
         b_fit: the smallest batch size that fits the training set; NaN if none does.
@@ -85,6 +86,8 @@ def search(measure: Measure, n_train: int, seeds: int, *, failed_below: float = 
         curve = measure(sizes[first : last + 1], seeds)
         (log_b,), (drawn,) = optima_of([curve], TREATMENT, HEADLINE, counts)
         low, high = _wanted(curve, float(log_b), first, last)
+        if log_b == np.inf and levelled_off(curve):
+            high = last
         low, high = max(0, min(low, first)), min(len(sizes) - 1, max(high, last))
         if (low, high) == (first, last):
             return _found(curve, float(log_b), drawn, n_train, b_fit)
@@ -152,9 +155,12 @@ def _coarse_top(measure: Measure, sizes: Sequence[int], seeds: int) -> int:
         ordered = sorted(places)
         curve = measure([sizes[place] for place in ordered], seeds)
         top = ordered[int(curve.accuracy.mean(axis=1).argmax())]
+        mean = curve.accuracy.mean(axis=1)
         if curve.failed.all():
             beyond = ordered[-1] + COARSE
         elif top == ordered[-1]:
+            if len(ordered) > 1 and mean[-1] - mean[-2] < LOSS:  # the rest of the search sees whether it has levelled off
+                return ordered[-2]
             beyond = top + COARSE
         elif top == ordered[0]:
             beyond = top - COARSE
@@ -173,26 +179,37 @@ def _found(curve: ResponseCurve, log_b: float, drawn: Floats, n_train: int, b_fi
     inside = float(np.isfinite(drawn).mean())
     if np.isnan(log_b):
         return Found(curve, np.nan, np.nan, np.nan, "", inside, None, b_fit)
-    b_opt, low, high = measured_interval(log_b, drawn, len(curve.seeds), n_train)
+    largest = n_train if np.isfinite(log_b) else curve.batch_sizes[-1]
+    b_opt, low, high = measured_interval(log_b, drawn, len(curve.seeds), largest)
     return Found(curve, b_opt, low, high, side_of_grid(log_b), inside, plateau(curve, b_opt), b_fit)
 
 
-def measured_interval(log_b: float, drawn: Floats, seeds: int, n_train: float) -> tuple[float, float, float]:
-    """A measured optimum with its 90 % interval, all of 1 to N.
+def measured_interval(log_b: float, drawn: Floats, seeds: int, largest: float) -> tuple[float, float, float]:
+    """A measured optimum with its 90 % interval, from 1 to a largest batch size.
 
     Args:
-        log_b: its logarithm, ±inf where it is censored at 1 or N.
+        log_b: its logarithm, ±inf where it is censored.
         drawn: the same of the bootstrap's replicates (R,).
         seeds: S.
-        n_train: N.
+        largest: N, or the largest batch size measured.
     """
     if np.isfinite(log_b):
         low, high = optimum_interval(log_b, drawn, seeds, level=LEVEL)
-    else:  # the end of 1 to N counts as a number there
-        draws = np.clip(np.exp(drawn[~np.isnan(drawn)]), 1, n_train)
+    else:  # an end counts as a number there
+        draws = np.clip(np.exp(drawn[~np.isnan(drawn)]), 1, largest)
         low, high = np.quantile(draws, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    b_opt, low, high = (float(np.clip(b, 1, n_train)) for b in (np.exp(log_b), low, high))
+    b_opt, low, high = (float(np.clip(b, 1, largest)) for b in (np.exp(log_b), low, high))
     return b_opt, low, high
+
+
+def levelled_off(curve: ResponseCurve) -> bool:
+    """Whether the largest batch size gains less than `LOSS` on the one of half its size, with 95 % confidence (our choice).
+
+    Without enough updates accuracy rises with the batch size up to N, ever more slowly, and what a batch costs rises with it.
+    """
+    half = _nearest(curve.batch_sizes.astype(int).tolist(), curve.batch_sizes[-1] / 2)
+    gain = paired_difference(curve.accuracy[-1], curve.accuracy[half])
+    return not curve.failed[half].any() and gain.high < LOSS
 
 
 def losses(curve: ResponseCurve) -> Floats:

@@ -74,7 +74,7 @@ class Advice:
         return self.found.plateau
 
     def __str__(self) -> str:
-        lines = [*_answer(self.found, self.seeds), f"it holds for: {_holds_for(self.cell, self.data)}"]
+        lines = [*_answer(self.found, self.seeds, self.cell.n_train), f"it holds for: {_holds_for(self.cell, self.data)}"]
         if self.found.batch_size is not None:
             lines += [f"it rests on: {_rests_on(self.found)}", f"second opinion: {_second_opinion(self.noise_scale)}"]
         return "\n".join([*lines, f"cost: {self.networks} networks, {self.seconds:.0f} s"])
@@ -84,14 +84,15 @@ def _span(low: float, high: float) -> str:
     return f"{low:.3g} to {high:.3g}"
 
 
-def _answer(found: Found, seeds: int) -> list[str]:
+def _answer(found: Found, seeds: int, n_train: int) -> list[str]:
     sizes = found.curve.batch_sizes
     if found.batch_size is None:
         return [
             f"batch size: none; no network trained with any of {_span(sizes[0], sizes[-1])}, the largest that there are. "
             "Add updates, or take a smaller learning rate"
         ]
-    ends = {"above": "; that is N, and larger batches there are not", "below": "; smaller batches there are not"}
+    above = "that is N" if found.batch_size == n_train else f"or more: accuracy hardly grows from {sizes[-1] / 2:.3g} on"
+    ends = {"above": f"; {above}", "below": "; smaller batches there are not"}
     lines = [f"batch size: {found.batch_size}, 90 % interval {_span(found.low, found.high)}{ends.get(found.side, '')}"]
     points = 100 * LOSS
     if found.plateau is None:
