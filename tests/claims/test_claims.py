@@ -245,6 +245,7 @@ def test_a_world_that_confirms_the_paper() -> None:
     assert "reported" in found.loc["16b", "why"]
     assert "also" in found.loc["14", "why"]
     assert found.loc["14", "seeds"] == 8
+    assert found.loc["Z1", "seeds"] == found.loc["Z2", "seeds"], "a column that also chooses the batch size counts once"
 
 
 def test_a_world_that_refutes_the_paper() -> None:

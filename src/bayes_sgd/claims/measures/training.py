@@ -142,7 +142,8 @@ def label_fit(tables: Tables, experiment: str, column: str, labels: Labels) -> M
     rows = select(rows, np.asarray((rows["labels"] == labels) & (rows["update"] == rows["updates"])))
     if rows.empty:
         raise NotMeasuredError(f"the experiment {experiment} has no run on {labels} labels")
-    grid = rows.pivot(index="batch_size", columns="seed", values=["train_accuracy", column]).dropna()
+    columns = list(dict.fromkeys(["train_accuracy", column]))  # one that is asked for twice would count each seed twice
+    grid = rows.pivot(index="batch_size", columns="seed", values=columns).dropna()
     if not len(grid) or grid["train_accuracy"].shape[1] < 2:
         raise NotMeasuredError("one seed cannot choose a batch size for another")
     trained, values = grid["train_accuracy"].to_numpy(np.float64), grid[column].to_numpy(np.float64)
