@@ -122,7 +122,7 @@ QUESTIONS = (
         "scatter of ln B_opt about it",
     ),
     Question(
-        "Do the laws hold for a convolutional network?",
+        "Does a convolutional network follow the laws?",
         "docs/disputes.md",
         ("C1", "C2", "C3"),
         "C1b",
