@@ -110,12 +110,13 @@ def _scaled(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _penalized(rows: pd.DataFrame, failed_below: float) -> pd.DataFrame:
     """Accuracy of the small batch, and of the large one with each penalty, minus that of the large one without."""
-    trains = rows.groupby("gradient_penalty")["train_accuracy"].min() >= failed_below
+    failed = set(rows["gradient_penalty"].to_numpy(float)[rows["train_accuracy"].to_numpy(float) < failed_below])
     small, large, penalized = penalized_accuracy(rows)
-    smallest, largest = float(rows["batch_size"].min()), float(rows["batch_size"].max())
+    sizes = rows["batch_size"].to_numpy(float)
+    smallest, largest = float(sizes.min()), float(sizes.max())
     arms = [{"batch_size": smallest, "series": f"B = {number(smallest)}"} | _difference(small, large)]
     for penalty, accuracy in zip(penalized.index, penalized.to_numpy(float), strict=True):
-        difference = _difference(accuracy, large) | ({} if trains[penalty] else {"ci_low": np.nan, "ci_high": np.nan})
+        difference = _difference(accuracy, large) | ({"ci_low": np.nan, "ci_high": np.nan} if penalty in failed else {})
         arms.append({"batch_size": largest, "series": f"κ = {number(penalty)}"} | difference)
     return pd.DataFrame(arms).assign(quantity="accuracy_over_largest", interval=PAIRED_95, experiment="gradient_penalty")
 
