@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from bench.advice import check
+from project import ROOT
 from sklearn.datasets import load_digits
 
 import bayes_sgd as bs
 from bayes_sgd.analysis.optimum import ResponseCurve
 from bayes_sgd.analysis.search import Found
+from bayes_sgd.core.io import read_csv
 from bayes_sgd.core.schema_bench import ADVICE_CHECK
 
 NOTHING = ResponseCurve(0.1, 1, np.ones(1), np.ones((1, 3)), np.zeros((1, 3), dtype=bool), np.arange(3), np.ones((1, 3)))
@@ -62,3 +64,15 @@ def test_a_row_has_the_columns_of_the_table_and_the_sweep_holds_what_is_advised(
     assert accuracy.shape[1] == 3
     assert 7 in accuracy.index
     assert accuracy.index.max() > 4, "larger ones are added while the best is the largest"
+
+
+def test_the_page_says_what_the_published_table_holds() -> None:
+    table = read_csv(ROOT / "results" / "published" / "advice_check.csv", ADVICE_CHECK)
+    page = " ".join((ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8").split())
+    assert sorted(table["data"]) == sorted(setting.data for setting in check.drawn())
+    assert f"in {table['within'].sum()} of {len(table)} settings" in page
+    assert f"full sweep with {table['other_seeds'].max()} other seeds, {table['loss'].max():.2g} at most" in page
+    assert f"is below 0.3 in {(table['loss_high'] < 0.3).sum()} of them" in page
+    empty = table["plateau_low"].isna()
+    assert f"No plateau could be vouched for in {empty.sum()} of {len(table)}; in the {(~empty).sum()} others" in page
+    assert table["plateau_loss"].max() < 0.1
