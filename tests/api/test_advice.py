@@ -37,7 +37,8 @@ def test_it_is_the_optimum_of_a_sweep_over_what_it_measured(data, advice):
 
 def test_the_answer_says_what_it_is_for_and_what_it_rests_on(advice):
     said = str(advice)
-    assert re.search(rf"^batch size: {advice.batch_size}, 90 % interval ", said)
+    assert (ends := re.search(rf"^batch size: {advice.batch_size}, 90 % interval (\d+) to (\d+)", said))
+    assert int(ends[1]) <= advice.batch_size <= int(ends[2])
     for words in ("plateau: ", "learning rate 0.1", "N = 200", "200 updates", "64-20-10", "simple noise scale", "networks, "):
         assert words in said
     assert len(said.splitlines()) == 6

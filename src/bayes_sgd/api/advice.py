@@ -8,6 +8,7 @@ The search is that of analysis/search.py, over cells that are trained and kept a
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,8 @@ def _answer(found: Found, seeds: int, n_train: int) -> list[str]:
         ]
     above = "that is N" if found.batch_size == n_train else f"or more: accuracy hardly grows from {sizes[-1] / 2:.3g} on"
     ends = {"above": f"; {above}", "below": "; smaller batches there are not"}
-    lines = [f"batch size: {found.batch_size}, 90 % interval {_span(found.low, found.high)}{ends.get(found.side, '')}"]
+    interval = f"{math.floor(found.low)} to {math.ceil(found.high)}"  # of whole examples, so that it holds the rounded optimum
+    lines = [f"batch size: {found.batch_size}, 90 % interval {interval}{ends.get(found.side, '')}"]
     points = 100 * LOSS
     if found.plateau is None:
         return [*lines, f"plateau: with {seeds} seeds no batch size is sure to lose less than {points:g} points; add seeds"]
@@ -170,7 +172,7 @@ def advise(
     >>> x, y = load_digits(return_X_y=True)  # 0 to 16
     >>> data = bs.load((x[:1000] / 16, y[:1000], x[1000:] / 16, y[1000:]))
     >>> advice = bs.advise(data, learning_rate=0.1, n_train=200, hidden_sizes=[20], updates=200, seeds=4)
-    >>> 1 <= advice.interval[0] <= advice.batch_size <= advice.interval[1] <= 200
+    >>> 1 <= advice.interval[0] <= advice.found.b_opt <= advice.interval[1] <= 200
     True
     """
     started = time.perf_counter()
