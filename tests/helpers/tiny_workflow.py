@@ -19,6 +19,8 @@ from project import ROOT
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.figures.registry import captions
 
+# variables of a `make test` that a test may be part of
+OF_MAKE = {"RUN", "CONFIG", "PYTHON", "CORES", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 TABLES = ("cells", "linear", "optimum", "scaling", "claims")
 GRID = [{"learning_rate": [0.05, 0.1], "batch_size": [5, 10, 20]}]

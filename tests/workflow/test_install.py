@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from project import ROOT
+from tiny_workflow import OF_MAKE
 
 BIN = Path(sys.executable).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -40,12 +41,9 @@ esac
 """
 
 
-NOT_INHERITED = {"RUN", "CONFIG", "PYTHON", "CORES", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # as this may be part of `make test`
-
-
 def make(folder: Path, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
     """What `make` gives, with these variables of the environment set or, where None, not set."""
-    changed = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    changed = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
     changed |= {"PYTHONPATH": str(ROOT / "src")} | variables
     return subprocess.run(
         ["make", *arguments],

@@ -23,6 +23,7 @@ from project import ROOT
 from tiny_workflow import (
     FIGURES,
     GRID,
+    OF_MAKE,
     SMALL,
     SNAKEMAKE,
     TABLES,
@@ -510,7 +511,7 @@ def test_the_makefile_advises_a_batch_size_for_a_users_file_and_keeps_what_it_tr
         return subprocess.run(
             [*program, *variables],
             cwd=folder,
-            env=environment(folder),
+            env={name: value for name, value in environment(folder).items() if name not in OF_MAKE},
             text=True,
             capture_output=True,
             check=False,
