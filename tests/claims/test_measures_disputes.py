@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from project import ROOT
 from synthetic import make_cells
 
+from bayes_sgd.analysis.intervals import paired_difference
 from bayes_sgd.analysis.optimum import SweepRows
 from bayes_sgd.claims.measures.base import NotMeasuredError, Tables
 from bayes_sgd.claims.measures.disputes import arm_ratio, penalty_share, scaled_change, tuned_accuracy, tuned_gain
 from bayes_sgd.claims.measures.n_law import axis_exponent
+from bayes_sgd.core.io import read_csv
+from bayes_sgd.core.schema import CELLS
 
 SEEDS = 6
 
@@ -64,6 +68,23 @@ def test_scaled_learning_rates_are_compared_with_the_small_batch_and_with_each_o
     assert over_root.low < -0.01 < over_root.high < -0.007
     with pytest.raises(NotMeasuredError, match="does not scale ε with √B and with B"):
         scaled_change(Tables(experiments={"a": cells({(16, 0.05): 0.9, (128, 0.2): 0.9, (128, 0.4): 0.9})}), "a", "linear")
+
+
+def test_the_page_states_what_linear_scaling_loses_in_the_extended_run() -> None:
+    folder = ROOT / "results" / "published" / "extended" / "tables"
+    rows = read_csv(folder / "cells.csv", CELLS)
+    rows = rows[(rows["phase"] == "constant") & (rows["update"] == rows["updates"]) & (rows["labels"] == "real")]
+    rows = rows[(rows["n_train"] == 1000) & (rows["momentum"] == 0.9) & (rows["l2"] == 0) & (rows["hidden_sizes"] == "200")]
+    small, large = (
+        rows[(rows["learning_rate"] == rate) & (rows["batch_size"] == b) & (rows["updates"] * b == 128_000)]
+        .set_index("seed")["test_accuracy"]
+        .sort_index()
+        for rate, b in ((0.1, 32), (0.8, 256))
+    )
+    assert list(small.index) == list(large.index)
+    value, low, high, n = paired_difference(small.to_numpy(float), large.to_numpy(float))
+    stated = f"{100 * value:.2f} [{100 * low:.2f}, {100 * high:.2f}] points ({n} paired seeds"
+    assert stated in (ROOT / "docs" / "disputes.md").read_text(encoding="utf-8")
 
 
 def arm(name: str, centre: float, rng: int) -> pd.DataFrame:
