@@ -70,7 +70,7 @@ def test_the_page_says_what_the_published_table_holds() -> None:
     table = read_csv(ROOT / "results" / "published" / "advice_check.csv", ADVICE_CHECK)
     page = " ".join((ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8").split())
     assert sorted(table["data"]) == sorted(setting.data for setting in check.drawn())
-    assert f"in {table['within'].sum()} of {len(table)} settings" in page
+    assert f"In {table['within'].sum()} of {len(table)} settings the batch size lost at most 0.3 points" in page
     assert f"full sweep with {table['other_seeds'].max()} other seeds, {table['loss'].max():.2g} at most" in page
     assert f"is below 0.3 in {(table['loss_high'] < 0.3).sum()} of them" in page
     empty = table["plateau_low"].isna()
