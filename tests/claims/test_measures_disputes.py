@@ -68,6 +68,8 @@ def test_scaled_learning_rates_are_compared_with_the_small_batch_and_with_each_o
     assert over_root.low < -0.01 < over_root.high < -0.007
     with pytest.raises(NotMeasuredError, match="does not scale ε with √B and with B"):
         scaled_change(Tables(experiments={"a": cells({(16, 0.05): 0.9, (128, 0.2): 0.9, (128, 0.4): 0.9})}), "a", "linear")
+    with pytest.raises(NotMeasuredError, match="does not scale ε with √B and with B"):
+        scaled_change(Tables(experiments={"a": cells({(16, 0.05): 0.9, (128, 0.4): 0.9})}), "a", "linear")
 
 
 def test_the_page_states_what_linear_scaling_loses_in_the_extended_run() -> None:

@@ -64,6 +64,14 @@ def test_a_penalty_stands_beside_the_small_batch(tmp_path: Path) -> None:
     save(figure, data, tmp_path / "penalty")
 
 
+def test_an_experiment_of_one_seed_that_none_can_choose_for_has_no_panel() -> None:
+    single = rates("tuned_updates", TUNED).query("seed == 0")
+    _, data = disputes(pd.concat([single, curves("svag")], ignore_index=True))
+    assert set(data["experiment"]) == {"svag"}
+    with pytest.raises(UserError, match="no rows for it"):
+        disputes(single)
+
+
 def test_a_run_with_one_experiment_has_one_panel(tmp_path: Path) -> None:
     figure, data = disputes(curves("svag"))
     assert set(data["panel"]) == {"a"}

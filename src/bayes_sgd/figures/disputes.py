@@ -6,6 +6,7 @@ which the left edge of the peak lies half a point down. The figure comes with it
 
 from __future__ import annotations
 
+from contextlib import suppress
 from string import ascii_lowercase
 
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.analysis.intervals import paired_difference
 from bayes_sgd.analysis.n_law import EDGE_DROP
+from bayes_sgd.claims.measures.base import NotMeasuredError
 from bayes_sgd.claims.measures.disputes import last_accuracy, penalized_accuracy, tuned_accuracy
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
@@ -55,14 +57,15 @@ def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
     need(cells, ["experiment", "phase", "update", "updates", "batch_size", "seed", "test_accuracy"], what)
     rows = cells.loc[(cells["phase"] == PHASE) & (cells["update"] == cells["updates"])]
     by_name = {name: part for name, part in rows.groupby("experiment")}
-    tables = [_tuned(by_name[name]).assign(experiment=name, series=words) for name, words in TUNED.items() if name in by_name]
-    tables += [_scaled(by_name["scaled"])] if "scaled" in by_name else []
-    tables += [_penalized(by_name["gradient_penalty"], failed_below)] if "gradient_penalty" in by_name else []
-    tables += [_about_best(by_name[name], name, failed_below) for name in CURVES if name in by_name]
+    tables = {}
+    for name in (*TUNED, *ARMS, *CURVES):
+        with suppress(NotMeasuredError):  # as where one seed cannot choose for another: then it has no panel
+            if name in by_name:
+                tables[name] = _differences(name, by_name[name], failed_below)
     if not tables:
         raise UserError(f"{what}: no rows for it")
-    data = pd.concat(tables)
-    groups = [names for names in (list(TUNED), *([name] for name in (*ARMS, *CURVES))) if set(names) & set(by_name)]
+    data = pd.concat(tables.values())
+    groups = [names for names in (list(TUNED), *([name] for name in (*ARMS, *CURVES))) if set(names) & set(tables)]
     letters = {name: ascii_lowercase[k] for k, names in enumerate(groups) for name in names}
     data["panel"] = [letters[name] for name in data["experiment"]]
     with rc_context(style.RC):
@@ -78,6 +81,15 @@ def disputes(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
             ax.set_label(letter)
             (_draw_tuned if len(names) > 1 else _draw_arms if names[0] in ARMS else _draw_curves)(ax, part, letter)
     return figure, data.reindex(columns=_COLUMNS)
+
+
+def _differences(name: str, rows: pd.DataFrame, failed_below: float) -> pd.DataFrame:
+    """The points of one experiment."""
+    if name in TUNED:
+        return _tuned(rows).assign(experiment=name, series=TUNED[name])
+    if name == "scaled":
+        return _scaled(rows)
+    return _penalized(rows, failed_below) if name == "gradient_penalty" else _about_best(rows, name, failed_below)
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:

@@ -30,10 +30,10 @@ from bayes_sgd.analysis.prediction import STEP
 from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, in_units, measure, select
 
 
-def last_accuracy(rows: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy after the last update, a row for each (B, ε) and a column for each seed."""
+def last_accuracy(rows: pd.DataFrame, axis: str = "learning_rate") -> pd.DataFrame:
+    """Test accuracy after the last update, a row for each batch size and value of the axis, and a column for each seed."""
     last = select(rows, np.asarray(rows["update"] == rows["updates"]))
-    return last.pivot(index=["batch_size", "learning_rate"], columns="seed", values="test_accuracy").sort_index()
+    return last.pivot(index=["batch_size", axis], columns="seed", values="test_accuracy").sort_index()
 
 
 def tuned_accuracy(accuracy: pd.DataFrame, seeds: Places) -> tuple[Floats, Floats]:
@@ -45,7 +45,12 @@ def tuned_accuracy(accuracy: pd.DataFrame, seeds: Places) -> tuple[Floats, Float
 
     Returns:
         (K, S) accuracies, for K batch sizes ascending; (K,) the ε of the best mean over these seeds, NaN at an end of its grid.
+
+    Raises:
+        NotMeasuredError: one seed, which has no others.
     """
+    if len(seeds) < 2:
+        raise NotMeasuredError("one seed cannot choose a learning rate for another")
     tuned, chosen = [], []
     for _, block in accuracy.groupby(level="batch_size"):
         values, rates = block.to_numpy(np.float64)[:, seeds], block.index.get_level_values("learning_rate").to_numpy(np.float64)
@@ -94,10 +99,10 @@ def scaled_change(tables: Tables, experiment: str, rule: Literal["linear", "line
         rule: `linear`: ε ∝ B against the smaller batch; `linear_over_root`: ε ∝ B against ε ∝ √B, both at the larger batch.
     """
     accuracy = last_accuracy(tables.experiment(experiment)["rows"])
-    (small, base), (large, root), (_, linear) = accuracy.index
-    ratio = large / small
-    if not np.allclose([root, linear], [base * np.sqrt(ratio), base * ratio], rtol=0.01):
+    sizes, rates = (accuracy.index.get_level_values(level).to_numpy(np.float64) for level in (0, 1))
+    if len(rates) != 3 or not np.allclose(rates[1:] / rates[0], [(sizes[1] / sizes[0]) ** 0.5, sizes[2] / sizes[0]], rtol=0.01):
         raise NotMeasuredError(f"the experiment {experiment} does not scale ε with √B and with B")
+    small, large, (base, root, linear) = sizes[0], sizes[2], rates
     first, by_root, by_ratio = accuracy.to_numpy(np.float64)
     other, words = {
         "linear": (first, f"that at B = {small:g}, ε = {base:g}"),
@@ -146,8 +151,7 @@ def penalized_accuracy(rows: pd.DataFrame) -> tuple[Floats, Floats, pd.DataFrame
 
     Third comes that of the largest batch with a penalty: a row for each κ, ascending, a column for each seed.
     """
-    last = select(rows, np.asarray(rows["update"] == rows["updates"]))
-    accuracy = last.pivot(index=["batch_size", "gradient_penalty"], columns="seed", values="test_accuracy").sort_index()
+    accuracy = last_accuracy(rows, "gradient_penalty")
     sizes = accuracy.index.get_level_values("batch_size")
     largest: pd.DataFrame = accuracy.loc[sizes.max()]
     if sizes.min() == sizes.max() or len(largest) < 2 or largest.index[0] != 0:
