@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ PLANS = [
     Plan(cell(learning_rate=0.04, l2=0.1), (0, 1, 2), (20, 40)),
     Plan(cell(momentum=0.0, updates=60), (0, 1), (60,)),
 ]
+LENETS = [replace(plan, cell=replace(plan.cell, architecture="lenet", hidden_sizes=(2, 3, 5))) for plan in PLANS]
 
 
 def trained(folder: Path, prepared: Path, plans: list[Plan], run: RunSettings = RUN) -> tuple[Path, Path, list[str]]:
@@ -70,6 +72,17 @@ def whole(tmp_path_factory, prepared) -> tuple[Path, Path]:
     return trained(tmp_path_factory.mktemp("whole"), prepared, PLANS)[:2]
 
 
+@pytest.fixture(scope="module")
+def whole_lenets(tmp_path_factory, prepared) -> tuple[Path, Path]:
+    return trained(tmp_path_factory.mktemp("lenets"), prepared, LENETS)[:2]
+
+
+@pytest.fixture(params=["mlp", "lenet"])
+def architecture(request, whole, whole_lenets) -> tuple[list[Plan], tuple[Path, Path]]:
+    """Plans of a fully connected and of a convolutional network, and the table and weights of one undisturbed job of them."""
+    return {"mlp": (PLANS, whole), "lenet": (LENETS, whole_lenets)}[request.param]
+
+
 def test_a_row_for_each_cell_seed_and_recorded_update(whole):
     frame, origin = read_parquet(whole[0])
     assert tuple(frame.columns) == CELLS.names
@@ -83,9 +96,10 @@ def test_a_row_for_each_cell_seed_and_recorded_update(whole):
     assert last["train_accuracy"].mean() > 0.7, "90 images are easy to fit"
 
 
-def test_packed_equals_unpacked_bit_for_bit(whole, prepared, tmp_path):
+def test_packed_equals_unpacked_bit_for_bit(architecture, prepared, tmp_path):
+    plans, whole = architecture
     parts, tensors = [], {}
-    for number, plan in enumerate(PLANS):
+    for number, plan in enumerate(plans):
         folder = tmp_path / str(number)
         table, weights, _ = trained(folder, prepared, [plan])
         parts.append(rows_of(table))
@@ -118,7 +132,8 @@ def test_arms_that_share_a_job_are_trained_apart(prepared, tmp_path):
     assert losses.nunique() == len(plans), "each arm trains in its own way"
 
 
-def test_interrupted_equals_uninterrupted_byte_for_byte(whole, prepared, tmp_path, monkeypatch):
+def test_interrupted_equals_uninterrupted_byte_for_byte(architecture, prepared, tmp_path, monkeypatch):
+    plans, whole = architecture
     train_stack, done = store._train_stack, []
 
     def killed_in_the_second_stack(*arguments):
@@ -129,11 +144,11 @@ def test_interrupted_equals_uninterrupted_byte_for_byte(whole, prepared, tmp_pat
 
     monkeypatch.setattr(store, "_train_stack", killed_in_the_second_stack)
     with pytest.raises(_Killed):
-        trained(tmp_path, prepared, PLANS)
+        trained(tmp_path, prepared, plans)
     assert not (tmp_path / "pack.parquet").exists(), "a table is whole or not there"
     assert len(rows_of(tmp_path / "pack.partial.parquet")) > 0
     monkeypatch.setattr(store, "_train_stack", train_stack)
-    table, weights, said = trained(tmp_path, prepared, PLANS)
+    table, weights, said = trained(tmp_path, prepared, plans)
     assert len(said) == 2, "three stacks, of which the first was kept"
     assert table.read_bytes() == whole[0].read_bytes()
     assert weights.read_bytes() == whole[1].read_bytes()
