@@ -27,7 +27,7 @@ import torch
 from bayes_sgd.core.io import write_csv
 from bayes_sgd.core.provenance import environment
 from bayes_sgd.core.schema_bench import EVIDENCE
-from bayes_sgd.curvature.ggn import available_bytes
+from bayes_sgd.data.memory import available_bytes
 from bayes_sgd.training.mlp import layer_shapes
 
 ROOT = Path(__file__).parents[2]

@@ -246,6 +246,7 @@ def test_a_kernel_that_does_not_fit_is_refused_before_it_is_made(monkeypatch: py
     found, told = attempt(lambda: log_evidence(two_layers(), X, Y))
     assert found is None
     assert told.startswith("log_evidence: the kernel of N (C - 1) = 20 x 2 = 40 rows needs")
+    assert told.endswith("GB are free on cpu; allowed: up to 0 examples")
 
 
 def test_the_model_and_torch_stay_as_they_were() -> None:

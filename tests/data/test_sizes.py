@@ -13,7 +13,7 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.curvature.gradient_noise import measure
 from bayes_sgd.data import sizes
 from bayes_sgd.data.datasets import DataSizes, data_sizes
-from bayes_sgd.data.sizes import check_memory, check_sizes, whole_memory
+from bayes_sgd.data.sizes import check_sizes
 from bayes_sgd.data.sources import read_mnist5k
 from bayes_sgd.evidence import laplace_vs_ais as laplace_vs_ais
 from bayes_sgd.experiment.cell import Cell
@@ -90,25 +90,6 @@ def test_sizes_of_a_file_are_read_from_its_labels(tmp_path):
     np.savez(path, x_train=x, y_train=y + 1, x_test=x[:6], y_test=y[:6])
     with pytest.raises(UserError, match="y_train holds label 1 but no 0"):
         data_sizes(data)
-
-
-def test_a_kernel_larger_than_the_machine_is_refused_with_the_classes_of_the_data():
-    kept = {"axis": "labels", "keep_weights": True, "grid": [{"n_train": 60, "batch_size": 10}]}
-    asked = config(experiments={"kept": kept}, network_evidence={"experiments": ["kept"]})
-    bytes_wanted = 8 * (60 * 1199) ** 2
-    check_memory(asked, 1200, bytes_wanted)
-    check_memory(asked, 1200, None)
-    check_memory(config(), 1200, 1)
-    with pytest.raises(UserError, match=r"mine.yaml: network_evidence: a kernel .* 71940 rows needs 41.4 GB.* up to 59 in"):
-        check_memory(asked, 1200, bytes_wanted - 1, "mine.yaml")
-
-
-def test_the_memory_of_the_machine_counts_unless_a_gpu_does(monkeypatch, tmp_path):
-    monkeypatch.setattr(sizes, "_GPUS", (str(tmp_path),))
-    assert whole_memory("cuda") is None
-    assert whole_memory("auto") is None
-    monkeypatch.setattr(sizes, "_GPUS", (str(tmp_path / "none"),))
-    assert whole_memory("auto") == whole_memory("cpu")
 
 
 def test_the_number_of_images_of_the_laplace_comparison_stands_in_two_places():

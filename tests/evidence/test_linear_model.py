@@ -25,8 +25,7 @@ from bayes_sgd.evidence import logistic
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.linear_model import linear_table, randomize, split, sweep_l2
 from bayes_sgd.evidence.logistic import Fit, active_features, evaluate, fit_map, hessian, newton, row_space, to_signs
-from bayes_sgd.experiment.config import Config, LinearConfig
-from bayes_sgd.experiment.evidence_plan import linear_memory_mb
+from bayes_sgd.experiment.config import Config
 
 problems = st.tuples(st.integers(0, 10_000), st.integers(2, 25), st.integers(1, 12), st.floats(-3, 3))
 
@@ -339,13 +338,3 @@ def test_pixels_of_the_linear_model_are_scaled_as_the_networks_are(prepared: Pat
     expected = linear_table(scaled, labels, [0.1, 1.0, 10.0], [0], ["real"], 40, 40)
     found = pd.read_csv(tmp_path / "real.csv").reindex(columns=expected.columns)
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
-
-
-def test_memory_of_a_fit_follows_the_images() -> None:
-    linear = LinearConfig()
-    assert linear_memory_mb(linear, 70_000, 784) == linear_memory_mb(linear, 5000, 784) == 2000, "as published"
-    few = linear_memory_mb(LinearConfig(n_train=40, n_test=20), 80, 224 * 224)
-    assert few == 2000, "no square of the pixels"
-    assert linear_memory_mb(linear, 10_000, 224 * 224) > 10_000 * 224 * 224 * 8 / 1e6, (
-        "the images, once as float32 and once more"
-    )

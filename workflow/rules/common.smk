@@ -18,8 +18,6 @@ try:
         evidence_packs,
         invariance_case,
         invariance_l2,
-        linear_memory_mb,
-        memory_mb,
         spectra_packs,
     )
     from bayes_sgd.experiment.feeds import feed_notes, feeding
@@ -33,13 +31,21 @@ try:
         pack_seconds,
         request_minutes,
         run_cost,
-        training_memory_mb,
     )
     from bayes_sgd.training.calibration import calibration
     from bayes_sgd.training.progress import BriefDict, BriefList, Progress, counted, summary
     from bayes_sgd.core.provenance import code_digest
     from bayes_sgd.experiment.run_folder import check_owner, plain_path, record_owner
-    from bayes_sgd.data.sizes import check_memory, check_sizes, whole_memory
+    from bayes_sgd.data.memory import (
+        check_memory,
+        evidence_kernel,
+        kernel_request_mb,
+        linear_request_mb,
+        spectra_kernel,
+        training_request_mb,
+        whole_memory,
+    )
+    from bayes_sgd.data.sizes import check_sizes
     from bayes_sgd.experiment.packs import packs
     from bayes_sgd.core.io import check_writable, forget
 except ModuleNotFoundError as missing:

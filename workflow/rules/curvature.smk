@@ -50,8 +50,7 @@ rule compute_spectra:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
-        # twice: eigenvalues are taken of a copy of the kernel
-        mem_mb=doubling_on_retry(2 * max((memory_mb(plans, SIZES.classes) for plans in SPECTRA_PACKS.values()), default=0)),
+        mem_mb=doubling_on_retry(kernel_request_mb(spectra_kernel(CONFIG, SIZES.classes), SIZES)),
         runtime=doubling_on_retry(60),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:

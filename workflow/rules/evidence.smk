@@ -20,7 +20,7 @@ rule fit_linear:
     conda:
         "../envs/bayes-sgd.yaml"
     resources:
-        mem_mb=doubling_on_retry(linear_memory_mb(CONFIG.linear, SIZES.pool + SIZES.test, SIZES.pixels)),
+        mem_mb=doubling_on_retry(linear_request_mb(CONFIG.linear, SIZES)),
         runtime=doubling_on_retry(60),
     params:
         linear=config_subset("linear", "data"),
@@ -73,7 +73,7 @@ rule compute_evidence:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
-        mem_mb=doubling_on_retry(max((memory_mb(plans, SIZES.classes) for plans in EVIDENCE_PACKS.values()), default=0)),
+        mem_mb=doubling_on_retry(kernel_request_mb(evidence_kernel(CONFIG, SIZES.classes), SIZES)),
         runtime=minutes("compute_evidence", 240),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:

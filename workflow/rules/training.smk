@@ -40,7 +40,7 @@ rule train:
         "../envs/bayes-sgd.yaml"
     threads: CONFIG.threads
     resources:
-        mem_mb=doubling_on_retry(max(3000, round(2 * training_memory_mb(SIZES)))),
+        mem_mb=doubling_on_retry(training_request_mb(SIZES)),
         runtime=minutes("train", 120),
         gpu=1 if CONFIG.device == "cuda" else 0,
     params:

@@ -20,7 +20,8 @@ from torch.nn.functional import cross_entropy
 from bayes_sgd.api.data import to_numpy
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.curvature.cholesky import effective_parameters, eigenvalues, log_determinant
-from bayes_sgd.curvature.ggn import Linearization, available_bytes, kernel_bytes, softmax_factor
+from bayes_sgd.curvature.ggn import Linearization, softmax_factor
+from bayes_sgd.data.memory import Kernel, available_bytes
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.training.mlp import with_ones
 
@@ -125,7 +126,8 @@ def log_evidence(model: nn.Module, x: Any, y: Any, *, prior_precision: float = 1
     layers, prior = zip(*map(_layer, linears), strict=True)
     inputs, labels = _examples(x, y, layers, flatten)
     n, classes = len(inputs), layers[-1].shape[1]
-    _check_memory(n, classes - 1, inputs.device)
+    kernel = Kernel(n, classes - 1, matrices=2)
+    kernel.check(available_bytes(inputs.device), f"free on {inputs.device.type}", "log_evidence", "up to {} examples")
     with torch.no_grad():
         network = Linearization(layers, inputs)
         if not bool(torch.isfinite(network.logits).all()):
@@ -270,12 +272,3 @@ def _examples(x: Any, y: Any, layers: Sequence[Tensor], flatten: bool) -> tuple[
         with_ones(torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float64)).to(device)),
         torch.from_numpy(labels.astype(np.int64)).to(device),
     )
-
-
-def _check_memory(n: int, rank: int, device: torch.device) -> None:
-    needed, available = 2 * kernel_bytes(n, rank), available_bytes(device)
-    if available is not None and needed > available:
-        raise UserError(
-            f"log_evidence: the kernel of N (C - 1) = {n} x {rank} = {n * rank} rows needs {needed / 1e9:.3g} GB, and "
-            f"{available / 1e9:.3g} GB are free on {device.type}; give fewer examples"
-        )

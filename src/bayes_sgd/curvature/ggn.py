@@ -18,21 +18,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.rng import generator
 from bayes_sgd.curvature.lanczos import extreme_eigenvalues
+from bayes_sgd.data.memory import BLOCK_BYTES, Kernel
 from bayes_sgd.training.mlp import forward, with_ones
 
 Precision = Sequence[tuple[Tensor, Tensor]]
 """Precisions of the prior in units of λ, for each layer: of rows (fan_in + 1,) times of columns (fan_out,), all positive."""
-
-_BLOCK_BYTES = 32 * 2**20  # of the kernel that is built at once; products of that size run at full speed
 
 
 def softmax_factor(logits: Tensor) -> Tensor:
@@ -127,11 +124,11 @@ class Linearization:
         """
         n, _, rank = factor.shape
         if out is None:
-            check_memory(n, rank, factor.device, factor.element_size())
+            Kernel(n, rank, element_size=factor.element_size()).check_device(factor.device)
         pairs = self.whitened(factor, precision)
         grams = [a @ a.T for a, _ in pairs]
         kernel = factor.new_empty(rank * n, rank * n) if out is None else out
-        rows = max(1, min(n, _BLOCK_BYTES // (factor.element_size() * rank * n)))
+        rows = max(1, min(n, BLOCK_BYTES // (factor.element_size() * rank * n)))
         scratch = factor.new_empty(rows * rank * n)
         for column in range(rank):
             width = (column + 1) * n
@@ -172,41 +169,3 @@ class Linearization:
             return self.ggn_product(factor, tensor).double().cpu().numpy()
 
         return extreme_eigenvalues(product, start, count, tolerance)
-
-
-def kernel_bytes(n: int, rank: int, element_size: int = 8) -> int:
-    """Bytes that `Linearization.kernel` and its factorization hold at most, for N examples and C − 1 = `rank`."""
-    return element_size * ((rank * n) ** 2 + 4 * n * n) + 2 * _BLOCK_BYTES
-
-
-def check_memory(n: int, rank: int, device: torch.device, element_size: int = 8) -> None:
-    """Refuse a kernel that does not fit, before it is allocated.
-
-    Raises:
-        UserError: with the sizes, and the key to lower.
-    """
-    needed, available = kernel_bytes(n, rank, element_size), available_bytes(device)
-    if available is not None and needed > available:
-        raise UserError(
-            f"evidence: the kernel of n_train (classes - 1) = {n} x {rank} = {n * rank} rows needs {needed / 1e9:.3g} GB, and "
-            f"{available / 1e9:.3g} GB are free on {device.type}; lower n_train of the experiments that network_evidence names"
-        )
-
-
-def available_bytes(device: torch.device) -> int | None:
-    """Bytes of memory that can still be taken on a device, within the limit of a container; None where it is unknown."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    limits = []
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        limits.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
-    except (OSError, ValueError, StopIteration):
-        pass
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-        limits.append(int(limit) - int(used))  # "max" is no number: no limit
-    except (OSError, ValueError):
-        pass
-    return min(limits, default=None)

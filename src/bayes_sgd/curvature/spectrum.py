@@ -34,6 +34,7 @@ from bayes_sgd.curvature.ggn import Linearization, softmax_factor
 from bayes_sgd.curvature.hessian import hessian_product
 from bayes_sgd.curvature.lanczos import extreme_eigenvalues
 from bayes_sgd.data.datasets import load_prepared
+from bayes_sgd.data.memory import Kernel
 from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.training.measurement import loss_and_accuracy
 from bayes_sgd.training.mlp import forward
@@ -77,9 +78,10 @@ def gauss_newton_eigenvalues(layers: Sequence[Tensor], inputs: Tensor) -> np.nda
         inputs: (N, d + 1) with their ones.
 
     Raises:
-        UserError: memory for the kernel would not do.
+        UserError: memory for the kernel and a copy would not do.
     """
     at = Linearization([layer.double() for layer in layers], inputs.double())
+    Kernel(len(inputs), layers[-1].shape[1] - 1, matrices=2).check_device(inputs.device)
     return eigenvalues(at.kernel(softmax_factor(at.logits))).flip(0).cpu().numpy()
 
 

@@ -6,19 +6,13 @@ workflow calls it whenever it plans.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
-
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.data.datasets import DataSizes
 from bayes_sgd.experiment.config import Config
-from bayes_sgd.experiment.evidence_plan import evidence_packs, kernel_rows
 from bayes_sgd.experiment.packs import experiment_plans
 from bayes_sgd.experiment.shapes import LENET_PIXELS
 
 LAPLACE_EXAMPLES = 40  # as laplace_vs_ais.EXAMPLES, which cannot be imported here: it needs torch
-_GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 def check_sizes(config: Config, sizes: DataSizes, file: str = "config") -> None:
@@ -58,36 +52,3 @@ def _check_linear(n_train: int, digits: tuple[int, int], whose: str, file: str) 
             f"{file}: linear.n_train: {n_train} needs {n_train // 2} images each of classes 0 and 1 and one more to test on, "
             f"and {whose} has {digits[0]} and {digits[1]}; allowed: {allowed}"
         )
-
-
-def check_memory(config: Config, classes: int, memory: int | None, file: str = "config") -> None:
-    """Refuse an evidence whose kernel is larger than all the memory of the machine that is to compute it.
-
-    Args:
-        config: of the run.
-        classes: C of the data.
-        memory: bytes, as `whole_memory` gives them; None where it is unknown, or jobs run elsewhere.
-        file: the name that the message shows.
-
-    Raises:
-        UserError: one line with file, key, sizes and what is allowed.
-    """
-    rows = max((kernel_rows(plans, classes) for plans in evidence_packs(config).values()), default=0)
-    if memory is not None and 8 * rows**2 > memory:
-        largest = int((memory / 8) ** 0.5) // max(1, classes - 1)
-        raise UserError(
-            f"{file}: network_evidence: a kernel of n_train (classes - 1) = {rows} rows needs {8 * rows**2 / 1e9:.3g} GB, and "
-            f"this machine has {memory / 1e9:.3g} GB; allowed: n_train up to {largest} in its experiments"
-        )
-
-
-def whole_memory(device: str) -> int | None:
-    """Bytes of this machine's memory, within the limit of a container; None where it is unknown, or a GPU is what counts."""
-    if device == "cuda" or (device == "auto" and any(map(os.path.exists, _GPUS))):
-        return None
-    limits = []
-    with suppress(AttributeError, OSError, ValueError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with suppress(OSError, ValueError):
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))  # "max" is no number: no limit
-    return min(limits, default=None)

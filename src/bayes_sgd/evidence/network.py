@@ -26,7 +26,8 @@ from torch import Tensor
 
 from bayes_sgd.core.schema import NETWORK_EVIDENCE
 from bayes_sgd.curvature.cholesky import CholeskyFactor, effective_parameters, eigenvalues, log_determinant
-from bayes_sgd.curvature.ggn import Linearization, check_memory, softmax_factor
+from bayes_sgd.curvature.ggn import Linearization, softmax_factor
+from bayes_sgd.data.memory import SPECTRUM_FROM, Kernel, evidence_matrices
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.modes import ExpansionPoint, LaplaceProblem, LinearizedModel, ModeSearch, minimum_point, sgd_point
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
@@ -36,7 +37,6 @@ from bayes_sgd.training.mlp import forward
 POINTS = ("sgd", "linearized", "minimum")
 PRIOR_CENTRES = ("zero", "initial")
 COLUMNS = NETWORK_EVIDENCE.without(*NETWORK_FIELDS, "noise_scale", "seed", "weights", "main_series")
-_SPECTRUM_FROM = 7  # number of λ from which the eigenvalues cost less than a factorization for each λ
 
 
 def network_evidence(
@@ -84,7 +84,8 @@ def network_evidence(
     search = search or ModeSearch()
     permutations = sum(math.lgamma(layer.shape[1] + 1) for layer in weights[:-1])
     finite = all(bool(torch.isfinite(layer).all()) for layer in weights)
-    workspace = _workspace(len(x), classes, x) if finite else x.new_empty(0)
+    kernel = Kernel(len(x), classes - 1, evidence_matrices(points, prior_precisions))
+    workspace = _workspace(kernel, x) if finite else x.new_empty(0)
     rows: list[dict[str, Any]] = []
     for centre_name in prior_centres:
         centre = [torch.zeros_like(w) for w in weights] if centre_name == "zero" else initial
@@ -122,9 +123,9 @@ def _rows_at(
     return [row | {"best_prior_precision": row["log_evidence_ratio"] == best < math.inf} for row in rows]
 
 
-def _workspace(n: int, classes: int, like: Tensor) -> Tensor:
-    check_memory(n, classes - 1, like.device)
-    return like.new_empty(n * (classes - 1), n * (classes - 1))
+def _workspace(kernel: Kernel, like: Tensor) -> Tensor:
+    kernel.check_device(like.device)
+    return like.new_empty(kernel.rows, kernel.rows)
 
 
 def _expansions(
@@ -153,7 +154,7 @@ def _expansions_at_sgd(
 ) -> Iterator[tuple[float, ExpansionPoint, dict[str, object]]]:
     factor = softmax_factor(problem.sgd.logits)
     common, spectrum = None, None
-    if len(prior_precisions) >= _SPECTRUM_FROM:
+    if len(prior_precisions) >= SPECTRUM_FROM:
         spectrum = eigenvalues(problem.sgd.kernel(factor, out=workspace))
     for l2 in sorted(prior_precisions):
         point = sgd_point(problem, l2)

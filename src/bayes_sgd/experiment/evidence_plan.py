@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_sgd.experiment.cell import NETWORK_FIELDS, Cell, Plan
-from bayes_sgd.experiment.config import Config, LinearConfig
-from bayes_sgd.experiment.grid import l2_grid
+from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.packs import experiment_plans, pack_name
 
 # what networks of one kind agree in: all fields but those that are compared
@@ -88,26 +87,6 @@ def spectra_packs(config: Config) -> dict[str, list[Plan]]:
 def kernel_rows(plans: Sequence[Plan], classes: int) -> int:
     """N(C − 1) of the largest of these networks: the rows of its kernel."""
     return (classes - 1) * max((plan.cell.n_train for plan in plans), default=0)
-
-
-def memory_mb(plans: Sequence[Plan], classes: int) -> int:
-    """Memory of a job of evidence, in MB: one kernel of N(C − 1) rows, 1.3 times, and what torch takes."""
-    return 1500 + round(1.3 * 8 * kernel_rows(plans, classes) ** 2 / 1e6)
-
-
-def linear_memory_mb(linear: LinearConfig, images: int, pixels: int) -> int:
-    """Memory of a job that fits the linear model, in MB: what 28 x 28 pixels need, or more for larger images.
-
-    Args:
-        linear: its part of the configuration.
-        images: of the whole data set, training and test.
-        pixels: d, of one image.
-    """
-    l2_values = l2_grid(linear.l2_low, linear.l2_high, linear.l2_per_decade)
-    rows = min(linear.n_train, pixels + 1)  # of ∇∇C, as `logistic.row_space` has it
-    data = 10 * images * pixels  # as bytes from the disk, as they are stored, as float32, and these once more
-    chosen = 8 * pixels * (4 * linear.n_train + 2 * min(linear.n_test, images) + len(l2_values))
-    return max(2000, 500 + round((data + chosen + 3 * 8 * rows**2) / 1e6))
 
 
 def invariance_case(config: Config) -> tuple[str, Plan] | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.data.datasets import DataSizes, check_source, data_sizes
+from bayes_sgd.data.memory import data_mb, largest_job_mb
 from bayes_sgd.data.sizes import check_sizes
 from bayes_sgd.experiment.cell import Plan
 from bayes_sgd.experiment.config import Config, load_config
@@ -39,7 +40,6 @@ LENET = 6  # time of a convolutional network in units of a fully connected one's
 PENALTY = 6  # that of a gradient penalty, in units of training without
 NOISE_DRAW = 1.2e-6  # seconds of an example in a batch whose noise is measured
 REQUEST_MINUTES, REQUEST_FACTOR = 10, 3  # of time on a cluster: to start in, and for a slower or shared node (our choice)
-IMPORTED_MB, COPIES = 600, 3.5  # memory of a job before its data, and what it holds of them in units of their float32
 ROW_BYTES, FIGURE_BYTES = 500, 400_000
 
 
@@ -87,14 +87,7 @@ def _size(mb: float) -> str:
 def run_cost(config: Config, sizes: DataSizes, speed: Calibration) -> RunCost:
     """All jobs of a run that starts from nothing."""
     jobs = [*_training(config, sizes, speed), *_evidence(config, sizes, speed), *_rest(config, sizes, speed)]
-    rows = kernel_rows([plan for pack in evidence_packs(config).values() for plan in pack], sizes.classes)
-    memory = training_memory_mb(sizes) + 1.3 * 8 * rows**2 / 1e6
-    return RunCost(tuple(jobs), memory, _disk_mb(config, sizes))
-
-
-def training_memory_mb(sizes: DataSizes) -> float:
-    """Memory of a job that trains, in MB: the data, beside which the weights of a stack are small."""
-    return IMPORTED_MB + COPIES * _data_mb(sizes)
+    return RunCost(tuple(jobs), largest_job_mb(config, sizes), _disk_mb(config, sizes))
 
 
 def request_minutes(seconds: float) -> int:
@@ -176,17 +169,13 @@ def _rest(config: Config, sizes: DataSizes, speed: Calibration) -> list[JobCost]
     return jobs
 
 
-def _data_mb(sizes: DataSizes) -> float:
-    return 4 * (sizes.pool + sizes.test) * sizes.pixels / 1e6  # as float32
-
-
 def _disk_mb(config: Config, sizes: DataSizes) -> float:
     rows = weights = 0
     for plan in plans(config):
         rows += len(plan.points) * len(plan.seeds)
         cell, kept = plan.cell, plan.keep_weights * len(plan.seeds)
         weights += kept * weights_of(sizes.pixels, cell.hidden_sizes, sizes.classes, cell.architecture)
-    return (ROW_BYTES * rows + 4 * weights + FIGURE_BYTES * len(captions(config))) / 1e6 + _data_mb(sizes) / 4
+    return (ROW_BYTES * rows + 4 * weights + FIGURE_BYTES * len(captions(config))) / 1e6 + data_mb(sizes) / 4
 
 
 def batches(seconds: dict[str, float], at_least: float) -> dict[str, int]:
