@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bench.common.devtools import CHROMIUM, Browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
+WRONG = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
 
 
 @dataclass(frozen=True)
@@ -27,30 +25,28 @@ class Seen:
     """Share of the window's pixels that differ from its background."""
 
 
-def opened(page: Path, folder: Path) -> Seen:
-    """Open a page; `folder` gets the browser's profile and page.png, a screenshot."""
+def opened(page: Path, folder: Path, *steps: str) -> Seen:
+    """Open a page, wait until each step, JavaScript, was true; `folder` gets the browser's profile and a screenshot."""
     from matplotlib.image import imread
 
     picture = folder / "page.png"
-    said = _chromium(page, folder, f"--screenshot={picture}").stderr
+    with Browser(folder / "profile") as browser:
+        browser.window(1400, 1000)
+        browser.open(page)
+        for step in steps:
+            browser.wait_for(step)
+        browser.picture(picture)
+        document = browser.evaluate("document.documentElement.outerHTML")
+        console = [line(event) for event in browser.events if event["method"] in WRONG]
     pixels = imread(picture)[..., :3]
-    return Seen(
-        console=re.findall(r'CONSOLE\S* "(.*?)", source: ', said, re.DOTALL),
-        document=_chromium(page, folder, "--dump-dom").stdout,
-        drawn=float(np.mean(np.any(pixels != pixels[-1, -1], axis=-1))),
-    )
+    return Seen(console, document, float(np.mean(np.any(pixels != pixels[-1, -1], axis=-1))))
 
 
-def _chromium(page: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    assert CHROMIUM is not None
-    return subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1400,1000"),
-            *("--virtual-time-budget=8000", f"--user-data-dir={folder / 'profile'}", *arguments, page.absolute().as_uri()),
-        ],
-        text=True,
-        errors="replace",
-        capture_output=True,
-        timeout=600,
-        check=True,
-    )
+def line(event: dict) -> str:
+    """What the console shows of an event of `WRONG`."""
+    params = event["params"]
+    if "entry" in params:
+        return params["entry"]["text"]
+    if "exceptionDetails" in params:
+        return params["exceptionDetails"].get("exception", {}).get("description", params["exceptionDetails"]["text"])
+    return " ".join(str(part.get("value", part.get("description", ""))) for part in params["args"])

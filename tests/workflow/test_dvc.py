@@ -180,7 +180,7 @@ def test_plots_are_a_page(clone, plots):
 
 @needs_browser
 def test_the_page_of_plots_opens_without_a_network(plots, tmp_path):
-    seen = opened(plots, tmp_path)
+    seen = opened(plots, tmp_path, "document.querySelectorAll('canvas.marks').length === 3")
     # where an axis has no optimum to draw, Vega warns
     assert [line for line in seen.console if not line.startswith("WARN")] == []
     assert len(re.findall(r"<canvas[^>]* class=.marks", seen.document)) == 3

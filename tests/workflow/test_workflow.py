@@ -355,20 +355,21 @@ def test_the_report_is_built(report):
     assert 500_000 < len(page) < 10_000_000
 
 
-LOOK_AT = """
-<script>
-    const named = (word) => [...document.querySelectorAll("a, li, td")].reverse().find((e) => e.textContent.trim() === word);
-    setTimeout(() => named("%s").click(), 500);
-    setTimeout(() => named("%s").closest("tr").querySelector("[iconname=eye]").click(), 1500);
-</script>
+CLICK = """
+(() => {
+    const named = [...document.querySelectorAll("a, li, td")].reverse().find((e) => e.textContent.trim() === %s);
+    const target = named && %s;
+    target?.click();
+    return Boolean(target);
+})()
 """
+EYE = 'named.closest("tr")?.querySelector("[iconname=eye]")'
 
 
-def seen_in(report: Path, folder: Path, category: str, label: str) -> Seen:
-    """The report with one of its results chosen."""
-    page = folder / "report.html"
-    page.write_text(report.read_text(encoding="utf-8") + LOOK_AT % (category, label), encoding="utf-8")
-    seen = opened(page, folder)
+def seen_in(report: Path, folder: Path, category: str, label: str, shown: str) -> Seen:
+    """The report with one of its results chosen, once the element `shown`, a CSS selector, is there."""
+    choose = [CLICK % (json.dumps(category), "named"), CLICK % (json.dumps(label), EYE)]
+    seen = opened(report, folder, *choose, f"Boolean(document.querySelector({json.dumps(shown)}))")
     # the page's style sheets are made in the page, by a library that says so
     assert [line for line in seen.console if "tailwindcss" not in line] == []
     assert seen.drawn > 0.1
@@ -378,14 +379,14 @@ def seen_in(report: Path, folder: Path, category: str, label: str) -> Seen:
 @needs_browser
 @pytest.mark.xdist_group("report")
 def test_the_report_opens_and_shows_a_figure(report, tmp_path):
-    seen = seen_in(report, tmp_path, "Figures", "The best batch size grows with the learning rate")
+    seen = seen_in(report, tmp_path, "Figures", "The best batch size grows with the learning rate", "img[src*='fig5.png']")
     assert '<img src="data:image/png;charset=utf8;filename=fig5.png' in seen.document
 
 
 @needs_browser
 @pytest.mark.xdist_group("report")
 def test_the_report_opens_and_shows_the_verdicts(report, tmp_path):
-    seen = seen_in(report, tmp_path, "Claims", "a page: verdicts, intervals, limits, and why")
+    seen = seen_in(report, tmp_path, "Claims", "a page: verdicts, intervals, limits, and why", "iframe")
     (shown,) = re.findall(r'<iframe src="(data:text/html[^"]+)"', seen.document)
     assert len(shown) < 2 * 1024 * 1024, "what Chromium shows in a frame"
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from bench.common.devtools import Browser
-from browser import needs_browser
+from browser import WRONG, needs_browser
 from project import ROOT
 
 from bayes_sgd.report.html.page import write_page
@@ -54,8 +54,7 @@ def focus(browser: Browser, selector: str) -> None:
 
 
 def test_nothing_goes_wrong_and_nothing_is_asked_of_the_network(browser: Browser) -> None:
-    wrong = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-    assert [event for event in browser.events if event["method"] in wrong] == []
+    assert [event for event in browser.events if event["method"] in WRONG] == []
     asked = [event["params"]["request"]["url"] for event in browser.events if event["method"] == "Network.requestWillBeSent"]
     assert {url.partition(":")[0] for url in asked} == {"file", "data", "blob"}
     assert len([url for url in asked if url.startswith("file:")]) == 1, "the page itself"
