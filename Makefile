@@ -83,8 +83,9 @@ accept: .venv/run ## Take the results of CONFIG's run as made by the present cod
 	$(BIN)/python -m bayes_sgd.report.accept "$$run" && \
 	$(BIN)/snakemake --cores 1 --touch --quiet all --configfile "$$CONFIG"
 
-restore: .venv/run ## Get data and results of the committed dvc.lock from the DVC remote, instead of making them
+restore: .venv/run ## Get the data and results that dvc.lock names from your DVC remote, instead of making them
 	@[ -n "$$($(BIN)/dvc config core.remote)" ] || { echo "error: no DVC remote is set, so there is nothing to restore from; set one with .venv/bin/dvc remote add -d NAME URL" >&2; exit 1; }
+	@[ -f dvc.lock ] || { echo "error: there is no dvc.lock, so there is nothing to restore; dvc repro writes it where the results are made, commit it there" >&2; exit 1; }
 	$(BIN)/dvc pull
 	@$(BIN)/dvc status --quiet || { echo "code or configuration differ from dvc.lock: what was fetched is not theirs; run snakemake"; exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 1 --touch --forceall --quiet all

@@ -22,6 +22,11 @@ def test_both_images_have_the_same_pinned_base_and_are_made_from_the_lock() -> N
     assert all("--constraint requirements.lock" in recipe for recipe in recipes)
 
 
+def test_a_lock_of_dvc_is_committed_only_with_a_remote_that_has_its_files() -> None:
+    tracked = subprocess.run(["git", "ls-files", "dvc.lock"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert not tracked or "remote" in text(".dvc/config")
+
+
 def test_the_image_of_apptainer_holds_what_is_committed_and_nothing_else(tmp_path: Path) -> None:
     clone, image = tmp_path / "my clone", tmp_path / "the image"
     for name in ("requirements.lock", "src/a.py", "results/quick/weights", ".venv/bin/python"):

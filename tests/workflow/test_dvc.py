@@ -162,6 +162,15 @@ def test_an_experiment_trains_only_its_new_cells_and_the_metrics_show_what_moved
     assert "accuracies.learning_rate" in moved["results/tiny/metrics.json"]
 
 
+def test_restore_without_a_lock_says_what_writes_one(tmp_path):
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    ran(tmp_path, "git", "init", "--quiet")
+    ran(tmp_path, "dvc", "init", "--quiet")
+    ran(tmp_path, "dvc", "remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
+    with pytest.raises(AssertionError, match=r"error: there is no dvc\.lock.*dvc repro writes it"):
+        ran(tmp_path, "make", "--old-file=.venv/run", "restore", f"BIN={preloaded.programs()}")
+
+
 @pytest.fixture(scope="module")
 def plots(clone) -> Path:
     """The page of plots that `make plots` draws, of the clone and its experiment."""
