@@ -11,6 +11,9 @@ from project import ROOT
 LIBRARY = ROOT / "src" / "bayes_sgd"
 ORDER = ("core", "experiment", "data", "training", "curvature", "evidence", "analysis", "claims", "figures", "report", "api")
 MODULES = sorted(LIBRARY.glob("*/**/*.py"))
+OTHERS = sorted(
+    path for folder in ("bench", "workflow") for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".smk")
+)
 LONGEST_MODULE, LONGEST_FUNCTION = 350, 60  # lines
 
 
@@ -43,14 +46,15 @@ def test_a_module_imports_from_its_own_or_an_earlier_package(path):
 
 def too_long(path: Path) -> set[str]:
     """The module, and "module: function", where they are longer than they may be."""
-    text, name = path.read_text(encoding="utf-8"), path.relative_to(LIBRARY).as_posix()
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
+    tree = ast.parse(text if path.suffix == ".py" else "")
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     long = {f"{name}: {node.name}" for node in functions if (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION}
     return long | ({name} if text.count("\n") > LONGEST_MODULE else set())
 
 
 def test_modules_and_functions_are_short():
-    assert set().union(*map(too_long, MODULES)) == set()
+    assert set().union(*map(too_long, [*MODULES, *OTHERS])) == set()
 
 
 def test_rules_and_scripts_have_no_mathematics_and_no_test_imports_another():

@@ -11,6 +11,7 @@ from project import attempt
 
 from bayes_sgd.api.data import load
 from bayes_sgd.data.datasets import load_prepared, subset_indices
+from bayes_sgd.data.sources import SIZES
 from bayes_sgd.experiment.config import DataConfig
 
 
@@ -69,7 +70,7 @@ def test_a_training_set_is_that_of_a_network_of_its_seed() -> None:
 
 X, Y, XT, YT = arrays()
 BAD = {
-    "name": ("mnist6k", "load: 'mnist6k' is no data set; allowed: mnist5k, mnist, fashion_mnist, kmnist, a path"),
+    "name": ("mnist6k", f"load: 'mnist6k' is no data set; allowed: {', '.join(SIZES)}, a path"),
     "no file": ("nowhere.npz", "nowhere.npz: no such file"),
     "two arrays": ((X, Y), "load: x_train, y_train given in 2 arrays; allowed: x_train, y_train, x_test, y_test"),
     "five arrays": ((X, Y, XT, YT, YT), "load: x_train, y_train, x_test, y_test given in 5 arrays"),

@@ -101,7 +101,7 @@ def load(
     <Data file: 1000 training and 797 test images of 64 pixels, 10 classes>
     >>> bs.load("mnist6k")
     Traceback (most recent call last):
-    bayes_sgd.core.errors.UserError: load: 'mnist6k' is no data set; allowed: mnist5k, mnist, fashion_mnist, kmnist, a path ...
+    bayes_sgd.core.errors.UserError: load: 'mnist6k' is no data set; allowed: mnist5k, mnist, fashion_mnist, ...
     """
     temporary = TemporaryDirectory(prefix="bayes-sgd-") if folder is None else None
     place = Path(temporary.name if temporary else folder or "")
