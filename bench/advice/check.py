@@ -93,31 +93,31 @@ def full_sweep(data: bs.Data, setting: Setting, advised: int | None, seeds: Any,
         sizes += larger
 
 
-def row(found: Found, accuracy: pd.DataFrame) -> dict[str, Any]:
+def row(advice: Found, accuracy: pd.DataFrame) -> dict[str, Any]:
     """What the advice loses in a full sweep, in points of test accuracy.
 
     Args:
-        found: the advice.
+        advice: what was advised.
         accuracy: of batch sizes (rows) and other seeds (columns), fractions.
     """
     values: Floats = 100 * accuracy.to_numpy(dtype=np.float64)
     sizes = accuracy.index.to_numpy()
     means = values.mean(axis=1)
-    first, last = found.plateau or (np.nan, np.nan)
+    first, last = advice.plateau or (np.nan, np.nan)
     columns: dict[str, Any] = {
-        "batch_size": found.batch_size if found.batch_size is not None else np.nan,
-        "low": found.low,
-        "high": found.high,
+        "batch_size": advice.batch_size if advice.batch_size is not None else np.nan,
+        "low": advice.low,
+        "high": advice.high,
         "plateau_low": first,
         "plateau_high": last,
-        "by": "B_fit" if np.isfinite(found.b_fit) else "sweep",
-        "b_fit": found.b_fit,
+        "by": "B_fit" if np.isfinite(advice.b_fit) else "sweep",
+        "b_fit": advice.b_fit,
         "best": int(sizes[means.argmax()]),
         "best_accuracy": means.max(),
     }
-    if found.batch_size is None:
+    if advice.batch_size is None:
         return columns | {"within": False}
-    advised = sizes == found.batch_size
+    advised = sizes == advice.batch_size
     mine = values[advised][0]
 
     def lost(seeds: Places) -> float:

@@ -193,7 +193,7 @@ def one_thread() -> Iterator[None]:
 
 
 def run(
-    problems: Sequence[Problem], names: Sequence[str], repeats: int, block: float, say: Callable[[str], Any]
+    problems: Sequence[Problem], names: Sequence[str], repeats: int, block: float, report: Callable[[str], Any]
 ) -> pd.DataFrame:
     """The whole table."""
     rows: list[dict[str, Any]] = []
@@ -201,8 +201,8 @@ def run(
         for problem in problems:
             new = compare(problem, names, repeats, block)
             rows += new
-            found = "  ".join(f"{r['method']} {r['ms_per_update']:.3g}" for r in new)
-            say(f"H {new[0]['hidden']:>7} B {problem.batch_size:4} x {problem.networks}   {found}")
+            speeds = "  ".join(f"{r['method']} {r['ms_per_update']:.3g}" for r in new)
+            report(f"H {new[0]['hidden']:>7} B {problem.batch_size:4} x {problem.networks}   {speeds}")
     machine = environment()
     versions = {"torch": torch.__version__, "jax": getattr(sys.modules.get("jax"), "__version__", "not installed")}
     of_machine = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}
@@ -222,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeats, block = (2, 0.01) if chosen.quick else (chosen.repeats, chosen.block)
     data = digits(max(networks))
     problems = [Problem(data, h, b, n) for h in hidden for b in sizes for n in networks]
-    table = run(problems, chosen.methods.split(","), repeats, block, say=lambda line: print(line, flush=True))
+    table = run(problems, chosen.methods.split(","), repeats, block, report=lambda line: print(line, flush=True))
     write_csv(chosen.out / "engine.csv", table, ENGINE)
 
     from bench.common.drawing import engine_figure, save

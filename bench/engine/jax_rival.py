@@ -87,5 +87,5 @@ class Jax(Method):
 
     def layers(self, index: int) -> list[Tensor]:
         """As torch tensors."""
-        found = [(torch.tensor(jax.device_get(w[index])), torch.tensor(jax.device_get(b[index]))) for (w, b), _ in self.state]
-        return [torch.cat([weight, bias[None]]) for weight, bias in found]
+        pairs = [(torch.tensor(jax.device_get(w[index])), torch.tensor(jax.device_get(b[index]))) for (w, b), _ in self.state]
+        return [torch.cat([weight, bias[None]]) for weight, bias in pairs]

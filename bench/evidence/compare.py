@@ -62,19 +62,19 @@ def run(method: str, hidden: int, n_train: int, limit_s: float) -> dict[str, flo
 
 def trials(cases: Sequence[tuple[str, int, int]], repeats: int, limit_s: float) -> dict[tuple[str, int, int], list]:
     """Trials of all cases in turn, so that a slow spell of the machine falls on all; what fails is not tried again."""
-    found: dict[tuple[str, int, int], list] = {case: [] for case in cases}
+    measured: dict[tuple[str, int, int], list] = {case: [] for case in cases}
     for _ in range(repeats):
-        for case, results in found.items():
+        for case, results in measured.items():
             if not any(isinstance(result, str) for result in results):
                 results.append(run(*case, limit_s))
                 print(*case, results[-1], flush=True)
-    return found
+    return measured
 
 
-def table(found: dict[tuple[str, int, int], list]) -> pd.DataFrame:
+def table(measured: dict[tuple[str, int, int], list]) -> pd.DataFrame:
     """A row for each case."""
     rows = []
-    for (method, hidden, n_train), results in found.items():
+    for (method, hidden, n_train), results in measured.items():
         good = [result for result in results if isinstance(result, dict)]
         row: dict[str, object] = {
             "method": method,
@@ -89,7 +89,7 @@ def table(found: dict[tuple[str, int, int], list]) -> pd.DataFrame:
         row |= {"seconds": median(seconds), "low": min(seconds), "high": max(seconds)}
         for name, of in (("cpu_seconds", median), ("peak_mb", max), ("log_determinant", median)):
             row[name] = of([result[name] for result in good]) if good else math.nan
-        bare = [result for result in found.get(("cholesky", hidden, n_train), []) if isinstance(result, dict)]
+        bare = [result for result in measured.get(("cholesky", hidden, n_train), []) if isinstance(result, dict)]
         if bare:
             row["time_ratio"] = row["seconds"] / median([result["seconds"] for result in bare])
             row["memory_ratio"] = row["peak_mb"] / (8 * (n_train * (CLASSES - 1)) ** 2 / 2**20)

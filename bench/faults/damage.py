@@ -155,9 +155,9 @@ def _damaged(case: Case, stage: Stage, folder: Path) -> Row:
         moment = f"; its reader refuses {_refused(kind, path)} of {CUTS + len(OTHER_TYPES)} other cuts and types"
     moment = damage(path, how, random.Random(f"{kind.file} {how}")) + moment
     ended = workflow.run()
-    told = [(f"delete {name}", lambda: None) for name in obey(workflow, ended.output)] if not kind.mine else []
+    deletions = [(f"delete {name}", lambda: None) for name in obey(workflow, ended.output)] if not kind.mine else []
     back = [(f"put {path.name} back", lambda: _put_back(path, content))] if kind.mine else []
-    row = judged(case, stage, workflow, ended, told + back, moment=moment)
+    row = judged(case, stage, workflow, ended, deletions + back, moment=moment)
     if kind.mine and row.lost != "nothing":
         return replace(row, lost="nothing (what was made from the damaged file is made again)")
     return replace(row, lost=f"what the damaged file held ({row.lost})") if kind.held and "stacks" in row.lost else row

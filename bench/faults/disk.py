@@ -68,11 +68,11 @@ def cases() -> list[Case]:
     """All of them; none without root."""
     if os.geteuid() != 0:
         return []
-    found = []
+    planned = []
     for where, size, prepared in (("results", "4k", True), ("results", "40k", True), ("data", "1m", False), ("", "", False)):
         more = {"where": where, "size": size, "prepared": prepared}
         about = f"{where}/ on a disk of {size}" if where else "all folders on a disk with 100 kB left"
-        found.append(Case("disk full", about, "plain", _full, more))
+        planned.append(Case("disk full", about, "plain", _full, more))
     for where, prepared in (("results", True), ("data", False), ("logs", True), (".snakemake", True)):
-        found.append(Case("read-only folder", f"{where}/", "plain", _read_only, {"where": where, "prepared": prepared}))
-    return found
+        planned.append(Case("read-only folder", f"{where}/", "plain", _read_only, {"where": where, "prepared": prepared}))
+    return planned

@@ -115,12 +115,12 @@ def cases(seed: int = 0) -> list[Case]:
     """All of them; the moments are drawn once, from a seed."""
     draw = random.Random(seed)
     kill, stop, interrupt = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
-    found = []
+    planned = []
 
     def add(fault: str, number: int, low: float, high: float, **more: object) -> None:
         for _ in range(number):
             moment = {"seconds": draw.uniform(low, high), "prepared": True} | more
-            found.append(Case(fault, "", "plain", _disturbed, moment))
+            planned.append(Case(fault, "", "plain", _disturbed, moment))
 
     add("kill -9 of the workflow and its jobs", 2, 1, 9, signal=kill, whom=GROUP, prepared=False)
     add("kill -9 of the workflow and its jobs", 14, 1, 12, signal=kill, whom=GROUP)
@@ -131,11 +131,11 @@ def cases(seed: int = 0) -> list[Case]:
     add("SIGINT to the workflow alone", 1, 1, 6, signal=interrupt, whom=ALONE, wait_for=".train.py")
     add("SIGTERM to the workflow", 2, 0, 6, signal=stop, whom=ALONE, wait_for=JOB)
     add("SIGTERM to the workflow and its jobs", 1, 1, 6, signal=stop, whom=GROUP, wait_for=".train.py")
-    found.append(Case("a second workflow in the same folder", "3 s later", "plain", _two_at_once, {"seconds": 3.0}))
-    found.append(Case("a second workflow in the same folder", "at the same time", "plain", _two_at_once, {"seconds": 0.2}))
-    found.append(Case("a stale lock", "left by kill -9", "plain", _stale_lock))
+    planned.append(Case("a second workflow in the same folder", "3 s later", "plain", _two_at_once, {"seconds": 3.0}))
+    planned.append(Case("a second workflow in the same folder", "at the same time", "plain", _two_at_once, {"seconds": 0.2}))
+    planned.append(Case("a stale lock", "left by kill -9", "plain", _stale_lock))
     for kilobytes in MEMORY:
         about = f"address space of {kilobytes / 1e6:.1f} GB"
-        found.append(Case("too little memory", about, "plain", _little_memory, {"kilobytes": kilobytes}))
-    found.append(Case("the configuration is changed while the run goes on", "during train", "plain", _config_changed))
-    return found
+        planned.append(Case("too little memory", about, "plain", _little_memory, {"kilobytes": kilobytes}))
+    planned.append(Case("the configuration is changed while the run goes on", "during train", "plain", _config_changed))
+    return planned

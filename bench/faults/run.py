@@ -57,13 +57,13 @@ def tried(case: Case, stage: Stage, folder: Path) -> dict[str, Any]:
 
 def shortcomings(row: dict[str, Any]) -> list[str]:
     """What must not be in a row."""
-    found = {
+    reasons = {
         "tables differ": not row["tables_equal"],
         "traceback": row["traceback"],
         "orphans": row["orphans"] > 0,
         f"lost {row['lost']}": not row["lost"].startswith(("nothing", "what the damaged file held")),
     }
-    return [word for word, there in found.items() if there]
+    return [word for word, applies in reasons.items() if applies]
 
 
 def _kept(rows: pd.DataFrame, some: bool) -> list[pd.DataFrame]:

@@ -73,9 +73,9 @@ def _library_changes(case: Case, stage: Stage, folder: Path) -> Row:
 
 def cases() -> list[Case]:
     """All of them."""
-    found = [Case("a cell that diverges", "learning rate 1e30", "plain", _diverges, {"rate": 1e30})]
-    found.append(Case("a GPU out of memory (simulated)", "in the first update", "plain", _gpu_memory))
-    found.append(Case("the library is edited while the run goes on", "during train", "plain", _library_changes))
+    planned = [Case("a cell that diverges", "learning rate 1e30", "plain", _diverges, {"rate": 1e30})]
+    planned.append(Case("a GPU out of memory (simulated)", "in the first update", "plain", _gpu_memory))
+    planned.append(Case("the library is edited while the run goes on", "during train", "plain", _library_changes))
     for files, years, prepared in (
         ("data/prepared/**/*", 3, False),
         ("data/prepared/**/*", 3, True),
@@ -85,5 +85,5 @@ def cases() -> list[Case]:
     ):
         about = f"{files} {abs(years)} years {'ahead' if years > 0 else 'back'}, {'before' if prepared else 'after'} training"
         more = {"files": files, "years": years, "prepared": prepared}
-        found.append(Case("a clock that jumps", about, "plain", _clock, more))
-    return found
+        planned.append(Case("a clock that jumps", about, "plain", _clock, more))
+    return planned

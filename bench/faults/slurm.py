@@ -59,8 +59,8 @@ class OnSlurm(Workflow):
         """The id of the training job that was submitted, as soon as there is one."""
         until = time.monotonic() + limit
         while time.monotonic() < until:
-            if found := _SUBMITTED.findall(self.said()):
-                return found[-1]
+            if ids := _SUBMITTED.findall(self.said()):
+                return ids[-1]
             time.sleep(0.1)
         raise TimeoutError(f"no job was submitted in {limit:g} s")
 
@@ -187,17 +187,17 @@ def main(arguments: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="faults-") as parent:
             folder = Path(parent).resolve()
             built = stages(folder / "stages", {case.stage for case in wanted}, ROOT)
-            found = [tried(case, built[case.stage], folder / f"{number:03}") for number, case in enumerate(wanted)]
+            results = [tried(case, built[case.stage], folder / f"{number:03}") for number, case in enumerate(wanted)]
     finally:
         if "runs already" not in started:
             subprocess.run([str(slurm / "stop.sh")], check=False, timeout=60)
-    rows = pd.DataFrame(found).assign(where=HERE)
+    rows = pd.DataFrame(results).assign(where=HERE)
     if TABLE.exists():
         table = read_csv(TABLE, FAULTS)
         rows = pd.concat([table.loc[(table["where"] != HERE) | ~_tried(table, rows)], rows], ignore_index=True)
     write_csv(TABLE, rows, FAULTS)
-    bad = sum(bool(shortcomings(row)) for row in found)
-    print(f"{len(found)} faults, {bad} bad")
+    bad = sum(bool(shortcomings(row)) for row in results)
+    print(f"{len(results)} faults, {bad} bad")
     return int(bad > 0)
 
 

@@ -128,9 +128,9 @@ def judged(case: Case, stage: Stage, workflow: Workflow, ended: Ended, first: St
 
 def _lost(stage: Stage, workflow: Workflow, before: set[str], trained: dict[str, int], recovery: Recovery, since: float) -> str:
     """Finished jobs that ran again, and stacks that were trained, saved, and trained again."""
-    whole = stage.finished.stacks()
+    expected = stage.finished.stacks()
     again = workflow.stacks(since)
-    stacks = sum(max(0, trained.get(log, 0) + count - whole.get(log, 0)) for log, count in again.items())
+    stacks = sum(max(0, trained.get(log, 0) + count - expected.get(log, 0)) for log, count in again.items())
     jobs = len(before & recovery.jobs)
     words = [f"{jobs} finished jobs"] * bool(jobs) + [f"{stacks} trained stacks"] * bool(stacks)
     return ", ".join(words) or "nothing"

@@ -37,9 +37,9 @@ class Ended:
     @property
     def traceback(self) -> bool:
         """Whether a traceback is the last word: nothing follows it that says what was wrong or what to do."""
-        _, found, after = self.output.rpartition("Traceback (most recent call last)")
+        _, marker, after = self.output.rpartition("Traceback (most recent call last)")
         said = re.compile(r"error: |Exiting because|WorkflowError|Complete log|At least one job|Shutting down|user request")
-        return bool(found) and not said.search(after)
+        return bool(marker) and not said.search(after)
 
     @property
     def seen(self) -> str:
@@ -74,8 +74,8 @@ class Workflow:
 
     def path(self, name: str) -> Path:
         """The one file that a pattern matches."""
-        (found,) = self.folder.glob(name)
-        return found
+        (file,) = self.folder.glob(name)
+        return file
 
     def configure(self, config: dict[str, Any]) -> None:
         """Write config/tiny.yaml."""
@@ -121,21 +121,21 @@ class Workflow:
 
     def processes(self, word: str = "") -> list[psutil.Process]:
         """Processes that run in the folder and have `word` in their command line."""
-        found = []
+        running = []
         for process in psutil.process_iter():
             try:
                 if process.cwd() == str(self.folder) and word in " ".join(process.cmdline()):
-                    found.append(process)
+                    running.append(process)
             except (psutil.Error, OSError):
                 continue
-        return found
+        return running
 
     def wait_for(self, word: str, limit: float = 60.0) -> list[psutil.Process]:
         """The processes with `word` in their command line, as soon as there are any."""
         until = time.monotonic() + limit
         while time.monotonic() < until:
-            if found := self.processes(word):
-                return found
+            if processes := self.processes(word):
+                return processes
             time.sleep(0.05)
         return []
 
@@ -163,10 +163,10 @@ def finished_jobs(output: str) -> set[str]:
     outputs: dict[str, str] = {}
     current = ""
     for line in output.splitlines():
-        if found := re.match(r" {4}output: (.*)", line):
-            current = found[1]
-        elif found := re.match(r" {4}jobid: (\d+)", line):
-            outputs[found[1]] = current
+        if match := re.match(r" {4}output: (.*)", line):
+            current = match[1]
+        elif match := re.match(r" {4}jobid: (\d+)", line):
+            outputs[match[1]] = current
             current = ""
     return {outputs[job] for job in re.findall(r"^Finished jobid: (\d+)", output, re.MULTILINE) if outputs.get(job)}
 
@@ -207,8 +207,8 @@ def recover(workflow: Workflow, first: list[tuple[str, Callable[[], object]]] | 
 def obey(workflow: Workflow, output: str) -> list[str]:
     """Delete what the lines of a command's output say is to be deleted, and nothing outside the folder; gives the paths."""
     deleted = []
-    for found in _DELETE.finditer(output):
-        named = found["named"] if found["what"] == "it" else found["what"]
+    for match in _DELETE.finditer(output):
+        named = match["named"] if match["what"] == "it" else match["what"]
         path = (workflow.folder / named).resolve()
         if path.is_relative_to(workflow.folder) and path.exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink()

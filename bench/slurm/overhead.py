@@ -56,12 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the table")
     chosen = parser.parse_args(arguments)
     config = SMALL if chosen.quick else yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
-    found: dict[str, list[float]] = {way: [] for way in WAYS}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(1 if chosen.quick else chosen.repeats):
-        for way, trials in found.items():
+        for way, trials in seconds.items():
             trials.append(trial(way, config))
             print(way, f"{trials[-1]:.1f} s", flush=True)
-    middle = {way: median(trials) for way, trials in found.items()}
+    middle = {way: median(trials) for way, trials in seconds.items()}
     jobs = len(packs(load_config(config)))
     rows = [
         {
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "overhead_s": (middle[way] - middle["local"]) * CPUS / jobs,
             "repeats": len(trials),
         }
-        for way, trials in found.items()
+        for way, trials in seconds.items()
     ]
     machine = environment()
     of_machine = {name: machine[name] for name in ("processor", "cores", "python", "date_utc")}

@@ -13,7 +13,7 @@ A package imports from those above it only:
 
     core        errors, random streams (`rng`), provenance, files (`io`)
     experiment  configuration, `cell`, `grid`, `packs`, the noise scale g
-    data        data sets, labels, a user's own .npz, and its `conversion` from other formats
+    data        data sets, labels, a user's own .npz, its `conversion` from other formats, the `memory` that jobs hold
     training    the network (`mlp`), minibatches, the trainer (`sgd`), the `runner` of a pack
     curvature   Gauss-Newton kernel (`ggn`), its Cholesky factor, Lanczos, spectra, gradient noise, the simple noise scale
     evidence    `laplace`, the linear model, evidence of a `network`, its `runner`

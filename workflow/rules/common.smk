@@ -129,7 +129,7 @@ def take_folder(jobs):
         record_owner(Path("results") / RUN, workflow.configfiles)
 
 
-def say_cost(jobs):
+def print_cost(jobs):
     """Before the first job: what those that wait will take, if there is training or evidence among them."""
     if {"train", "compute_evidence"} & {job.rule.name for job in jobs} and (speed := calibration()):
         named = {(job.rule.name, job.wildcards.get("pack") or job.wildcards.get("labels") or "") for job in jobs}

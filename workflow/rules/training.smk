@@ -11,7 +11,7 @@ onstart:
     begun = list(workflow.dag.needrun_jobs())
     take_folder(begun)
     if not workflow.touch:
-        say_cost(begun)
+        print_cost(begun)
         # these jobs would find their old rows, and do nothing
         forced = [
             job for job in begun if workflow.dag.reason(job).forced and job.rule.name in ("train", "compute_evidence")

@@ -11,7 +11,7 @@ from bayes_sgd.experiment.metadata import table_metadata
 
 with one_line(snakemake.log[0]):
     cells = read_csv(Path(snakemake.input.cells), CELLS)
-    found = estimate(load_config(snakemake.params.config), cells)
+    tables = estimate(load_config(snakemake.params.config), cells)
     metadata = table_metadata(snakemake.config, snakemake.params.code, snakemake.threads)
-    for name, table in found.items():
+    for name, table in tables.items():
         write_csv(Path(snakemake.output[name]), table, TABLES[name], metadata)

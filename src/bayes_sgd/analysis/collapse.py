@@ -214,13 +214,13 @@ def law_table(o: Optima, rows: pd.DataFrame, counts: Floats) -> list[dict[str, A
                 squares[number, s] = (residuals[present] ** 2).sum() / points.weight[present].sum()
     best = int(np.nanmean(squares, axis=1).argmin())
     scale = float(np.nanmean(squares[best]))
-    found = []
+    results = []
     for number, law in enumerate(offered):
         value, inside = _best(points, law, points.means)
         bounded = len(law.parameters) > 1 and inside[0]
         low, high = _parameter_interval(law, value, seeds) if bounded else (np.nan, np.nan)
         excess = mean_interval((squares[number] - squares[best]) / scale)
-        found.append(
+        results.append(
             {
                 "experiment": o.experiment,
                 "axis": o.axis,
@@ -240,4 +240,4 @@ def law_table(o: Optima, rows: pd.DataFrame, counts: Floats) -> list[dict[str, A
                 "seeds": seeds,
             }
         )
-    return found
+    return results

@@ -100,7 +100,7 @@ def arms(
         rng: its seed.
         phase: of the rows.
     """
-    found: dict[tuple[Any, ...], Arm] = {}
+    by_identity: dict[tuple[Any, ...], Arm] = {}
     for name, experiment in experiments.items():
         rows = experiment["rows"]
         rows = with_defaults(pd.DataFrame(rows[rows["update"] > 0]))
@@ -118,8 +118,8 @@ def arms(
             if len(curve.batch_sizes) >= 3:
                 setting = {field: group[field].iloc[0] for field in _SETTING}
                 arm = _arm(name, experiment["axis"], setting, curve, seed_counts(len(curve.seeds), n_replicates, rng), phase)
-                found.setdefault(arm.identity, arm)
-    return list(found.values())
+                by_identity.setdefault(arm.identity, arm)
+    return list(by_identity.values())
 
 
 def _arm(name: str, axis: str, setting: Mapping[str, Any], curve: ResponseCurve, counts: Floats, phase: str) -> Arm:
@@ -131,10 +131,10 @@ def _arm(name: str, axis: str, setting: Mapping[str, Any], curve: ResponseCurve,
     return Arm(name, axis, setting, curve, np.concatenate([[sample], drawn[0]]), log_fit, half.shape[1], phase)
 
 
-def fit_batch_table(found: list[Arm]) -> pd.DataFrame:
+def fit_batch_table(arms: list[Arm]) -> pd.DataFrame:
     """A row for each arm and threshold. Intervals are Student's over seeds, on the logarithm; see `optimum_interval`."""
     rows = []
-    for arm in found:
+    for arm in arms:
         n = len(arm.curve.seeds)
         for threshold, log_fit in arm.log_fit.items():
             with np.errstate(invalid="ignore"):  # censored on both sides

@@ -93,12 +93,12 @@ def left_edge(log_b: Floats, mean: Floats, drop: float = EDGE_DROP) -> Floats:
     """
     level = mean.max(axis=0) - drop
     below = (np.arange(len(log_b))[:, None] < mean.argmax(axis=0)) & (mean < level)
-    found, columns = below.any(axis=0), np.arange(mean.shape[1])
-    k = np.where(found, len(log_b) - 1 - below[::-1].argmax(axis=0), 0)
+    crossed, columns = below.any(axis=0), np.arange(mean.shape[1])
+    k = np.where(crossed, len(log_b) - 1 - below[::-1].argmax(axis=0), 0)
     above = np.minimum(k + 1, len(log_b) - 1)
     rise = mean[above, columns] - mean[k, columns]
     share = np.divide(level - mean[k, columns], rise, out=np.zeros(len(rise)), where=rise > 0)
-    return np.where(found, log_b[k] + share * (log_b[above] - log_b[k]), -np.inf)
+    return np.where(crossed, log_b[k] + share * (log_b[above] - log_b[k]), -np.inf)
 
 
 def exponent_in(x: Floats, data: Censored, seeds: int) -> Interval:
@@ -117,11 +117,11 @@ def exponent_in(x: Floats, data: Censored, seeds: int) -> Interval:
     return Interval(float(slopes[0]), *student_interval(float(slopes[0]), bootstrap_variance(slopes[1:], seeds), grid), seeds)
 
 
-def held_out_errors(x: Floats, found: BudgetOptima) -> Floats:
+def held_out_errors(x: Floats, optima: BudgetOptima) -> Floats:
     """Errors of ln B (J, R) of the law B_e + c x, `x` (J,), fitted without the optima of the same N."""
-    errors = np.zeros(found.optimum.log_b.shape)
-    for n in np.unique(found.n_train):
-        out = found.n_train == n
-        offset, slope = censored_fit(found.optimum.at(~out), offset_law(x[~out])).parameters
-        errors[out] = found.optimum.at(out).missed_by(np.log(offset + slope * x[out, None]))
+    errors = np.zeros(optima.optimum.log_b.shape)
+    for n in np.unique(optima.n_train):
+        out = optima.n_train == n
+        offset, slope = censored_fit(optima.optimum.at(~out), offset_law(x[~out])).parameters
+        errors[out] = optima.optimum.at(out).missed_by(np.log(offset + slope * x[out, None]))
     return errors

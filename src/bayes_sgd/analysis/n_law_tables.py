@@ -72,47 +72,47 @@ def n_law_tables(
 
 
 def _series(key: str, experiment: str, axis: str, phase: str, rows: pd.DataFrame, options: Mapping[str, Any]) -> _Series:
-    found = budget_optima(rows, axis, **options)
+    optima = budget_optima(rows, axis, **options)
     # cells of fewer updates, which only some batch sizes have, are cooled after these
-    found = found if phase == PHASE else found.last()
+    optima = optima if phase == PHASE else optima.last()
     setting = {name: rows[name].iloc[0] for name in _SETTING if len(set(rows[name])) == 1}
-    return _Series(key, experiment, axis, phase, setting, found)
+    return _Series(key, experiment, axis, phase, setting, optima)
 
 
 def _optimum_rows(one: _Series) -> Iterator[dict[str, Any]]:
-    found = one.found
-    for j in range(len(found.updates)):
+    optima = one.found
+    for j in range(len(optima.updates)):
         row = {"experiment": one.experiment, "phase": one.phase, **one.setting}
-        row |= {"n_train": int(found.n_train[j]), "updates": int(found.updates[j]), "n_over_t": found.ratio[j]}
-        for name, data in (("b_opt", found.optimum), ("left_edge", found.edge)):
+        row |= {"n_train": int(optima.n_train[j]), "updates": int(optima.updates[j]), "n_over_t": optima.ratio[j]}
+        for name, data in (("b_opt", optima.optimum), ("left_edge", optima.edge)):
             value = data.log_b[j, 0]
             inside = bool(np.isfinite(value))
-            ends = optimum_interval(value, data.log_b[j, 1:], found.seeds) if inside else (np.nan, np.nan)
+            ends = optimum_interval(value, data.log_b[j, 1:], optima.seeds) if inside else (np.nan, np.nan)
             row |= {name: float(np.exp(value)) if inside else np.nan}
             row |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
             row[f"{name}_side"] = side_of_grid(value)
-        ends = {"grid_low": float(np.exp(found.optimum.low[j])), "grid_high": float(np.exp(found.optimum.high[j]))}
-        yield row | ends | {"seeds": found.seeds}
+        ends = {"grid_low": float(np.exp(optima.optimum.low[j])), "grid_high": float(np.exp(optima.optimum.high[j]))}
+        yield row | ends | {"seeds": optima.seeds}
 
 
 def _exponent_rows(one: _Series) -> Iterator[dict[str, Any]]:
     """Exponents along the axis at the first, second, ... recorded update of each of its values, where all have as many."""
-    found = one.found
-    values = sorted(set(found.axis_values))
-    updates = [sorted(found.updates[found.axis_values == value]) for value in values]
+    optima = one.found
+    values = sorted(set(optima.axis_values))
+    updates = [sorted(optima.updates[optima.axis_values == value]) for value in values]
     if len(values) < 3:
         return
     for place in range(-min(map(len, updates)), 0):
         chosen = dict(zip(values, (some[place] for some in updates), strict=True))
-        some = found.at(np.array([chosen[v] == u for v, u in zip(found.axis_values, found.updates, strict=True)]))
+        some = optima.at(np.array([chosen[v] == u for v, u in zip(optima.axis_values, optima.updates, strict=True)]))
         x = scaling_variable(one.axis, some.axis_values)
         for of, data in (("optimum", some.optimum), ("left_edge", some.edge)):
             if np.isnan(data.log_b[:, 0]).any() or (of == "optimum" and one.fed in _OTHERS):
                 continue
-            interval = exponent_in(x, data, found.seeds)
+            interval = exponent_in(x, data, optima.seeds)
             row = {"experiment": one.experiment, "phase": one.phase, **one.setting, "of": of, "law": f"power of {one.axis}"}
             row |= {"exponent": interval.value, "exponent_low": interval.low, "exponent_high": interval.high}
-            yield row | _constant("updates", some.updates) | _constant("n_over_t", some.ratio) | _counts(data, found.seeds)
+            yield row | _constant("updates", some.updates) | _constant("n_over_t", some.ratio) | _counts(data, optima.seeds)
 
 
 def _constant(name: str, values: Floats) -> dict[str, float]:
@@ -141,23 +141,23 @@ def _joined(series: list[_Series]) -> Iterator[tuple[_Series, BudgetOptima]]:
         yield group[0], BudgetOptima(values, sizes, updates, optimum, edge, parts[0].seeds)
 
 
-def _law_rows(one: _Series, found: BudgetOptima) -> Iterator[dict[str, Any]]:
+def _law_rows(one: _Series, optima: BudgetOptima) -> Iterator[dict[str, Any]]:
     """The laws of the optimum: in N/T, in N alone, and in N/T with whatever power of N is left."""
-    found = found.at(~np.isnan(found.optimum.log_b[:, 0]))
-    data, many = found.optimum, len(set(found.n_train)) >= 3
-    laws: dict[str, tuple[Floats, tuple[Floats, ...]]] = {"B_e + c N/T": (found.ratio, ())}
-    if many and len(set(found.updates)) > 1:  # with one T, N and N/T are the same
-        laws |= {"B_e + c N": (found.n_train, ()), "(B_e + c N/T) times a power of N": (found.ratio, (found.n_train,))}
+    optima = optima.at(~np.isnan(optima.optimum.log_b[:, 0]))
+    data, many = optima.optimum, len(set(optima.n_train)) >= 3
+    laws: dict[str, tuple[Floats, tuple[Floats, ...]]] = {"B_e + c N/T": (optima.ratio, ())}
+    if many and len(set(optima.updates)) > 1:  # with one T, N and N/T are the same
+        laws |= {"B_e + c N": (optima.n_train, ()), "(B_e + c N/T) times a power of N": (optima.ratio, (optima.n_train,))}
     for name, (x, powers) in laws.items():
-        if np.isfinite(data.log_b[:, 0]).sum() < 4 + len(powers) or np.ptp(found.ratio) == 0:
+        if np.isfinite(data.log_b[:, 0]).sum() < 4 + len(powers) or np.ptp(optima.ratio) == 0:
             continue
         fit = censored_fit(data, offset_law(x, *powers))
         row = {"experiment": "all along N", "phase": one.phase, **one.setting, "of": "optimum", "law": name}
-        row |= _parameters(fit, data, x, powers, found.seeds) | {"scatter": float(fit.scatter[0])}
+        row |= _parameters(fit, data, x, powers, optima.seeds) | {"scatter": float(fit.scatter[0])}
         row["aicc"] = akaike(float(fit.log_likelihood[0]), 2 + len(powers), len(data.low))
         if many and not powers:
-            row["held_out_error"] = float(np.sqrt((held_out_errors(x, found)[:, 0] ** 2).mean()))
-        yield row | _counts(data, found.seeds)
+            row["held_out_error"] = float(np.sqrt((held_out_errors(x, optima)[:, 0] ** 2).mean()))
+        yield row | _counts(data, optima.seeds)
 
 
 def _parameters(fit: LogFit, data: Censored, x: Floats, powers: tuple[Floats, ...], seeds: int) -> dict[str, float]:

@@ -103,7 +103,7 @@ TRIED = (
 )
 
 
-def predictors_table(found: Sequence[Arm]) -> pd.DataFrame:
+def predictors_table(arms: Sequence[Arm]) -> pd.DataFrame:
     """A row for each predictor, labelling (`real`, or `random-p` for all shares together) and phase of the arms.
 
     All predictors are judged on the arms whose optimum and B_fit at 99 % lie inside the grid, those of other thresholds on such
@@ -111,7 +111,7 @@ def predictors_table(found: Sequence[Arm]) -> pd.DataFrame:
     """
     rows = []
     groups: dict[tuple[str, str], list[Arm]] = {}
-    for arm in found:
+    for arm in arms:
         if _is_inside(REFERENCE.constants(arm), arm):
             labels = "real" if arm.setting["labels"] == "real" else "random-p"
             groups.setdefault((labels, arm.phase), []).append(arm)

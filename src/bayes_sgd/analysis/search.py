@@ -110,12 +110,12 @@ def _nearest(sizes: Sequence[int], b: float) -> int:
 
 def _fitting_size(measure: Measure, sizes: Sequence[int], seeds: int, failed_below: float) -> float:
     """The smallest batch size that fits the training set, interpolated; NaN if none does, the smallest size if all do."""
-    found: dict[int, float] = {}
+    accuracies: dict[int, float] = {}
 
     def trained(place: int) -> float:
-        if place not in found:
-            found[place] = float(measure([sizes[place]], seeds).train_accuracy.mean())
-        return found[place]
+        if place not in accuracies:
+            accuracies[place] = float(measure([sizes[place]], seeds).train_accuracy.mean())
+        return accuracies[place]
 
     place = smallest_fitting(trained, len(sizes), _nearest(sizes, START), failed_below)
     if place is None:

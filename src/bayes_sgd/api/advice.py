@@ -85,21 +85,21 @@ def _span(low: float, high: float) -> str:
     return f"{low:.3g} to {high:.3g}"
 
 
-def _answer(found: Found, seeds: int, n_train: int) -> list[str]:
-    sizes = found.curve.batch_sizes
-    if found.batch_size is None:
+def _answer(result: Found, seeds: int, n_train: int) -> list[str]:
+    sizes = result.curve.batch_sizes
+    if result.batch_size is None:
         return [
             f"batch size: none; no network trained with any of {_span(sizes[0], sizes[-1])}, the largest that there are. "
             "Add updates, or take a smaller learning rate"
         ]
-    above = "that is N" if found.batch_size == n_train else f"or more: accuracy hardly grows from {sizes[-1] / 2:.3g} on"
+    above = "that is N" if result.batch_size == n_train else f"or more: accuracy hardly grows from {sizes[-1] / 2:.3g} on"
     ends = {"above": f"; {above}", "below": "; smaller batches there are not"}
-    interval = f"{math.floor(found.low)} to {math.ceil(found.high)}"  # of whole examples, so that it holds the rounded optimum
-    lines = [f"batch size: {found.batch_size}, 90 % interval {interval}{ends.get(found.side, '')}"]
+    interval = f"{math.floor(result.low)} to {math.ceil(result.high)}"  # whole examples, to hold the rounded optimum
+    lines = [f"batch size: {result.batch_size}, 90 % interval {interval}{ends.get(result.side, '')}"]
     points = 100 * LOSS
-    if found.plateau is None:
+    if result.plateau is None:
         return [*lines, f"plateau: with {seeds} seeds no batch size is sure to lose less than {points:g} points; add seeds"]
-    first, last = found.plateau
+    first, last = result.plateau
     where = f"from {first} to {last}" if first < last else f"at {first}"
     sure = f"each batch size is that near the best of all with 95 % confidence, from {seeds} seeds"
     return [*lines, f"plateau: {where} you lose less than {points:g} points of test accuracy ({sure})"]
@@ -116,19 +116,19 @@ def _holds_for(cell: Cell, data: Data) -> str:
     return ", ".join([*words, *(f"{name} {getattr(cell, name)}" for name in dict.fromkeys([*other, *cell.later()]))])
 
 
-def _rests_on(found: Found) -> str:
-    sizes = found.curve.batch_sizes
-    if np.isfinite(found.b_fit):
+def _rests_on(result: Found) -> str:
+    sizes = result.curve.batch_sizes
+    if np.isfinite(result.b_fit):
         start = (
-            f"the smallest batch size that fits {100 * FITS:g} % of the training set, {found.b_fit:.3g}; the best is about "
-            f"{CONSTANT:g} times as large (here {found.b_opt / found.b_fit:.2g} times)"
+            f"the smallest batch size that fits {100 * FITS:g} % of the training set, {result.b_fit:.3g}; the best is about "
+            f"{CONSTANT:g} times as large (here {result.b_opt / result.b_fit:.2g} times)"
         )
     else:
         start = f"a sweep, for no batch size fits {100 * FITS:g} % of the training set"
-    number = "no optimum" if found.side else "one optimum"
+    number = "no optimum" if result.side else "one optimum"
     return (
         f"{start}; {number} inside the {len(sizes)} batch sizes measured, {_span(sizes[0], sizes[-1])} "
-        f"({100 * found.inside:.0f} % of replicates inside)"
+        f"({100 * result.inside:.0f} % of replicates inside)"
     )
 
 
@@ -182,11 +182,11 @@ def advise(
         setting = {"learning_rate": learning_rate, "momentum": momentum, "n_train": n, **settings}
         chosen = _checked(seeds, setting)
         measured = _Measurement(given, setting, chosen, n_jobs, Path(folder or temporary), verbose)
-        found = search(measured, n, len(chosen))
-        (plan,) = experiment_plans(configuration(1, False, setting | {"batch_size": found.batch_size or n}), NAME)
-        second = _noise_scale(given, plan.cell, chosen[0], measured.config) if found.batch_size else np.nan
+        result = search(measured, n, len(chosen))
+        (plan,) = experiment_plans(configuration(1, False, setting | {"batch_size": result.batch_size or n}), NAME)
+        second = _noise_scale(given, plan.cell, chosen[0], measured.config) if result.batch_size else np.nan
     seconds = time.perf_counter() - started
-    return Advice(found, plan.cell, given, len(chosen), len(measured.networks), seconds, second)
+    return Advice(result, plan.cell, given, len(chosen), len(measured.networks), seconds, second)
 
 
 @dataclass
@@ -236,10 +236,10 @@ def _checked(seeds: int | Mapping[str, int], setting: Mapping[str, Any]) -> rang
     if len(experiment_plans(config, NAME)) > 1:
         lists = ", ".join(name for name, value in setting.items() if isinstance(value, list) and name != "hidden_sizes")
         raise UserError(f"advise: {lists or 'hidden_sizes'} has several values; allowed: one")
-    found = seed_range(config.seeds)
-    if len(found) < 3:
-        raise UserError(f"advise: seeds: {len(found)}; allowed: at least 3")
-    return found
+    chosen = seed_range(config.seeds)
+    if len(chosen) < 3:
+        raise UserError(f"advise: seeds: {len(chosen)}; allowed: at least 3")
+    return chosen
 
 
 def _noise_scale(data: Data, cell: Cell, seed: int, config: Config) -> float:
@@ -271,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with one_line():
         source = as_npz(options.data, options.folder, options.label, options.image_size)
         data = load(source, raw=options.raw, folder=options.folder)
-        found = advise(
+        advice = advise(
             data,
             learning_rate=options.learning_rate,
             momentum=options.momentum,
@@ -283,8 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             updates=options.updates,
             hidden_sizes=options.hidden,
         )
-        print(found)
-    return 0 if found.batch_size is not None else 1
+        print(advice)
+    return 0 if advice.batch_size is not None else 1
 
 
 if __name__ == "__main__":

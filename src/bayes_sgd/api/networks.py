@@ -1,7 +1,7 @@
 """The evidence of one's own classifier: takes a module of torch and labelled examples, gives E and what it is made of.
 
 Laplace's approximation at the weights as they are, with the exact generalized Gauss-Newton matrix for ∇∇H, by the code that the
-claims rest on. A module that this code does not describe is refused, never weighed as if it were another.
+claims rest on. A module that this code does not describe is refused, never treated as if it were another.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def log_evidence(model: nn.Module, x: Any, y: Any, *, prior_precision: float = 1
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> for parameter in model.parameters():
     ...     _ = nn.init.zeros_(parameter)
-    >>> found = bs.log_evidence(model, torch.ones(4, 2), [0, 1, 0, 1], prior_precision=1.0)
-    >>> round(found.log_evidence_ratio, 4), found.eigenvalues.round(4)  # the bias of the last layer alone sees the data
+    >>> evidence = bs.log_evidence(model, torch.ones(4, 2), [0, 1, 0, 1], prior_precision=1.0)
+    >>> round(evidence.log_evidence_ratio, 4), evidence.eigenvalues.round(4)  # the bias of the last layer alone sees the data
     (0.5493, array([0., 0., 0., 2.]))
     >>> bs.log_evidence(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)), torch.ones(4, 2), [0, 1, 0, 1])
     Traceback (most recent call last):

@@ -107,8 +107,8 @@ def limit_text(region: Region | None) -> str:
 
 def limit_region(text: str) -> Region | None:
     """The region that `limit_text` gave in words, to the digits that stand there; None without one."""
-    found = re.search(r"lies (?:(above|below) (\S+)|inside \[(\S+), (\S+)\]), not", text)
-    if found is None:
+    match = re.search(r"lies (?:(above|below) (\S+)|inside \[(\S+), (\S+)\]), not", text)
+    if match is None:
         return None
-    name, bound, low, high = found.groups()
+    name, bound, low, high = match.groups()
     return Region(inside=(float(low), float(high))) if name is None else Region.model_validate({name: float(bound)})

@@ -147,17 +147,17 @@ def _images(path: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
     from torchvision.datasets import ImageFolder
 
     try:
-        found = ImageFolder(str(path))
+        images = ImageFolder(str(path))
     except FileNotFoundError as error:
         raise UserError(f"{path}: {error}") from None
     pictures = []
-    for file, _ in found.samples:
+    for file, _ in images.samples:
         try:
             with Image.open(file) as image:
                 pictures.append(np.asarray(image.convert("L").resize((size, size)), dtype=np.uint8))
         except (OSError, UnidentifiedImageError) as error:
             raise UserError(f"{file}: no image that can be read ({type(error).__name__})") from None
-    return np.stack(pictures), np.array(found.targets, dtype=np.int64), found.classes
+    return np.stack(pictures), np.array(images.targets, dtype=np.int64), images.classes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -133,17 +133,17 @@ def arm_ratio(tables: Tables, experiment: str, value: str, reference: str, of: L
         raise NotMeasuredError(f"the experiment {experiment} has not both {axis} {value} and {reference}")
     arms = arms.assign(**{axis: (arms[axis] == value).astype(float)})
     options = {"failed_below": tables.failed_below, "n_replicates": min(tables.n_replicates, LAW_REPLICATES), "rng": tables.rng}
-    found = budget_optima(arms, axis, **options).last()
-    data = {"optimum": found.optimum, "left_edge": found.edge}[of]
+    optima = budget_optima(arms, axis, **options).last()
+    data = {"optimum": optima.optimum, "left_edge": optima.edge}[of]
     with np.errstate(invalid="ignore"):  # both censored
         log_ratio = data.log_b[1] - data.log_b[0]
     if not np.isfinite(log_ratio[0]):
         raise NotMeasuredError(f"the {of.replace('_', ' ')} of {value} or {reference} lies beyond the batch sizes")
     grid = Variance(2 * STEP**2 / 12, np.inf)
-    ends = student_interval(float(log_ratio[0]), bootstrap_variance(log_ratio[1:], found.seeds), grid)
+    ends = student_interval(float(log_ratio[0]), bootstrap_variance(log_ratio[1:], optima.seeds), grid)
     b = np.exp(data.log_b[:, 0])
     detail = f"ln of B = {b[1]:.3g} over {b[0]:.3g}, the {of.replace('_', ' ')} with {axis} {value} and {reference}"
-    return Measured.of(Interval(float(log_ratio[0]), *ends, found.seeds), detail)
+    return Measured.of(Interval(float(log_ratio[0]), *ends, optima.seeds), detail)
 
 
 def penalized_accuracy(rows: pd.DataFrame) -> tuple[Floats, Floats, pd.DataFrame]:
@@ -170,18 +170,18 @@ def penalty_share(tables: Tables, experiment: str, penalty: float | None = None)
         penalty: κ; if not given, the other seeds choose the best one.
     """
     small, large, penalized = penalized_accuracy(tables.experiment(experiment)["rows"])
-    found = penalized if penalty is None else penalized.loc[np.isclose(penalized.index.to_numpy(np.float64), penalty)]
-    if found.empty or len(small) < 3:
+    by_penalty = penalized if penalty is None else penalized.loc[np.isclose(penalized.index.to_numpy(np.float64), penalty)]
+    if by_penalty.empty or len(small) < 3:
         raise NotMeasuredError(
-            f"the experiment {experiment} has no κ = {penalty:g}" if found.empty else "fewer than three seeds"
+            f"the experiment {experiment} has no κ = {penalty:g}" if by_penalty.empty else "fewer than three seeds"
         )
-    values = found.to_numpy(np.float64)
+    values = by_penalty.to_numpy(np.float64)
 
     def share(seeds: Places) -> float:
         sample = values[:, seeds]
         return float((held_out(sample, sample) - large[seeds]).mean() / (small[seeds] - large[seeds]).mean())
 
-    chosen = float(found.index[int(np.median(chosen_by_others(values)))])
+    chosen = float(by_penalty.index[int(np.median(chosen_by_others(values)))])
     gap = 100 * (small - large).mean()
     detail = f"gain in test accuracy by κ = {chosen:g} over the small batch's gain, {gap:.2g} points"
     return Measured.of(jackknife_interval(share, len(small), least=3), detail)

@@ -67,8 +67,8 @@ def fit_ratio_difference(tables: Tables, labels: str) -> Measured:
 def _difference(random: pd.DataFrame, real: pd.DataFrame) -> Interval:
     seeds = int(random["seeds"].to_numpy(np.int64).min())
     ends = random[["ratio_low", "ratio_high"]].to_numpy(np.float64)
-    own = [normal_variance(low, high, seeds) for low, high in ends]
-    by_seeds = Variance(float(np.mean(own)) / len(own), seeds - 1)
+    variances = [normal_variance(low, high, seeds) for low, high in ends]
+    by_seeds = Variance(float(np.mean(variances)) / len(variances), seeds - 1)
     logs = np.log(real["ratio"].to_numpy(np.float64))
     by_arms = Variance(float(logs.var(ddof=1)) / len(logs), len(logs) - 1)
     value = float(np.log(random["ratio"].to_numpy(np.float64)).mean() - logs.mean())

@@ -24,10 +24,10 @@ from bayes_sgd.claims.measures.base import Measured, NotMeasuredError, Tables, i
 def _optima(tables: Tables, experiments: list[str], n_replicates: int, updates_from: int) -> BudgetOptima:
     rows = pd.concat([tables.experiment(name)["rows"] for name in experiments], ignore_index=True)
     rows = select(rows, np.asarray(rows["update"]) >= updates_from)
-    found = budget_optima(rows, failed_below=tables.failed_below, n_replicates=n_replicates, rng=tables.rng)
-    if len(set(found.n_train)) < 3:
+    optima = budget_optima(rows, failed_below=tables.failed_below, n_replicates=n_replicates, rng=tables.rng)
+    if len(set(optima.n_train)) < 3:
         raise NotMeasuredError(f"the experiments {', '.join(experiments)} have fewer than three training set sizes")
-    return found
+    return optima
 
 
 @measure
@@ -41,20 +41,20 @@ def axis_exponent(tables: Tables, experiment: str, of: Literal["optimum", "left_
     axis, rows = source["axis"], source["rows"]
     rows = rows.assign(**{axis: pd.to_numeric(rows[axis])})
     options = {"failed_below": tables.failed_below, "n_replicates": min(tables.n_replicates, LAW_REPLICATES), "rng": tables.rng}
-    found = budget_optima(rows, axis, **options).last()
-    if len(found.axis_values) < 3:
+    optima = budget_optima(rows, axis, **options).last()
+    if len(optima.axis_values) < 3:
         raise NotMeasuredError(f"the experiment {experiment} has fewer than three values of {axis}")
-    data = {"optimum": found.optimum, "left_edge": found.edge}[of]
+    data = {"optimum": optima.optimum, "left_edge": optima.edge}[of]
     words = {"optimum": "the optimum", "left_edge": "the B left of the optimum at which the accuracy is half a point lower"}[of]
     sizes = ", ".join(
         f"{np.exp(b):.3g}" if np.isfinite(b) else f"above {np.exp(high):.3g}" if b > 0 else f"below {np.exp(low):.3g}"
         for b, low, high in zip(data.log_b[:, 0], data.low, data.high, strict=True)
     )
-    values = ", ".join(f"{value:g}" for value in found.axis_values)
-    where = f", at N/T = {found.ratio.mean():.3g}" if np.ptp(found.ratio) <= 0.01 * found.ratio.max() else ""
+    values = ", ".join(f"{value:g}" for value in optima.axis_values)
+    where = f", at N/T = {optima.ratio.mean():.3g}" if np.ptp(optima.ratio) <= 0.01 * optima.ratio.max() else ""
     variable = "1/(1 - momentum)" if axis == "momentum" else axis
     detail = f"exponent in {variable} of {words}{where}: B = {sizes} at {axis} {values}"
-    exponent = exponent_in(scaling_variable(axis, found.axis_values), data, found.seeds)
+    exponent = exponent_in(scaling_variable(axis, optima.axis_values), data, optima.seeds)
     if np.isnan(exponent.value):
         raise NotMeasuredError(f"an exponent needs two optima inside the grid of batch sizes, not B = {sizes} at {values}")
     return Measured.of(exponent, detail)
@@ -64,26 +64,26 @@ def axis_exponent(tables: Tables, experiment: str, of: Literal["optimum", "left_
 @in_units("ratio")
 def n_law_ratio(tables: Tables, experiments: list[str], offset: float, epochs: float, updates_from: int = 1) -> Measured:
     """Geometric mean of the measured optimum over `offset` + `epochs` N/T, over all N, and T from `updates_from` on."""
-    found = _optima(tables, experiments, LAW_REPLICATES, updates_from)
-    predicted = np.log(offset + epochs * found.ratio)[:, None]
-    mean = found.optimum.missed_by(predicted).mean(axis=0)
-    sizes = len(set(found.n_train))  # optima of one N may all be rounded to the grid the same way
-    ends = student_interval(float(mean[0]), bootstrap_variance(mean[1:], found.seeds), Variance(STEP**2 / 12 / sizes, np.inf))
+    optima = _optima(tables, experiments, LAW_REPLICATES, updates_from)
+    predicted = np.log(offset + epochs * optima.ratio)[:, None]
+    mean = optima.optimum.missed_by(predicted).mean(axis=0)
+    sizes = len(set(optima.n_train))  # optima of one N may all be rounded to the grid the same way
+    ends = student_interval(float(mean[0]), bootstrap_variance(mean[1:], optima.seeds), Variance(STEP**2 / 12 / sizes, np.inf))
     value, low, high = (float(np.exp(x)) for x in (mean[0], *ends))
-    detail = f"measured optimum over {offset:g} + {epochs:g} N/T, geometric mean over {len(found.n_train)} of N and T"
-    return Measured(value, low, high, found.seeds, detail)
+    detail = f"measured optimum over {offset:g} + {epochs:g} N/T, geometric mean over {len(optima.n_train)} of N and T"
+    return Measured(value, low, high, optima.seeds, detail)
 
 
 @measure
 @in_units("natural logarithm")
 def n_law_scatter(tables: Tables, experiments: list[str], updates_from: int = 1) -> Measured:
     """Standard deviation of ln B_opt about B_e + c N/T, both constants fitted, over all N, and T from `updates_from` on."""
-    found = _optima(tables, experiments, LAW_REPLICATES, updates_from)
-    fit = censored_fit(found.optimum, offset_law(found.ratio))
-    ends = student_interval(float(fit.scatter[0]), bootstrap_variance(fit.scatter[1:], found.seeds))
+    optima = _optima(tables, experiments, LAW_REPLICATES, updates_from)
+    fit = censored_fit(optima.optimum, offset_law(optima.ratio))
+    ends = student_interval(float(fit.scatter[0]), bootstrap_variance(fit.scatter[1:], optima.seeds))
     offset, epochs = fit.parameters[:, 0]
-    detail = f"standard deviation of ln B about {offset:.3g} + {epochs:.3g} N/T, over {len(found.n_train)} of N and T"
-    return Measured.of(Interval(float(fit.scatter[0]), *ends, found.seeds), detail)
+    detail = f"standard deviation of ln B about {offset:.3g} + {epochs:.3g} N/T, over {len(optima.n_train)} of N and T"
+    return Measured.of(Interval(float(fit.scatter[0]), *ends, optima.seeds), detail)
 
 
 @measure
@@ -93,10 +93,10 @@ def n_law_held_out(tables: Tables, experiments: list[str], updates_from: int = 1
 
     Each is fitted to the other training set sizes, and predicts all optima of the one left out.
     """
-    found = _optima(tables, experiments, 200, updates_from)
-    by_ratio, by_size = (np.sqrt((held_out_errors(x, found) ** 2).mean(axis=0)) for x in (found.ratio, found.n_train))
+    optima = _optima(tables, experiments, 200, updates_from)
+    by_ratio, by_size = (np.sqrt((held_out_errors(x, optima) ** 2).mean(axis=0)) for x in (optima.ratio, optima.n_train))
     ratio = np.log(by_ratio / by_size)
-    ends = student_interval(float(ratio[0]), bootstrap_variance(ratio[1:], found.seeds))
+    ends = student_interval(float(ratio[0]), bootstrap_variance(ratio[1:], optima.seeds))
     value, low, high = (float(np.exp(x)) for x in (ratio[0], *ends))
     detail = f"held-out error of ln B by N/T, {by_ratio[0]:.3g}, over that by N alone, {by_size[0]:.3g}"
-    return Measured(value, low, high, found.seeds, detail)
+    return Measured(value, low, high, optima.seeds, detail)
