@@ -207,7 +207,7 @@ def second_headline(published: Path) -> str:
         "The paper's second headline, an optimum batch size proportional to the training set size N, is tested at equal "
         "epochs: the updates T grow with N. The exponent in N would be 1.\n\n"
         f"{table}\n"
-        "The laws in ε and 1/(1 − m) follow from ε/(B(1 − m)) as well; only N tells the noise scale from that.\n\n"
+        "The laws in ε and 1/(1 − m) follow from ε/(B(1 − m)) as well; only N distinguishes the noise scale from that.\n\n"
     )
 
 
