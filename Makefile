@@ -13,6 +13,8 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-anno
 # settings of pip for another place than .venv
 export PIP_USER = 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT
+# where it is set, as in some containers, each process would compile again all that it imports: longer than it then computes
+unexport PYTHONDONTWRITEBYTECODE
 # where HOME cannot be written to, as in some containers, Snakemake's cache lies here
 ifneq ($(shell [ -w "$$HOME" ] || echo no),)
 export XDG_CACHE_HOME ?= $(CURDIR)/.cache

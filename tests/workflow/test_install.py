@@ -166,6 +166,11 @@ def test_where_home_cannot_be_written_to_the_cache_lies_here(installed, home, ca
     assert "cache: /mine\n" in make(installed, "run", HOME="/proc/nohome", XDG_CACHE_HOME="/mine").stdout
 
 
+def test_modules_are_compiled_once_and_not_by_each_process(installed):
+    executable(installed / ".venv" / "bin" / "snakemake", '#!/bin/sh\necho "unwritten: $PYTHONDONTWRITEBYTECODE."\n')
+    assert "unwritten: .\n" in make(installed, "run", PYTHONDONTWRITEBYTECODE="1").stdout
+
+
 def test_a_run_that_is_named_is_taken_but_make_run_shows_what_it_ran(installed):
     assert make(installed, "compare", "RUN=mine").stdout.endswith("compare mine\n")
     assert make(installed, "compare", RUN="mine").stdout.endswith("compare mine\n")
