@@ -46,7 +46,7 @@ try:
         whole_memory,
     )
     from bayes_sgd.data.sizes import check_sizes
-    from bayes_sgd.experiment.packs import packs
+    from bayes_sgd.experiment.packs import packs, simple_noise_plans
     from bayes_sgd.core.io import check_writable, forget
 except ModuleNotFoundError as missing:
     refuse(
@@ -85,7 +85,7 @@ CAPTIONS = captions(CONFIG)
 LINEAR_LABELS = ["real", "random"] if CONFIG.linear.seeds else []
 # the scripts that make numbers of the run's tables
 NUMBERS = (
-    *("prepare_data", "randomize_labels", "train", "fit_linear", "measure_noise"),
+    *("prepare_data", "randomize_labels", "train", "fit_linear", "measure_noise", "measure_simple_noise"),
     *("compute_evidence", "check_invariance", "compute_spectra", "compare_laplace_ais", "estimate_optima", "judge_claims"),
 )
 PROGRESS = Progress({Path(f"results/{RUN}/cells/{pack}.parquet"): plans for pack, plans in PACKS.items()})
@@ -242,6 +242,7 @@ def evidence_tables():
     """The tables of evidence and of noise, where the configuration asks for them."""
     wanted = {"linear": LINEAR_LABELS, "network_evidence": EVIDENCE_PACKS, "invariance": INVARIANCE_CASE}
     wanted |= {"gradient_noise": CONFIG.noise.seeds, "gradients": CONFIG.noise.seeds}
+    wanted |= {"simple_noise": CONFIG.simple_noise.experiments}
     wanted |= {"laplace_vs_ais": CONFIG.network_evidence.laplace_vs_ais, "spectra": SPECTRA_PACKS}
     return [f"results/{RUN}/tables/{name}.csv" for name, asked in wanted.items() if asked]
 

@@ -1,7 +1,7 @@
 """Curvature and gradient noise: spectra of trained networks; the noise of minibatch gradients (section 5 and figure 9).
 
 REQUIRED INPUTS  data/prepared/<data>/data.safetensors, labels_<labels>.safetensors; results/<run>/weights/<pack>.safetensors
-OUTPUTS          results/<run>/tables/gradient_noise.csv, gradients.csv, spectra.csv
+OUTPUTS          results/<run>/tables/gradient_noise.csv, gradients.csv, simple_noise.csv, spectra.csv
 """
 
 
@@ -29,6 +29,34 @@ rule measure_noise:
         f"measure the noise of the gradient: {counted(len(seed_range(CONFIG.noise.seeds)), 'seed')}"
     script:
         "../scripts/measure_noise.py"
+
+
+rule measure_simple_noise:
+    input:
+        data=f"data/prepared/{DATA}/data.safetensors",
+        manifest=f"data/prepared/{DATA}/manifest.json",
+        labels=[
+            f"data/prepared/{DATA}/labels_{labels}.safetensors"
+            for labels in sorted({plan.cell.labels for _, plan in simple_noise_plans(CONFIG)})
+        ],
+    output:
+        table="results/{run}/tables/simple_noise.csv",
+    log:
+        "logs/{run}/measure_simple_noise.log",
+    benchmark:
+        "benchmarks/{run}/measure_simple_noise.tsv"
+    conda:
+        "../envs/bayes-sgd.yaml"
+    resources:
+        mem_mb=doubling_on_retry(3000),
+        runtime=doubling_on_retry(60),
+    params:
+        config=config_subset("run", "simple_noise", *CELLS_PART, "initialization"),
+        code=code("measure_simple_noise"),
+    message:
+        f"measure the simple noise scale of {', '.join(CONFIG.simple_noise.experiments)}"
+    script:
+        "../scripts/measure_simple_noise.py"
 
 
 rule compute_spectra:

@@ -27,7 +27,7 @@ from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.fields import seed_range
 
 # tables that a claim is judged from and that no estimate makes
-MEASURED = ("cells", "linear", "gradient_noise", "network_evidence", "invariance", "laplace_vs_ais")
+MEASURED = ("cells", "linear", "gradient_noise", "simple_noise", "network_evidence", "invariance", "laplace_vs_ais")
 ALL = "all"
 NORMAL_95 = 1.96
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-12  # rounding: intervals of no width that differ by less meet

@@ -39,7 +39,7 @@ from bayes_sgd.core.columns import (
     rest,
 )
 from bayes_sgd.core.schema_bench import BENCH
-from bayes_sgd.core.schema_evidence import INVARIANCE, LAPLACE_VS_AIS, NETWORK_EVIDENCE, SPECTRA
+from bayes_sgd.core.schema_evidence import INVARIANCE, LAPLACE_VS_AIS, NETWORK_EVIDENCE, SIMPLE_NOISE, SPECTRA
 from bayes_sgd.core.schema_n_law import N_LAW, N_LAW_FIT
 from bayes_sgd.core.schema_predictors import FIT_BATCH, PREDICTORS
 from bayes_sgd.core.schema_replication import REPEATED
@@ -319,6 +319,7 @@ RUN = {
             PREDICTORS,
             GRADIENT_NOISE,
             GRADIENTS,
+            SIMPLE_NOISE,
             NETWORK_EVIDENCE,
             INVARIANCE,
         ),

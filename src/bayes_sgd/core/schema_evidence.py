@@ -5,6 +5,7 @@ from __future__ import annotations
 from bayes_sgd.core.columns import (
     CELL,
     COST,
+    EXPERIMENT,
     GRADIENT_NORM,
     NOISE_SCALE,
     OCCAM,
@@ -55,6 +56,21 @@ NETWORK_EVIDENCE = Table(
         Column("main_series", "yes/no", "Whether figures show and claims judge the network: one of the commonest kind.", None),
     ),
     joined=("main_series",),
+)
+SIMPLE_NOISE = Table(
+    "simple_noise",
+    "A row for each network of the experiments under `simple_noise` and each loss there: gradients where it first is so low.",
+    (
+        EXPERIMENT,
+        *CELL,
+        NOISE_SCALE,
+        SEED,
+        Column("loss", "nats per example", "The training loss that was waited for."),
+        Column("update", "updates", "The first update looked at with no larger training loss; they grow by a twentieth."),
+        TRAIN_LOSS,
+        Column("trace", "nats² per squared weight", "tr Σ: trace of the covariance of single examples' gradients."),
+        Column("mean_square", "nats² per squared weight", "|G|² of the mean gradient, unbiased, hence below 0 at times."),
+    ),
 )
 INVARIANCE = Table(
     "invariance",

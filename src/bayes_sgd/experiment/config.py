@@ -32,6 +32,7 @@ from bayes_sgd.experiment.parts import (
     LinearConfig,
     NetworkEvidenceConfig,
     NoiseConfig,
+    SimpleNoiseConfig,
     StatisticsConfig,
 )
 
@@ -82,6 +83,7 @@ class Config(Model):
     """Named sets of cells; `feeds` says which figures and claims are of which."""
     linear: LinearConfig = LinearConfig()
     noise: NoiseConfig = NoiseConfig()
+    simple_noise: SimpleNoiseConfig = SimpleNoiseConfig()
     advise: Annotated[list[BatchSizeQuery], Field(max_length=1000)] = []
     """Settings for which tables/advice.csv gives a batch size, from the run's own optima."""
     network_evidence: NetworkEvidenceConfig = NetworkEvidenceConfig()
@@ -138,10 +140,12 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _networks_with_evidence_keep_their_weights(self) -> Config:
+        for part in ("network_evidence", "simple_noise"):
+            for name in getattr(self, part).experiments:
+                if name not in self.experiments:
+                    names = ", ".join(self.experiments) or "none"
+                    raise ValueError(f"{part}.experiments: {name!r} is no experiment; allowed: {names}")
         for name in self.network_evidence.experiments:
-            if name not in self.experiments:
-                names = ", ".join(self.experiments) or "none"
-                raise ValueError(f"network_evidence.experiments: {name!r} is no experiment; allowed: {names}")
             if not self.experiments[name].keep_weights:
                 raise ValueError(
                     f"network_evidence.experiments: {name} keeps no weights; set experiments.{name}.keep_weights: true"
@@ -169,11 +173,14 @@ class Config(Model):
     @model_validator(mode="after")
     def _curvature_is_of_relu(self) -> Config:
         """Evidence and the noise of gradients are computed by formulas of ReLU networks, on the pixels of the data."""
-        asked = {f"experiments.{name}": _cells(self, name) for name in self.network_evidence.experiments}
+        asked = [
+            (part, f"experiments.{name}", _cells(self, name))
+            for part in ("network_evidence", "simple_noise")
+            for name in getattr(self, part).experiments
+        ]
         if self.noise.seeds:
-            asked["cell"] = [self.cell]
-        for where, cells in asked.items():
-            part = "noise" if where == "cell" else "network_evidence"
+            asked.append(("noise", "cell", [self.cell]))
+        for part, where, cells in asked:
             if others := sorted({cell.activation for cell in cells if cell.activation != "relu"}):
                 raise ValueError(
                     f"{where}: {part} is computed for ReLU networks alone, not for {others[0]}; allowed: activation relu"
@@ -239,6 +246,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "cell": CellDefaults,
     "linear": LinearConfig,
     "noise": NoiseConfig,
+    "simple_noise": SimpleNoiseConfig,
     "advise": BatchSizeQuery,
     "network_evidence": NetworkEvidenceConfig,
     "statistics": StatisticsConfig,

@@ -45,6 +45,8 @@ FEEDS: dict[str, tuple[str | None, str]] = {
         "gradient_penalty",
         "disputes: what of the small batch's gain a gradient penalty gives the full batch",
     ),
+    "simple_updates": ("n_train", "disputes: the optimum and the simple noise scale against N, at equal updates"),
+    "simple_epochs": ("n_train", "disputes: the same at a fixed ratio of N to the updates"),
     "convolution_rates": ("learning_rate", "disputes: the optimum of a convolutional network against the learning rate"),
     "convolution_sizes": ("n_train", "disputes: the optimum of a convolutional network against N at a fixed ratio of N to T"),
     "convolution_random": (None, "a claim: a convolutional network fits random labels"),
@@ -52,6 +54,7 @@ FEEDS: dict[str, tuple[str | None, str]] = {
 }
 SHARED = ("one_constant",)  # what several experiments can feed; the others one each
 DISPUTES = tuple(key for key, (_, words) in FEEDS.items() if "dispute" in words)
+SIMPLE_NOISE = ("simple_updates", "simple_epochs")
 EQUAL_EPOCHS = tuple(key for key in FEEDS if key.startswith("equal_epochs"))
 L2_SHOWN = {"fig3": "0", "fig8": "0.1 or 0.1 n_train"}
 _OLD_NAMES = {

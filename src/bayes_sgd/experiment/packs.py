@@ -62,6 +62,19 @@ def experiment_plans(config: Config, name: str) -> list[Plan]:
     return list(plans.values())
 
 
+def simple_noise_plans(config: Config) -> list[tuple[str, Plan]]:
+    """The networks whose simple noise scale is measured: of each value of an experiment's axis the middle batch size."""
+    chosen = []
+    for name in config.simple_noise.experiments:
+        by_value: dict[object, list[Plan]] = {}
+        for plan in experiment_plans(config, name):
+            by_value.setdefault(getattr(plan.cell, config.experiments[name].axis), []).append(plan)
+        for same in by_value.values():
+            same.sort(key=lambda plan: plan.cell.batch_size)
+            chosen.append((name, same[len(same) // 2]))
+    return chosen
+
+
 def _recorded(config: Config, experiment: Experiment, updates: int) -> tuple[int, ...]:
     record = config.record if experiment.record is None else experiment.record
     if isinstance(record, int):

@@ -102,6 +102,15 @@ class NoiseConfig(Model):
     """Batches for each mean."""
 
 
+class SimpleNoiseConfig(Model):
+    """The simple noise scale of McCandlish, Kaplan, Amodei et al. (2018) at fixed training losses."""
+
+    experiments: list[str] = []
+    """Whose networks: of each value of the axis the cell of the middle batch size is trained once more; []: none."""
+    losses: Annotated[list[Positive], Field(min_length=1)] = [0.1]
+    """Training losses, in nats per example, at which it is measured."""
+
+
 class BatchSizeQuery(Model):
     """A setting for which advice.csv gives a batch size; what it leaves out is as in the run's `cell`."""
 

@@ -34,6 +34,8 @@ CURVES = {
     "svag": ("svag", "l of SVAG"),
     "samplers": ("sampling", "batches"),
     "hidden_width": ("hidden_sizes", "hidden units"),
+    "simple_updates": ("n_train", "N at equal updates"),
+    "simple_epochs": ("n_train", "N at equal epochs"),
     "convolution_rates": ("learning_rate", "ε, convolutions"),
     "convolution_sizes": ("n_train", "N at equal epochs, convolutions"),
 }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.evidence_plan import commonest_packs
-from bayes_sgd.experiment.feeds import DISPUTES, EQUAL_EPOCHS, feeding, feeds, l2_shown
+from bayes_sgd.experiment.feeds import DISPUTES, EQUAL_EPOCHS, SIMPLE_NOISE, feeding, feeds, l2_shown
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, make_cell
 
@@ -134,6 +134,11 @@ def _noise_caption(config: Config) -> CaptionValues | None:
     return caption_values | {"networks": _NETWORKS.format(**caption_values, more=details)}
 
 
+def _simple_noise_caption(config: Config) -> CaptionValues | None:
+    caption_values = _fed(*SIMPLE_NOISE)(config) if config.simple_noise.experiments else None
+    return caption_values and caption_values | {"losses": _listed(config.simple_noise.losses)}
+
+
 def _evidence_caption(config: Config) -> CaptionValues | None:
     """Caption values of the kind of network that the figures show, that of which most have evidence."""
     members = [plan for plans in commonest_packs(config).values() for plan in plans]
@@ -210,6 +215,7 @@ FIGURES = {
     "optimum_vs_n": _Figure("n_law", ("n_law", "n_law_fit"), _fed("fig6", *EQUAL_EPOCHS)),
     "prediction": _Figure("laws", ("prediction",), _fed(*_SWEEPS)),
     "predictors": _Figure("predictors", ("fit_batch", "predictors"), _one_constant_caption),
+    "simple_noise": _Figure("simple_noise", ("optimum", "simple_noise"), _simple_noise_caption, SIMPLE_NOISE),
     "disputes": _Figure("disputes", ("cells",), _fed(*DISPUTES), DISPUTES, failures=True),
     "evidence": _Figure("evidence", ("network_evidence",), _evidence_caption),
     "evidence_l2": _Figure("evidence", ("network_evidence",), _minimum_caption),
@@ -224,7 +230,7 @@ STAGES = {
     "linear": ("linear",),
     "cells": ("cells",),
     "optima": ("optimum", "scaling", "laws", "n_law", "n_law_fit", "prediction", "fit_batch", "predictors"),
-    "noise": ("gradients", "gradient_noise"),
+    "noise": ("gradients", "gradient_noise", "simple_noise"),
     "evidence": ("network_evidence",),
     "spectra": ("spectra",),
     "laplace": ("laplace_vs_ais",),
@@ -279,6 +285,7 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
         laws,
         n_law,
         predictors,
+        simple_noise,
     )
 
     modules = (
@@ -291,7 +298,7 @@ def draw(name: str, config: Config, tables: Mapping[str, pd.DataFrame]) -> tuple
             fig5_to_fig7_batch_size,
             fig9_gradient_noise,
         ),
-        *(headline, laplace, laws, n_law, predictors),
+        *(headline, laplace, laws, n_law, predictors, simple_noise),
     )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
     figure = FIGURES[name]

@@ -25,7 +25,7 @@ from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs, invariance_case, kernel_rows, spectra_packs
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.grid import l2_grid
-from bayes_sgd.experiment.packs import packs, plans
+from bayes_sgd.experiment.packs import packs, plans, simple_noise_plans
 from bayes_sgd.experiment.shapes import products_of, weights_of
 from bayes_sgd.figures.registry import captions, figure_groups
 from bayes_sgd.training.calibration import Calibration, calibration
@@ -38,6 +38,7 @@ LAPLACE_AIS, INVARIANCE = 44.0, 4.0
 EVIDENCE, SPECTRUM, FIT = 4.0, 9.5, 2.2
 LENET = 6  # time of a convolutional network in units of a fully connected one's with as many products: 4 to 7, measured
 PENALTY = 6  # that of a gradient penalty, in units of training without
+SIMPLE_NOISE = 2  # measuring it, in units of training as far: at most so much, for it ends where the loss is reached
 NOISE_DRAW = 1.2e-6  # seconds of an example in a batch whose noise is measured
 REQUEST_MINUTES, REQUEST_FACTOR = 10, 3  # of time on a cluster: to start in, and for a slower or shared node (our choice)
 ROW_BYTES, FIGURE_BYTES = 500, 400_000
@@ -159,6 +160,9 @@ def _rest(config: Config, sizes: DataSizes, speed: Calibration) -> list[JobCost]
     if seeds := len(seed_range(noise.seeds)):
         examples = noise.draws * sum(size for size in noise.batch_sizes if size <= config.cell.n_train)
         jobs.append(JobCost("measure_noise", "", speed.start + factor * NOISE_DRAW * seeds * len(noise.updates) * examples))
+    if measured := simple_noise_plans(config):
+        trained = sum(plan_seconds(plan, sizes, speed) for _, plan in measured)
+        jobs.append(JobCost("measure_simple_noise", "", speed.start + SIMPLE_NOISE * trained))
     estimated = len(config.experiments) * TRIED_EXPERIMENT * config.statistics.replicates / 2000
     jobs.append(JobCost("estimate_optima", "", factor * (TABLE_JOB + estimated)))
     jobs += [JobCost(rule, "", factor * TABLE_JOB) for rule in tables]

@@ -131,7 +131,7 @@ QUESTIONS = (
     Question(
         "What do disputes about tuned and scaled learning rates, the left edge, samplers and width come to?",
         "docs/disputes.md",
-        ("D1", "D2", "D3", "D4", "D5", "D6", "D7"),
+        ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8"),
         "D2a",
         "accuracy lost when ε and B grow 8 times, points",
         100,
