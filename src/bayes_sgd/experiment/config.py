@@ -84,6 +84,7 @@ class Config(Model):
     linear: LinearConfig = LinearConfig()
     noise: NoiseConfig = NoiseConfig()
     simple_noise: SimpleNoiseConfig = SimpleNoiseConfig()
+    """The simple noise scale beside the optimum."""
     advise: Annotated[list[BatchSizeQuery], Field(max_length=1000)] = []
     """Settings for which tables/advice.csv gives a batch size, from the run's own optima."""
     network_evidence: NetworkEvidenceConfig = NetworkEvidenceConfig()
