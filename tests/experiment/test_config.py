@@ -270,7 +270,13 @@ def test_any_value_anywhere_is_accepted_or_told_in_one_line(path, value):
     assert "\n" not in told
 
 
-@pytest.mark.parametrize("part", ["network_evidence", "noise"])
+@pytest.mark.parametrize("part", ["network_evidence", "simple_noise"])
+def test_curvature_is_of_experiments_that_are_there(part: str) -> None:
+    with pytest.raises(UserError, match=rf"{part}\.experiments: 'b' is no experiment; allowed: learning_rate"):
+        load_config(minimal() | {part: {"experiments": ["b"]}})
+
+
+@pytest.mark.parametrize("part", ["network_evidence", "simple_noise", "noise"])
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
@@ -284,7 +290,7 @@ def test_any_value_anywhere_is_accepted_or_told_in_one_line(path, value):
     ids=["activation", "pixel_scale", "architecture"],
 )
 def test_curvature_refuses_what_its_formulas_do_not_know(part, cell, words):
-    asked = {"network_evidence": {"experiments": ["a"]}, "noise": {"seeds": 2}}[part]
+    asked = {"noise": {"seeds": 2}}.get(part, {"experiments": ["a"]})
     other = minimal(cell=cell, experiments={"a": GRID | {"keep_weights": True}}) | {part: asked}
     with pytest.raises(UserError, match=f"{part} is computed {words}"):
         load_config(other)

@@ -15,7 +15,7 @@ from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.noise_scale import effective_learning_rate, noise_scale
-from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, packs, plans
+from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, packs, plans, simple_noise_plans
 
 CONFIG = {
     "run": "tiny",
@@ -95,6 +95,16 @@ def test_a_part_can_have_seeds_of_its_own() -> None:
     (shared,) = [p for p in plans(config) if p.cell.batch_size == 8 and p.cell.learning_rate == 0.1 and p.cell.updates == 2000]
     assert shared.seeds == (0, 1, 2, 7, 8)
     assert seed_range(config.linear.seeds) == range(5, 6)
+
+
+def test_the_simple_noise_scale_is_of_the_middle_batch_size_of_each_value() -> None:
+    grid = [{"n_train": 100, "batch_size": [64, 4, 8]}, {"n_train": 200, "batch_size": [8, 16]}]
+    sizes = {"axis": "n_train", "grid": grid, "seeds": 3}
+    asked = {"run": "a", "experiments": {"sizes": sizes, "others": sizes}, "simple_noise": {"experiments": ["sizes"]}}
+    found = [
+        (name, plan.cell.n_train, plan.cell.batch_size, plan.seeds) for name, plan in simple_noise_plans(load_config(asked))
+    ]
+    assert found == [("sizes", 100, 8, (0, 1, 2)), ("sizes", 200, 16, (0, 1, 2))]
 
 
 def test_plans_as_plain_data_say_seeds_from_0_on_as_a_count() -> None:

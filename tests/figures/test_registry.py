@@ -46,6 +46,14 @@ FED = load_config(
         "network_evidence": {},
     }
 )
+SIMPLE = load_config(
+    EVERY
+    | {
+        "experiments": {"sizes": EVERY["experiments"]["training_set_size"] | {"feeds": ["simple_epochs"]}},
+        "network_evidence": {},
+        "simple_noise": {"experiments": ["sizes"], "losses": [1.0, 0.1]},
+    }
+)
 PAPER = {f"fig{number}" for number in range(1, 10)}
 
 
@@ -70,7 +78,7 @@ def cells(config: Config, name: str) -> pd.DataFrame:
 
 
 def test_a_run_that_asks_for_everything_gets_every_figure() -> None:
-    assert PAPER < set(captions(changed())) == set(FIGURES) - {"predictors", "disputes"}
+    assert PAPER < set(captions(changed())) == set(FIGURES) - {"predictors", "disputes", "simple_noise"}
     assert set(captions(FED)) >= {"fig5", "predictors", "disputes"}
 
 
@@ -107,6 +115,14 @@ def test_a_figure_is_listed_only_if_it_is_asked_for() -> None:
     assert "spectra" in captions(changed(network_evidence={"experiments": ["evidence"], "spectra": True}))
 
 
+def test_the_simple_noise_scale_is_drawn_where_it_is_measured_of_what_is_fed() -> None:
+    assert captions(SIMPLE)["simple_noise"]["losses"] == "0.1, 1"
+    assert "simple_noise" not in captions(SIMPLE.model_copy(update={"simple_noise": changed().simple_noise}))
+    unfed = {"sizes": EVERY["experiments"]["training_set_size"]}
+    asked = SIMPLE.simple_noise.model_dump()
+    assert "simple_noise" not in captions(changed(experiments=unfed, network_evidence={}, simple_noise=asked))
+
+
 def test_facts_of_the_evidence_are_those_of_the_commonest_networks() -> None:
     caption_values = captions(changed())["evidence"]
     assert caption_values["hidden_sizes"] == "200"
@@ -136,7 +152,7 @@ def test_figures_5_to_7_explain_their_optima_in_the_same_words() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_captions_have_every_fact_that_they_print(name: str) -> None:
-    values = captions(FED if name in ("predictors", "disputes") else changed())
+    values = captions(FED if name in ("predictors", "disputes") else SIMPLE if name == "simple_noise" else changed())
     caption_values = values[name]
     html = rendered(f"{name}.rst", SimpleNamespace(params=SimpleNamespace(caption_values=values), config={}))
     assert caption_values["data"] in html
