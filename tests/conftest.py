@@ -29,9 +29,9 @@ def pytest_report_header() -> str:
 
 
 # the long ones, which run first, so that at the end no process waits for another
-FIRST = ("test_slurm.py", "test_dvc.py", "test_workflow.py", "test_fuzz.py")
-# of these, tests that share what they need through a file, so that each may go to any process
-SPREAD = {"test_workflow.py", "test_fuzz.py"}
+FIRST = ("test_slurm.py", "test_dvc.py", "test_workflow.py", "test_gpu.py", "test_install.py", "test_fuzz.py")
+# of these, tests that share what they need through a file, or nothing, so that each may go to any process
+SPREAD = {"test_workflow.py", "test_gpu.py", "test_install.py", "test_fuzz.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
