@@ -15,7 +15,7 @@ A package imports from those above it only:
     experiment  configuration, `cell`, `grid`, `packs`, the noise scale g
     data        data sets, labels, a user's own .npz, its `conversion` from other formats, the `memory` that jobs hold
     training    the network (`mlp`), minibatches, the trainer (`sgd`), the `runner` of a pack
-    curvature   Gauss-Newton kernel (`ggn`), its Cholesky factor, Lanczos, spectra, gradient noise, the simple noise scale
+    curvature   Gauss-Newton kernel (`ggn`), its Cholesky factor, Lanczos, spectra, gradient noise, B_simple, stability
     evidence    `laplace`, the linear model, evidence of a `network`, its `runner`
     analysis    `optimum`, `exponent`, `collapse`, `prediction`, `search`, intervals
     claims      `measures` behind each claim, `verdicts`, `judge`, the coverage study

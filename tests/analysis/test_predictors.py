@@ -9,6 +9,7 @@ from arms import arm_cells, of_axis
 from synthetic import GRID
 
 from bayes_sgd.analysis.fit_batch import arms
+from bayes_sgd.analysis.measured import with_measured
 from bayes_sgd.analysis.predictors import axis_difference, predictors_table, relative_spread, spread, spread_interval
 from bayes_sgd.core.schema import PREDICTORS
 
@@ -127,3 +128,31 @@ def test_relative_scatter_is_of_the_same_arms() -> None:
     assert found.value == pytest.approx(3)
     assert found.low == pytest.approx(3)
     assert np.isnan(spread(one[:2]))
+
+
+def test_what_was_measured_is_a_law_beside_the_others() -> None:
+    """B_opt is twice the measured stable batch and three times B_simple; B_fit and the sharpness follow neither."""
+    rates = {rate: number for number, rate in enumerate((*RATES, 0.3))}
+    parts: dict[str, list[pd.DataFrame]] = {"rates": [], "l2": []}
+    for rate, number in rates.items():
+        axis = "l2" if number % 2 else "rates"
+        parts[axis].append(arm_cells(2.6 + 0.2 * (number % 3), np.log(20 + 5 * number), learning_rate=rate, grid=GRID))
+    cells = pd.concat([part for rows in parts.values() for part in rows])
+    measured = cells[cells["seed"] < 2].groupby(["learning_rate", "seed"]).last().reset_index()
+    best = 20 + 5 * measured["learning_rate"].map(rates)
+    twist = np.exp(0.1 * (2 * measured["seed"] - 1))  # the geometric mean over seeds is what counts
+    measured = measured.assign(stable_batch=best / 2 * twist, simple_noise_scale=best / 3, sharpness=1.0, experiment="rates")
+    found = arms({name: of_axis("learning_rate", *rows) for name, rows in parts.items()}, n_replicates=50)
+    without = predictors_table(found)
+    assert "sharpness" not in set(without["predictor"])
+    table = predictors_table(with_measured(found, measured))
+    pd.testing.assert_frame_equal(table[: len(without)], without)
+    for name, constant in (("mean-square stability", 2), ("B_simple", 3)):
+        assert row(table, name)["n"] == 6
+        assert row(table, name)["constant"] == pytest.approx(constant)
+        assert row(table, name)["sd"] < 1e-6
+        assert row(table, name)["relative_sd"] < 1e-5
+    assert row(table, "sharpness")["sd"] > 0.2
+    some = predictors_table(with_measured(found, measured[measured["learning_rate"] != 0.3]))
+    assert row(some, "B_simple")["n"] == 5
+    assert row(some, "B_fit at 99 %")["n"] == 6

@@ -18,12 +18,12 @@ from scipy.special import stdtrit
 
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, optima_of
 from bayes_sgd.analysis.intervals import Floats, optimum_interval, seed_counts
+from bayes_sgd.analysis.measured import SETTING, UNKNOWN, Measured
 from bayes_sgd.analysis.optimum import FITS, ResponseCurve, SweepRows, fitting_batch, response_curves, side_of_grid
 from bayes_sgd.core.schema_predictors import FIT_BATCH
-from bayes_sgd.experiment.cell import NETWORK_FIELDS, with_defaults
+from bayes_sgd.experiment.cell import with_defaults
 
 THRESHOLDS = (0.95, 0.98, FITS, 0.995, 0.999)
-_SETTING = [name for name in NETWORK_FIELDS if name not in ("batch_size", "updates")]
 _SPLITS = 252  # halves of 10 seeds; of more, so many are drawn
 
 
@@ -40,6 +40,7 @@ class Arm:
         log_fit: by threshold ln B_fit, alike; of a half's place it is that of the other half.
         halves: H.
         phase: of the training.
+        measured: along a run with a large batch.
     """
 
     experiment: str
@@ -50,6 +51,7 @@ class Arm:
     log_fit: Mapping[float, Floats]
     halves: int
     phase: str = PHASE
+    measured: Measured = UNKNOWN
 
     @property
     def split(self) -> slice:
@@ -104,7 +106,7 @@ def arms(
     for name, experiment in experiments.items():
         rows = experiment["rows"]
         rows = with_defaults(pd.DataFrame(rows[rows["update"] > 0]))
-        for _, group in rows.groupby([*_SETTING, "update"], sort=True):
+        for _, group in rows.groupby([*SETTING, "update"], sort=True):
             group = pd.DataFrame(group[~group.duplicated(["batch_size", "seed"])])
             (curve,) = response_curves(group, "n_train", failed_below=failed_below)
             complete = np.isfinite(curve.accuracy).all(axis=1)
@@ -116,7 +118,7 @@ def arms(
                 failed=curve.failed[complete],
             )
             if len(curve.batch_sizes) >= 3:
-                setting = {field: group[field].iloc[0] for field in _SETTING}
+                setting = {field: group[field].iloc[0] for field in SETTING}
                 arm = _arm(name, experiment["axis"], setting, curve, seed_counts(len(curve.seeds), n_replicates, rng), phase)
                 by_identity.setdefault(arm.identity, arm)
     return list(by_identity.values())

@@ -18,6 +18,7 @@ from scipy.special import stdtrit
 from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.analysis.fit_batch import THRESHOLDS, Arm
 from bayes_sgd.analysis.intervals import Floats, Interval, jackknife_variance, proportion_interval, student_interval
+from bayes_sgd.analysis.measured import UNKNOWN, Measured
 from bayes_sgd.analysis.optimum import FITS
 from bayes_sgd.analysis.prediction import STEP
 from bayes_sgd.core.schema_predictors import PREDICTORS
@@ -29,17 +30,18 @@ EDGE, EPOCHS = 16.6, 15.2
 
 
 class Setting(NamedTuple):
-    """What laws depend on: ε' = ε(1 − dampening)/(1 − m), N, and the updates T done."""
+    """What laws depend on: ε' = ε(1 − dampening)/(1 − m), N, the updates T done, and what was measured."""
 
     rate: float
     n_train: float
     updates: float
+    measured: Measured = UNKNOWN
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], updates: float) -> Setting:
+    def of(cls, fields: Mapping[str, Any], updates: float, measured: Measured = UNKNOWN) -> Setting:
         """From the fields of a cell."""
         rate = effective_learning_rate(fields["learning_rate"], fields["momentum"], fields["dampening"])
-        return cls(rate, fields["n_train"], updates)
+        return cls(rate, fields["n_train"], updates, measured)
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,17 @@ class Predictor:
     def constants(self, arm: Arm) -> Floats:
         """Logarithms of the constant of an arm, at all places of `Arm.log_b`."""
         with np.errstate(invalid="ignore"):  # censored on both sides
-            return self.constant(Setting.of(arm.setting, arm.curve.updates), arm.log_b, arm.log_fit[self.threshold])
+            return self.constant(_setting(arm), arm.log_b, arm.log_fit[self.threshold])
 
     def predicted(self, arm: Arm, constant: Floats) -> Floats:
         """Predicted ln B_opt of an arm from logarithms of the constant, both at the places of the halves (H,)."""
         with np.errstate(invalid="ignore"):
             log_fit = arm.log_fit[self.threshold][arm.split]
-            return self.log_b(Setting.of(arm.setting, arm.curve.updates), constant, log_fit)
+            return self.log_b(_setting(arm), constant, log_fit)
+
+
+def _setting(arm: Arm) -> Setting:
+    return Setting.of(arm.setting, arm.curve.updates, arm.measured)
 
 
 def _factor(name: str, x: Callable[[Setting], float]) -> Predictor:
@@ -101,13 +107,19 @@ TRIED = (
     *(REFERENCE if threshold == FITS else _fitted(threshold) for threshold in THRESHOLDS),
     *(_factor("B_opt itself", lambda setting: 1.0), RATE, NOISE_SCALE, EPOCHS_LAW),
 )
+# what a run with a large batch says; at the edge of stability B ∝ ε′ times the sharpness if all examples curve alike
+MEASURED = (
+    _factor("mean-square stability", lambda setting: setting.measured.stable_batch),
+    _factor("B_simple", lambda setting: setting.measured.simple_noise_scale),
+    _factor("sharpness", lambda setting: setting.rate * setting.measured.sharpness),
+)
 
 
 def predictors_table(arms: Sequence[Arm]) -> pd.DataFrame:
     """A row for each predictor, labelling (`real`, or `random-p` for all shares together) and phase of the arms.
 
     All predictors are judged on the arms whose optimum and B_fit at 99 % lie inside the grid, those of other thresholds on such
-    of them where these do.
+    of them where these do. `MEASURED` have rows where arms were measured, and are judged on these.
     """
     rows = []
     groups: dict[tuple[str, str], list[Arm]] = {}
@@ -115,8 +127,9 @@ def predictors_table(arms: Sequence[Arm]) -> pd.DataFrame:
         if _is_inside(REFERENCE.constants(arm), arm):
             labels = "real" if arm.setting["labels"] == "real" else "random-p"
             groups.setdefault((labels, arm.phase), []).append(arm)
+    tried = (*TRIED, *MEASURED) if np.isfinite([arm.measured for arm in found]).any() else TRIED
     for (labels, phase), members in groups.items():
-        for predictor in TRIED:
+        for predictor in tried:
             rows.append({"predictor": predictor.name, "labels": labels, "phase": phase} | _row(predictor, members))
     return pd.DataFrame(rows, columns=list(PREDICTORS.names))
 

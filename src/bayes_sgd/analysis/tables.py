@@ -23,6 +23,7 @@ from bayes_sgd.analysis.exponent import (
 )
 from bayes_sgd.analysis.fit_batch import arms, fit_batch_table
 from bayes_sgd.analysis.intervals import seed_counts, with_holm
+from bayes_sgd.analysis.measured import with_measured
 from bayes_sgd.analysis.n_law import LAW_REPLICATES
 from bayes_sgd.analysis.n_law_tables import n_law_tables
 from bayes_sgd.analysis.optimum import SweepRows
@@ -62,8 +63,11 @@ def queries(config: Config) -> list[dict[str, float]]:
     ]
 
 
-def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of optima, exponents, laws, predictions, advice; `fit_batch` and `predictors` where experiments feed them."""
+def estimate(config: Config, cells: pd.DataFrame, run_curvature: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
+    """The tables of optima, exponents, laws, predictions, advice; `fit_batch` and `predictors` where experiments feed them.
+
+    With the table `run_curvature`, `predictors` has what was measured along runs beside the others.
+    """
     statistics, chosen = config.statistics, feeding(config, "one_constant")
     optima: list[Optima] = []
     scaling, laws, compared = [], [], []
@@ -98,6 +102,8 @@ def estimate(config: Config, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
     options = (statistics.failed_below, min(statistics.replicates, LAW_REPLICATES), statistics.seed)
     # one for each experiment that has an axis
     headlines = [o for o in optima if o.is_headline]
+    if run_curvature is not None:
+        compared = with_measured(compared, run_curvature)
     comparison = {"fit_batch": fit_batch_table(compared), "predictors": predictors_table(compared)} if chosen else {}
     return comparison | {
         "optimum": optimum_table(optima),

@@ -41,7 +41,7 @@ from bayes_sgd.core.columns import (
 from bayes_sgd.core.schema_bench import BENCH
 from bayes_sgd.core.schema_evidence import INVARIANCE, LAPLACE_VS_AIS, NETWORK_EVIDENCE, SIMPLE_NOISE, SPECTRA
 from bayes_sgd.core.schema_n_law import N_LAW, N_LAW_FIT
-from bayes_sgd.core.schema_predictors import FIT_BATCH, PREDICTORS
+from bayes_sgd.core.schema_predictors import FIT_BATCH, PREDICTORS, RUN_CURVATURE
 from bayes_sgd.core.schema_replication import REPEATED
 from bayes_sgd.core.table import Column, Table, markdown
 
@@ -317,6 +317,7 @@ RUN = {
             ADVICE,
             FIT_BATCH,
             PREDICTORS,
+            RUN_CURVATURE,
             GRADIENT_NOISE,
             GRADIENTS,
             SIMPLE_NOISE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bayes_sgd.core.columns import AXIS, EXPERIMENT, PHASE, SEEDS, rest
+from bayes_sgd.core.columns import AXIS, EXPERIMENT, PHASE, SEED, SEEDS, rest
 from bayes_sgd.core.table import Column, Table
 
 FIT_BATCH = Table(
@@ -64,5 +64,24 @@ PREDICTORS = Table(
         Column("within_step_low", "fraction", "Lower end of its 95 % interval."),
         Column("within_step_high", "fraction", "Upper end of its 95 % interval."),
         Column("inside", "fraction", "Share of arms inside the 90 % interval of that prediction."),
+    ),
+)
+RUN_CURVATURE = Table(
+    "run_curvature",
+    "A row for each setting without batch size, recorded update and seed: what is measured along a run with its largest batch.",
+    (
+        EXPERIMENT,
+        *rest("updates"),
+        Column("update", "updates", "The recorded update at which the run ends."),
+        SEED,
+        Column("simple_noise_scale", "examples", "B_simple: the mean over the run of tr Σ over that of |G|²."),
+        Column(
+            "sharpness", "nats per example and squared weight", "Largest eigenvalue of the GGN of the mean loss in the run."
+        ),
+        Column(
+            "stable_batch",
+            "examples",
+            "Smallest batch size that is stable in the mean square everywhere in the run: the largest ε′s²/(2a).",
+        ),
     ),
 )

@@ -8,7 +8,7 @@ covariance of single examples' gradients.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +48,22 @@ def gradient_moments(parts: Iterable[list[tuple[Tensor, Tensor]]]) -> tuple[floa
     return trace, of_mean - trace / n
 
 
+def moments_at(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor) -> tuple[float, float]:
+    """`gradient_moments` of examples at a network, in float64: inputs (N, d + 1) with their ones, labels (N,)."""
+    chunks = zip(inputs.double().split(_AT_ONCE), labels.split(_AT_ONCE), strict=True)
+    return gradient_moments(factors(layers, x, y) for x, y in chunks)
+
+
+def networks_along(
+    data: LabelledData, cell: Cell, seed: int, initialization: str = "lecun_normal", points: int = POINTS
+) -> Iterator[list[Tensor]]:
+    """The layers of one network at updates equally spaced from the first on, float64, while it trains."""
+    stack = NetworkStack([(cell, seed)], data, initialization)
+    for point in range(points):
+        stack.run(cell.updates * point // points)
+        yield [layer.double() for layer in stack.network(0)]
+
+
 def simple_noise_scale(
     data: LabelledData, cell: Cell, seed: int, initialization: str = "lecun_normal", points: int = POINTS
 ) -> float:
@@ -63,21 +79,17 @@ def simple_noise_scale(
     Returns:
         Infinity where the gradients of all examples show no mean beyond their noise; NaN where the network diverged.
     """
-    stack = NetworkStack([(cell, seed)], data, initialization)
     inputs, labels = data.with_pixels_times(cell.pixel_scale).training_set(seed, cell.n_train)
-    trace, square = 0.0, 0.0
-    for point in range(points):
-        stack.run(cell.updates * point // points)
-        moments = _moments([layer.double() for layer in stack.network(0)], inputs.double(), labels)
-        trace, square = trace + moments[0], square + moments[1]
+    found = [moments_at(layers, inputs, labels) for layers in networks_along(data, cell, seed, initialization, points)]
+    return ratio_of_means(found)
+
+
+def ratio_of_means(moments: Iterable[tuple[float, float]]) -> float:
+    """B_simple from `gradient_moments` at points of a run; see `simple_noise_scale`."""
+    trace, square = (sum(values) for values in zip(*moments, strict=True))
     if not torch.isfinite(torch.tensor([trace, square])).all():
         return float("nan")
     return trace / square if square > 0 else float("inf")
-
-
-def _moments(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor) -> tuple[float, float]:
-    chunks = zip(inputs.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True)
-    return gradient_moments(factors(layers, x, y) for x, y in chunks)
 
 
 def at_losses(
@@ -107,7 +119,7 @@ def at_losses(
             logits, _ = forward(layers, inputs.double())
             train_loss = float(torch.nn.functional.cross_entropy(logits, labels))
             if reached := [loss for loss in losses if (index, loss) in waiting and train_loss <= loss]:
-                trace, square = _moments(layers, inputs.double(), labels)
+                trace, square = moments_at(layers, inputs, labels)
                 measured = {"update": stack.update, "train_loss": train_loss, "trace": trace, "mean_square": square}
                 rows += [cell.columns() | {"seed": seeds[index], "loss": loss} | measured for loss in reached]
                 waiting -= {(index, loss) for loss in reached}

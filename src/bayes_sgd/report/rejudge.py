@@ -18,6 +18,7 @@ from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import read_csv, write_csv, write_json
 from bayes_sgd.core.provenance import file_digest
 from bayes_sgd.core.schema import CLAIMS, COSTS, RUN
+from bayes_sgd.core.schema_predictors import RUN_CURVATURE
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.figures.common import named, save
 from bayes_sgd.figures.registry import FIGURES, captions, draw
@@ -49,7 +50,8 @@ def rejudge(folder: Path, claims: Path) -> dict[str, int]:
     config = load_config(provenance["config"], f"{record}: config")
     paths = {path.stem: path for path in sorted(folder.glob("tables/*.csv")) if path.stem in RUN and path.stem != COSTS.name}
     tables = {name: read_csv(path, RUN[name]) for name, path in paths.items()}
-    estimated = {name: table for name, table in estimate(config, tables["cells"]).items() if name in ESTIMATED}
+    estimated = estimate(config, tables["cells"], tables.get(RUN_CURVATURE.name))
+    estimated = {name: table for name, table in estimated.items() if name in ESTIMATED}
     tables |= estimated
     judged = judge(config, claims, {name: table for name, table in tables.items() if name != CLAIMS.name})
     metadata = {key: provenance[key] for key in ("run", "config_digest")} | {"estimated": WORDS}
