@@ -78,8 +78,11 @@ class Linearization:
 
     def jvp(self, direction: Sequence[Tensor]) -> Tensor:
         """J v, (n, C), of a direction v shaped as the layers."""
-        change = self.below[0] @ direction[0]
-        for gate, below, layer, step in zip(self.gates, self.below[1:], self.layers[1:], direction[1:], strict=True):
+        return self.carried(self.below[0] @ direction[0], direction[1:])
+
+    def carried(self, change: Tensor, above: Sequence[Tensor]) -> Tensor:
+        """J v, (n, C), from what v changes at the first layer's outputs, (n, fan_out), which is lost, and v of the others."""
+        for gate, below, layer, step in zip(self.gates, self.below[1:], self.layers[1:], above, strict=True):
             change = torch.addmm(below @ step, change.mul_(gate), layer[:-1])
         return change
 

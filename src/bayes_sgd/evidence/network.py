@@ -26,13 +26,13 @@ from torch import Tensor
 
 from bayes_sgd.core.schema import NETWORK_EVIDENCE
 from bayes_sgd.curvature.cholesky import CholeskyFactor, effective_parameters, eigenvalues, log_determinant
-from bayes_sgd.curvature.ggn import Linearization, softmax_factor
+from bayes_sgd.curvature.ggn import softmax_factor
 from bayes_sgd.data.memory import SPECTRUM_FROM, Kernel, evidence_matrices
 from bayes_sgd.evidence.laplace import log_evidence_ratio
 from bayes_sgd.evidence.modes import ExpansionPoint, LaplaceProblem, LinearizedModel, ModeSearch, minimum_point, sgd_point
+from bayes_sgd.evidence.new_images import NewImages
 from bayes_sgd.experiment.cell import NETWORK_FIELDS
 from bayes_sgd.training.measurement import loss_and_accuracy
-from bayes_sgd.training.mlp import forward
 
 POINTS = ("sgd", "linearized", "minimum")
 PRIOR_CENTRES = ("zero", "initial")
@@ -90,30 +90,32 @@ def network_evidence(
     for centre_name in prior_centres:
         centre = [torch.zeros_like(w) for w in weights] if centre_name == "zero" else initial
         problem = LaplaceProblem(weights, centre, x, train_labels, classes) if finite else None
+        images = NewImages(problem, x_test) if problem else None
         for name in points:
             common = {"point": name, "prior_centre": centre_name, "log_permutations": permutations}
-            for row in _rows_at(problem, name, prior_precisions, search, workspace, (x_test, test_labels)):
+            for row in _rows_at(images, name, prior_precisions, search, workspace, test_labels):
                 rows.append(common | row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _rows_at(
-    problem: LaplaceProblem | None,
+    images: NewImages | None,
     name: str,
     prior_precisions: Sequence[float],
     search: ModeSearch,
     workspace: Tensor,
-    test: tuple[Tensor, Tensor],
+    test_labels: Tensor,
 ) -> list[dict[str, Any]]:
     """The rows of one point, a row for each λ; without numbers where the weights or the kernel are not finite."""
     without_numbers = [{"prior_precision": l2, "converged": False, "best_prior_precision": False} for l2 in prior_precisions]
-    if problem is None:
+    if images is None:
         return without_numbers
+    problem = images.problem
     try:
         rows: list[dict[str, Any]] = [
             {"prior_precision": l2}
             | kernel
-            | _losses(problem, name, point, *test)
+            | _losses(name, point, images, test_labels)
             | _summary(point, kernel, len(problem.labels), problem.classes)
             for l2, point, kernel in _expansions(problem, name, prior_precisions, search, workspace)
         ]
@@ -194,19 +196,14 @@ def _summary(point: ExpansionPoint, kernel: dict[str, object], n: int, classes: 
     }
 
 
-def _losses(problem: LaplaceProblem, name: str, point: ExpansionPoint, inputs: Tensor, labels: Tensor) -> dict[str, object]:
+def _losses(name: str, point: ExpansionPoint, images: NewImages, labels: Tensor) -> dict[str, object]:
     """Losses and accuracies at a point, and its distance from the prior's centre."""
-    train_loss, train_accuracy = loss_and_accuracy(point.logits, problem.labels)
+    train_loss, train_accuracy = loss_and_accuracy(point.logits, images.problem.labels)
     norm = float(point.deviation.norm())
-    if name == "linearized":
-        network = Linearization(problem.full_layers, inputs)
-        layers = zip(problem.lifted(point.deviation), problem.full_layers, problem.full_centre, strict=True)
-        logits = network.logits + network.jvp([u - (w - c) for u, w, c in layers])
-    elif name == "sgd":
-        logits, norm = forward(problem.full_layers, inputs)[0], problem.full_norm
+    if name == "sgd":
+        logits, norm = images.sgd.logits, images.problem.full_norm
     else:
-        layers = [c + u for c, u in zip(problem.full_centre, problem.lifted(point.deviation), strict=True)]
-        logits = forward(layers, inputs)[0]
+        logits = images.linearized(point.deviation) if name == "linearized" else images.network(point.deviation)
     test_loss, test_accuracy = loss_and_accuracy(logits, labels)
     return {
         "train_loss": train_loss,
