@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from bench.common.problem import digits
 
+from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import partial_file, read_csv
 from bayes_sgd.core.schema_predictors import RUN_CURVATURE
 from bayes_sgd.curvature.along_run import Run, measure, measure_runs, runs
@@ -69,6 +70,9 @@ def test_each_setting_is_run_once_with_its_largest_batch_where_the_code_has_its_
         ("shapes", 0.1, 20, 24, 3),
         ("shapes", 0.1, 20, 24, 4),
     ]
+    assert {(r.experiment, r.cell.batch_size) for r in runs(load_config(CONFIG), 1, ["rates"])} == {("rates", 12)}
+    with pytest.raises(UserError, match="experiments: idle feeds no one_constant; allowed: rates, shapes"):
+        runs(load_config(CONFIG), 1, ["idle"])
 
 
 def test_a_killed_measurement_goes_on_where_it_was(tmp_path) -> None:
@@ -84,12 +88,12 @@ def test_a_killed_measurement_goes_on_where_it_was(tmp_path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure_runs(config, prepared, table, 1, stop_at_two)
+        measure_runs(config, runs(config, 1), prepared, table, stop_at_two)
     assert not table.exists()
-    measure_runs(config, prepared, table, 1, lines.append)
+    measure_runs(config, runs(config, 1), prepared, table, lines.append)
     assert [line.split(" ")[0] for line in lines] == ["1", "2", "3", "4"]
     assert not partial_file(table).exists()
     whole = tmp_path / "whole" / "run_curvature.csv"
-    measure_runs(config, prepared, whole, 1, lambda line: None)
+    measure_runs(config, runs(config, 1), prepared, whole, lambda line: None)
     assert whole.read_bytes() == table.read_bytes()
     assert tuple(read_csv(table, RUN_CURVATURE).columns) == RUN_CURVATURE.names

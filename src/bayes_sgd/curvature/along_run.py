@@ -7,7 +7,7 @@ spaced updates. Points, numbers of examples and what is taken of them are our ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,17 +50,24 @@ class Run:
         return {name: fields[name] for name in _KEY}
 
 
-def runs(config: Config, seeds: int) -> list[Run]:
+def runs(config: Config, seeds: int, experiments: Collection[str] = ()) -> list[Run]:
     """For each setting and recorded update of the experiments that feed `one_constant`, its largest batch size.
 
-    Only those whose gradients the code has: fully connected ReLU networks under plain SGD. `seeds`: the first so many of each.
+    Only those whose gradients the code has: fully connected ReLU networks under plain SGD. `seeds`: the first so many of each;
+    `experiments`: only these, if any is named.
+
+    Raises:
+        UserError: an experiment is none of these.
     """
+    feed = feeding(config, "one_constant")
+    if wrong := sorted(set(experiments) - set(feed)):
+        raise UserError(f"experiments: {wrong[0]} feeds no one_constant; allowed: {', '.join(feed) or 'none'}")
     found: dict[Cell, Run] = {}
-    plans = [(name, plan) for name in feeding(config, "one_constant") for plan in experiment_plans(config, name)]
-    for name, plan in plans:
+    chosen = [(name, plan) for name in experiments or feed for plan in experiment_plans(config, name)]
+    for name, plan in chosen:
         if (plan.cell.activation, plan.cell.architecture, plan.cell.svag, plan.cell.gradient_penalty) != _MEASURED:
             continue
-        for update in set(plan.record) - {0}:
+        for update in sorted(set(plan.record) - {0}):
             cell = replace(plan.cell, updates=update)
             setting = replace(cell, batch_size=1)
             if setting not in found or found[setting].cell.batch_size < cell.batch_size:
@@ -93,20 +100,21 @@ def measure(run: Run, data: LabelledData, initialization: str = "lecun_normal", 
     }
 
 
-def measure_runs(config: Config, prepared: Path, table: Path, seeds: int = 1, log: Callable[[str], None] = print) -> None:
-    """Write the table of all `runs`; those that a killed call has measured are not measured again.
+def measure_runs(
+    config: Config, wanted: Sequence[Run], prepared: Path, table: Path, log: Callable[[str], None] = print
+) -> None:
+    """Write the table of some `runs`; those that a killed call has measured are not measured again.
 
     Args:
         config: of the run.
+        wanted: what to measure.
         prepared: folder of the prepared data and labels.
         table: run_curvature.csv.
-        seeds: of each setting.
         log: receives a line for each run.
 
     Raises:
-        UserError: no experiment feeds `one_constant`, or the data are damaged.
+        UserError: there is nothing to measure, or the data are damaged.
     """
-    wanted = runs(config, seeds)
     if not wanted:
         raise UserError(f"{config.run}: no experiment of ReLU networks feeds one_constant; there is nothing to measure")
     metadata = {"code_digest": code_digest(__file__), "config": digest(config.model_dump())}
@@ -130,7 +138,7 @@ def _done(partial: Path, metadata: dict[str, str]) -> list[dict[str, Any]]:
     return frame.to_dict("records") if written == metadata else []
 
 
-def _with_data(wanted: list[Run], config: Config, prepared: Path) -> Iterator[tuple[Run, LabelledData]]:
+def _with_data(wanted: Sequence[Run], config: Config, prepared: Path) -> Iterator[tuple[Run, LabelledData]]:
     """The runs, those of one labelling after another, each with its data; on the processor."""
     for labels in sorted({run.cell.labels for run in wanted}):
         chosen = [run for run in wanted if run.cell.labels == labels]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from bayes_sgd.core.errors import UserError, one_line
@@ -25,13 +25,16 @@ from bayes_sgd.report.publish import RESULTS, folder_of
 PREPARED = Path("data/prepared")
 
 
-def measure_published(folder: Path, prepared: Path, seeds: int = 1, log: Callable[[str], None] = print) -> Path:
+def measure_published(
+    folder: Path, prepared: Path, seeds: int = 1, experiments: Collection[str] = (), log: Callable[[str], None] = print
+) -> Path:
     """Write the table `run_curvature` of a published run; the data are prepared if they are not there.
 
     Args:
         folder: results/published/<run>.
         prepared: where the data of all runs are prepared.
         seeds: of each setting, from the run's first on.
+        experiments: whose settings; all that feed `one_constant` if none is named.
         log: receives a line for each run.
 
     Returns:
@@ -50,11 +53,12 @@ def measure_published(folder: Path, prepared: Path, seeds: int = 1, log: Callabl
         prepare(config.data, data, log)
     if load_prepared(data, config.data).digest != provenance["data"]["sha256"]:
         raise UserError(f"{data}: are not the data that {folder.name} was trained on; delete it, or give the run's own")
-    for labels in {run.cell.labels for run in runs(config, seeds)}:
+    wanted = runs(config, seeds, experiments)
+    for labels in {run.cell.labels for run in wanted}:
         if not (data / f"labels_{labels}.safetensors").exists():
             write_labels(data, labels)
     table = folder / "tables" / f"{RUN_CURVATURE.name}.csv"
-    measure_runs(config, data, table, seeds, log)
+    measure_runs(config, wanted, data, table, log)
     provenance["tables"][table.name] = file_digest(table)
     write_json(record, provenance)
     return table
@@ -68,8 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("run", help="a folder of results/published")
     parser.add_argument("--seeds", type=int, default=1, help="of each setting (default: %(default)s)")
+    parser.add_argument("--experiments", nargs="+", default=[], help="only their settings (default: all)")
     asked = parser.parse_args(arguments)
-    print(measure_published(folder_of(asked.run, RESULTS / "published"), PREPARED, asked.seeds))
+    print(measure_published(folder_of(asked.run, RESULTS / "published"), PREPARED, asked.seeds, asked.experiments))
 
 
 if __name__ == "__main__":
