@@ -1,6 +1,6 @@
 """The workflow on a tiny configuration, by real Snakemake, in a folder of its own.
 
-Snakemake and its jobs start preloaded; a test that kills them, and those of SLURM, start them as a user does.
+Snakemake and its jobs start preloaded; a run through SLURM starts them as a user does.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def configure(folder: Path, config: dict) -> None:
     (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config))
 
 
-def command(*arguments: str, cores: int = 2, program: Path | None = None) -> list[str]:
-    program = program or preloaded.programs() / "snakemake"
-    return [str(program), "--cores", str(cores), "--configfile", "config/tiny.yaml", "--nocolor", *arguments]
+def command(*arguments: str, cores: int = 2) -> list[str]:
+    program = str(preloaded.programs() / "snakemake")
+    return [program, "--cores", str(cores), "--configfile", "config/tiny.yaml", "--nocolor", *arguments]
 
 
 def environment(folder: Path) -> dict[str, str]:

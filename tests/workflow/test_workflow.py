@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -253,17 +252,16 @@ def test_killed_at_three_moments_it_ends_with_the_same_bytes(finished, tmp_path)
     shutil.copytree(finished / "data", folder / "data", copy_function=shutil.copy2)
     for moment in MOMENTS:
         workflow = subprocess.Popen(
-            command("results/tiny/tables/claims.csv", program=SNAKEMAKE),
+            command("results/tiny/tables/claims.csv"),
             cwd=folder,
             env=environment(folder),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         )
         while not any((folder / "results" / "tiny").glob(moment)):
             assert workflow.poll() is None, f"it ended before {moment} was there"
             time.sleep(0.05)
-        os.killpg(workflow.pid, signal.SIGKILL)  # the workflow and its jobs, as when a machine goes down
+        preloaded.kill(folder)
         workflow.wait()
         if moment == MOMENTS[0]:
             ran(folder, "--unlock")
