@@ -11,11 +11,13 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import preloaded
 import pytest
 from project import ROOT
 from tiny_workflow import SMALL, SNAKEMAKE, copied, environment, ran, tables
 
 START, STOP = (ROOT / "tests" / "slurm" / script for script in ("start.sh", "stop.sh"))
+TARGETS = ("results/tiny/tables/claims.csv", "results/tiny/figures/fig5.png")
 PROFILE = ("--workflow-profile", "profiles/slurm")
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("slurm")]
@@ -54,10 +56,10 @@ def answers() -> bool:
 PAUSE, TRIES = 5.0, 12  # seconds between two questions; so many in turn without an answer mean that SLURM is down
 
 
-def begun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def begun(folder: Path, *arguments: str, program: Path = SNAKEMAKE) -> subprocess.Popen[str]:
     """A run that submits its jobs, with its output in a file."""
     return subprocess.Popen(
-        [str(SNAKEMAKE), *PROFILE, "--configfile", "config/tiny.yaml", "--nocolor", *arguments],
+        [str(program), *PROFILE, "--configfile", "config/tiny.yaml", "--nocolor", *arguments],
         cwd=folder,
         env=environment(folder),
         text=True,
@@ -101,10 +103,11 @@ def job(folder: Path, name: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def runs(slurm, tmp_path_factory) -> dict[str, tuple[subprocess.Popen[str], Path]]:
-    """A whole run, and one whose job fails at first: side by side, for most of the time they wait for SLURM."""
+    """A run as a user starts it, and one, preloaded, whose job fails at first: side by side, for mostly they wait for SLURM."""
     whole, retried = (copied(tmp_path_factory.mktemp("slurm") / name, SMALL) for name in ("whole", "retried"))
     (retried / "Snakefile").write_text(RETRIED)
-    return {"whole": (begun(whole), whole), "retried": (begun(retried, "--set-resources", "train:gpu=1"), retried)}
+    preloaded_run = begun(retried, "--set-resources", "train:gpu=1", program=preloaded.programs() / "snakemake")
+    return {"whole": (begun(whole, *TARGETS), whole), "retried": (preloaded_run, retried)}
 
 
 def test_its_tables_are_those_of_a_local_run_and_packs_of_seconds_share_a_job(runs, finished):
@@ -116,7 +119,7 @@ def test_its_tables_are_those_of_a_local_run_and_packs_of_seconds_share_a_job(ru
     assert [name for name in ("cells", "linear", "optimum", "scaling") if made[name] != local[name]] == []
     assert "prepare mnist5k" in said
     assert "draw fig5" in said
-    assert "Nothing to be done" in ran(folder)
+    assert "Nothing to be done" in ran(folder, *TARGETS)
 
 
 def test_a_job_that_fails_is_tried_again_with_twice_the_memory_and_time_and_a_gpu_is_given(runs):
