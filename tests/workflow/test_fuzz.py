@@ -46,6 +46,7 @@ QUICK = (ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
 WHOLE = load_config(yaml.safe_load(QUICK)).model_dump(mode="json")  # with every key
 LIMIT = 600  # seconds, after which a test hangs
 
+# what runs thousands of times is `no_cover`: to count its lines takes as long again, and tests of the loaders reach them
 fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
@@ -132,6 +133,7 @@ def planned(source: Any) -> None:
     captions(config)
 
 
+@pytest.mark.no_cover
 @settings(fuzz, max_examples=1200)
 @given(st.lists(st.tuples(st.sampled_from(places(WHOLE)), NASTY | PLAIN), min_size=1, max_size=3))
 def test_1200_configurations_with_other_values(changes):
@@ -141,6 +143,7 @@ def test_1200_configurations_with_other_values(changes):
     told(lambda: planned(config))
 
 
+@pytest.mark.no_cover
 @settings(fuzz, max_examples=800)
 @given(TEXT | BYTES)
 def test_800_configurations_with_other_bytes(tmp_path, operations):
@@ -149,6 +152,7 @@ def test_800_configurations_with_other_bytes(tmp_path, operations):
     told(lambda: planned(path))
 
 
+@pytest.mark.no_cover
 @settings(fuzz, max_examples=150)
 @given(TEXT | BYTES)
 def test_150_files_of_claims(tmp_path, operations):
