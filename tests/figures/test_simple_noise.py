@@ -53,3 +53,12 @@ def test_one_experiment_has_one_panel_and_none_is_told() -> None:
     optima, gradients = tables(["simple_epochs"])
     with pytest.raises(UserError, match="the table has no column trace"):
         simple_noise(optima, gradients.drop(columns="trace"))
+
+
+def test_an_open_interval_of_an_optimum_leaves_the_axis_to_what_is_finite() -> None:
+    optima, gradients = tables(list(TITLES))
+    figure, data = simple_noise(optima.assign(ci_low=0.0, ci_high=np.inf), gradients)
+    for ax in axes(figure).values():
+        low, high = ax.get_ylim()
+        assert 1 < low < 8 < data.loc[data["quantity"] == "b_simple", "ci_high"].max() < high < 2e4
+    assert np.isinf(data["ci_high"]).any(), "the data stay as they are"

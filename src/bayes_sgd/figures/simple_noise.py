@@ -45,9 +45,14 @@ def simple_noise(optimum: pd.DataFrame, measured: pd.DataFrame) -> Drawn:
         figure = Figure(figsize=(5.2 * len(shown), 4.4), layout="constrained")
         figure.suptitle(f"{what}\nbars: {OPTIMUM_95}; dashed: slope 1, proportional to N", x=0.01, ha="left")
         panels = figure.subplots(1, len(shown), sharey=True, squeeze=False).ravel()
+        low, high = _extent(data)
+        # an open interval has an end at 0 or infinity, which a logarithmic axis cannot show
+        within = data.assign(ci_low=data["ci_low"].clip(lower=low / 10), ci_high=data["ci_high"].clip(upper=10 * high))
         for ax, name, letter in zip(panels, shown, ascii_lowercase, strict=False):
             ax.set(label=letter, title=f"({letter}) {TITLES[name]}")
-            _draw(ax, data.loc[data["experiment"] == name])
+            _draw(ax, within.loc[within["experiment"] == name])
+            ax.set_ylim(low, high)
+        panels[0].legend(loc="upper center")
     return figure, data.reindex(columns=_COLUMNS)
 
 
@@ -79,6 +84,13 @@ def _noise_scales(measured: pd.DataFrame, name: str) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(experiment=name, quantity="b_simple", interval=SEEDS_95)
 
 
+def _extent(data: pd.DataFrame) -> tuple[float, float]:
+    """The smallest and the largest value and end of an interval that a logarithmic axis can show, with room about them."""
+    ends = data[["value", "ci_low", "ci_high"]].to_numpy(float)
+    shown = ends[np.isfinite(ends) & (ends > 0)]
+    return (shown.min() / 1.2, 1.2 * shown.max()) if len(shown) else (1.0, 10.0)
+
+
 def _draw(ax: Axes, table: pd.DataFrame) -> None:
     """Both against N; the dashed line of slope 1 goes through the middle of the optima."""
     ax.set(xscale="log", yscale="log", xlabel=LABELS["n_train"], ylabel="batch size (examples)")
@@ -93,4 +105,3 @@ def _draw(ax: Axes, table: pd.DataFrame) -> None:
         ax.plot(ends, np.exp(np.log(b).mean() - np.log(n).mean()) * ends, color=GREY, ls="--", lw=1, zorder=1, label="_slope 1")
     style.plain_log(ax.xaxis)
     style.plain_log(ax.yaxis)
-    ax.legend()
