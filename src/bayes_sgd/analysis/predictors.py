@@ -127,9 +127,9 @@ def predictors_table(arms: Sequence[Arm]) -> pd.DataFrame:
         if _is_inside(REFERENCE.constants(arm), arm):
             labels = "real" if arm.setting["labels"] == "real" else "random-p"
             groups.setdefault((labels, arm.phase), []).append(arm)
-    tried = (*TRIED, *MEASURED) if np.isfinite([arm.measured for arm in arms]).any() else TRIED
     for (labels, phase), members in groups.items():
-        for predictor in tried:
+        measured = bool(np.isfinite([arm.measured for arm in members]).any())
+        for predictor in (*TRIED, *MEASURED) if measured else TRIED:
             rows.append({"predictor": predictor.name, "labels": labels, "phase": phase} | _row(predictor, members))
     return pd.DataFrame(rows, columns=list(PREDICTORS.names))
 
