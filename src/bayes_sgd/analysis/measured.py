@@ -35,6 +35,6 @@ def with_measured(arms: Sequence[Arm], run_curvature: pd.DataFrame) -> list[Arm]
     """Arms with what was measured of them: the geometric mean over seeds; those that the table lacks are as they were."""
     names = list(Measured._fields)
     rows = with_defaults(run_curvature)
-    means = pd.DataFrame(np.log(rows[names])).groupby([rows[name] for name in (*SETTING, "update")]).mean()
+    means = pd.DataFrame(pd.DataFrame(np.log(rows[names])).groupby([rows[name] for name in (*SETTING, "update")]).mean())
     of_setting = {key: Measured(*np.exp(values)) for key, values in zip(means.index, means.to_numpy(), strict=True)}
     return [replace(arm, measured=of_setting.get((*arm.setting.values(), arm.curve.updates), UNKNOWN)) for arm in arms]
