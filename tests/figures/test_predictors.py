@@ -44,6 +44,15 @@ def test_each_law_is_drawn_against_the_optima(tmp_path: Path) -> None:
     save(figure, data, tmp_path / "predictors")
 
 
+def test_a_law_that_fewer_arms_judge_says_how_many() -> None:
+    fit_batch, table = tables()
+    fewer = table.assign(n=table["n"].where(table["predictor"] != "N/T law", 2))
+    figure, _ = predictors(fit_batch, fewer)
+    ticks = [label.get_text() for label in axes(figure)["f"].get_yticklabels()]
+    assert "N/T law, 2 arms" in ticks
+    assert "noise scale g" in ticks
+
+
 def test_a_run_with_one_arm_or_none_says_so(tmp_path: Path) -> None:
     fit_batch, table = tables()
     figure, data = predictors(fit_batch.assign(ratio=np.nan), table)

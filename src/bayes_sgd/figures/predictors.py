@@ -30,7 +30,7 @@ def predictors(fit_batch: pd.DataFrame, predictors: pd.DataFrame) -> Drawn:
     """
     what = "One constant for all axes? The best batch size against what predicts it"
     need(fit_batch, ["experiment", "labels", "threshold", "b_opt", "b_opt_low", "ratio", "ratio_low"], f"{what}: fit_batch")
-    need(predictors, ["predictor", "labels", "phase", "constant", "sd", "sd_low", "sd_high"], f"{what}: predictors")
+    need(predictors, ["predictor", "labels", "phase", "n", "constant", "sd", "sd_low", "sd_high"], f"{what}: predictors")
     rows = predictions(fit_batch, predictors)
     rows = rows.loc[np.isfinite(rows["predicted"])]
     if rows.empty:
@@ -133,5 +133,7 @@ def _spreads(ax: Axes, rows: pd.DataFrame) -> None:
     ax.errorbar(value, np.arange(len(rows)), xerr=bars, color=BLACK, marker="o", ls="", elinewidth=0.9)
     ax.axvline(0.2, color=GREY, ls=":", lw=0.9)
     ax.set_xlim(low, high)
-    ax.set_yticks(np.arange(len(rows)), rows["predictor"].tolist())
+    most = rows["n"].max()
+    names = [name if n == most else f"{name}, {n:g} arms" for name, n in zip(rows["predictor"], rows["n"], strict=True)]
+    ax.set_yticks(np.arange(len(rows)), names)
     plain_log(ax.xaxis)

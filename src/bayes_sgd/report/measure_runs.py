@@ -1,7 +1,7 @@
 """Measure along runs of a published run's settings what its cells do not have: `python -m bayes_sgd.report.measure_runs RUN`.
 
-B_simple, sharpness and mean-square stability, for the table `predictors`: one run with the largest batch size of each setting,
-some twenty seconds each on a core. The workflow does not do it by itself. Takes results/published/<run>/; writes there
+B_simple, sharpness and mean-square stability, for the table `predictors`: one run with the largest batch size of each setting.
+The workflow does not do it by itself. Takes results/published/<run>/; writes there
 the table `run_curvature` and its digest; `rejudge` then puts these predictors beside the others.
 """
 
