@@ -21,6 +21,7 @@ from bayes_sgd.experiment.cell import NETWORK_FIELDS
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.feeds import feeds
 from bayes_sgd.report.findings_n_law import equal_epochs, equal_epochs_runs, n_laws
+from bayes_sgd.report.findings_sizes import sizes, sizes_runs
 from bayes_sgd.report.first_page import verdict_counts
 from bayes_sgd.report.text import interval, markdown, number
 
@@ -244,6 +245,11 @@ def _costs(tables: Tables) -> str:
 
 SECTIONS: dict[str, tuple[str, tuple[str, ...], Callable[[Tables], str]]] = {
     "Verdicts": ("", ("claims",), lambda tables: f"{verdict_counts(tables['claims'])}.\n"),
+    "Verdicts at other sizes": (
+        "The same claims as runs of other sizes judge them (claims.csv of each): values with 95 % intervals, and verdicts.",
+        ("sizes",),
+        lambda tables: sizes(tables["sizes"], tables["run"]),
+    ),
     "Exponents": (
         "Slope of ln B_opt over ln ε, ln 1/(1 − m), ln N, failed runs included, whole budget; 95 % intervals (scaling.csv).",
         ("scaling",),
@@ -311,6 +317,8 @@ def findings(folder: Path, calibration: Path) -> str:
     config = json.loads(provenance.read_text(encoding="utf-8"))["config"] if provenance.exists() else {"run": "unknown"}
     tables |= {"feeds": feeds(load_config(config, f"{provenance}: config")), "run": folder.name}
     tables["equal_epochs"] = equal_epochs_runs(folder.parent)
+    beside = sizes_runs(folder.parent)
+    tables["sizes"] = beside if folder.name in beside and len(beside) > 1 else {}
     parts = [
         f"# What the {folder.name} run found\n\nEvery number here is in a table under {folder}; this page is made from them "
         "by `make publish`.\n"
