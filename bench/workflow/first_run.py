@@ -1,6 +1,7 @@
 """How long a stranger waits: install, quick run, second call, each from a fresh clone of HEAD; and the size of the install.
 
-Writes results/published/bench/first_run.csv and the durations in README.md. Run by `make bench-install`.
+Adds rows to results/published/bench/first_run.csv, whose other rows are of other machines or hours, and writes the durations in
+README.md. Run by `make bench-install`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bayes_sgd.core.io import write_csv
+from bayes_sgd.core.io import read_csv, write_csv
 from bayes_sgd.core.provenance import environment
 from bayes_sgd.core.schema_bench import FIRST_RUN
 from bayes_sgd.report.first_page import update_readme
@@ -37,7 +38,7 @@ def gigabytes(folder: Path) -> float:
 
 
 def main() -> int:
-    """Measure, write the table, write its durations into the README."""
+    """Measure, add to the table, write its durations into the README."""
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as parent:
         clone = Path(parent) / "clone"
@@ -49,7 +50,8 @@ def main() -> int:
     machine = environment()
     table = pd.DataFrame(rows, columns=["what", "value", "unit"])
     table = table.assign(processor=machine["processor"], cores=cores, python=machine["python"], date_utc=machine["date_utc"])
-    write_csv(TABLE, table, FIRST_RUN)
+    before = [read_csv(TABLE, FIRST_RUN)] if TABLE.exists() else []
+    write_csv(TABLE, pd.concat([*before, table], ignore_index=True), FIRST_RUN)
     update_readme(ROOT / "README.md", TABLE.parents[1] / README_RUN)
     print(table.to_string(index=False))
     return 0

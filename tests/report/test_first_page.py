@@ -20,6 +20,7 @@ from bayes_sgd.report.first_page import (
     PAGE,
     QUESTIONS,
     claims_page,
+    commands,
     question_of,
     question_table,
     second_headline,
@@ -142,6 +143,19 @@ def test_a_readme_without_marks_is_one_line(tmp_path: Path, published: pd.DataFr
     assert update_readme(readme, folder)
     assert "old" not in readme.read_text()
     assert not update_readme(readme, folder)
+
+
+def test_durations_of_several_measurements_are_a_range() -> None:
+    whats, units = ("install", "quick run", "second call", "size of the install"), ("s", "s", "s", "GB")
+    rows = pd.DataFrame({"what": whats, "value": [100.0, 130.0, 1.5, 6.8], "unit": units})
+    once = rows.assign(processor="X", cores=2, python="3.11.7", date_utc="2026-01-01")
+    assert "# installs (100 s), then the quick run (130 s)\n" in commands(once)
+    assert commands(once).endswith("Measured on 2 cores of an X, Python 3.11.7. The install takes 6.8 GB on disk.\n")
+    again = once.assign(value=[90.0, 260.0, 1.5, 6.8], date_utc="2026-01-02")
+    text = commands(pd.concat([once, again]))
+    assert "# installs (90 to 100 s), then the quick run (130 to 260 s)\n" in text
+    assert "nothing to be done (1.5 s)" in text
+    assert "Python 3.11.7; the ranges are of 2 measurements on shared machines. The install takes 6.8 GB" in text
 
 
 def test_the_picture_of_the_page_shows_the_published_verdicts() -> None:

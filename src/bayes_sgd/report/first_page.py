@@ -225,18 +225,29 @@ def question_table(claims: pd.DataFrame, published: Path) -> str:
 
 
 def commands(first_run: pd.DataFrame) -> str:
-    """The commands to begin with, the first two with their durations, from results/published/bench/first_run.csv."""
-    seconds = {row["what"]: f"{number(row['value'])} {row['unit']}" for row in first_run.to_dict("records")}
-    machine = first_run.iloc[0]
+    """The commands to begin with, the first two with their durations, from results/published/bench/first_run.csv.
+
+    Args:
+        first_run: one measurement or several, told apart by `date_utc`.
+    """
+    took = {str(what): _range(rows) for what, rows in first_run.groupby("what")}
+    measured, cores = len(first_run["date_utc"].unique()), first_run["cores"].iloc[0]
     lines = {
-        "make run": f"installs ({seconds['install']}), then the quick run ({seconds['quick run']})",
-        f".venv/bin/snakemake --cores {machine['cores']}": f"the same again: nothing to be done ({seconds['second call']})",
+        "make run": f"installs ({took['install']}), then the quick run ({took['quick run']})",
+        f".venv/bin/snakemake --cores {cores}": f"the same again: nothing to be done ({took['second call']})",
         "make estimate CONFIG=config/extended.yaml": "what the extended run takes here",
         "make run CONFIG=config/extended.yaml": "the extended run",
     }
     block = "\n".join(f"    {command:42}  # {words}" for command, words in lines.items())
-    where = f"{machine['cores']} cores of an {machine['processor']}, Python {machine['python']}"
-    return f"{block}\n\nMeasured on {where}. The install takes {seconds['size of the install']} on disk.\n"
+    where = f"{cores} cores of an {' and '.join(sorted(set(first_run['processor'])))}, Python {first_run['python'].iloc[0]}"
+    ranges = f"; the ranges are of {measured} measurements on shared machines" if measured > 1 else ""
+    return f"{block}\n\nMeasured on {where}{ranges}. The install takes {took['size of the install']} on disk.\n"
+
+
+def _range(rows: pd.DataFrame) -> str:
+    """The smallest and the largest value, or the one of both, with their unit."""
+    low, high = (number(value) for value in (rows["value"].min(), rows["value"].max()))
+    return f"{low if low == high else f'{low} to {high}'} {rows['unit'].iloc[0]}"
 
 
 def claims_page(claims: pd.DataFrame, run: str) -> str:
