@@ -26,7 +26,7 @@ def rates(experiment: str, accuracy: dict[tuple[int, float], float]) -> pd.DataF
 
 def curves(experiment: str) -> pd.DataFrame:
     axis, _ = CURVES[experiment]
-    text = {"activation": ["relu", "softplus"], "sampling": ["independent", "shuffle"], "hidden_sizes": ["50", "200"]}
+    text = {"activation": ["relu", "softplus"], "sampling": ["independent", "shuffle"], "hidden_sizes": ["200", "50"]}
     parts = [
         make_cells("n_train", values=(1000,), centre=centre, seeds=4, rng=int(centre)).assign(**{axis: value})
         for value, centre in zip(text.get(axis, [0.5, 0.9]), (16.0, 32.0), strict=True)
@@ -51,6 +51,11 @@ def test_differences_are_those_of_paired_seeds(tmp_path: Path) -> None:
         part = data[data["experiment"] == name]
         assert (part.groupby("series")["value"].max() == 0).all(), "each curve is less its own best"
     assert "half a point below the best" in words(figure)
+    assert list(dict.fromkeys(data.loc[data["experiment"] == "hidden_width", "series"])) == ["50", "200"], "as numbers"
+    for name, panel in data.drop_duplicates("experiment").set_index("experiment")["panel"].loc[list(CURVES)].items():
+        part, ax = data[data["experiment"] == name], axes(figure)[panel]
+        top = 100 * part.loc[100 * part["value"] >= ax.get_ylim()[0], "ci_high"].max()
+        assert not top > ax.get_ylim()[1], "no bar of a point that is shown is cut"
     save(figure, data, tmp_path / "disputes")
 
 

@@ -345,17 +345,21 @@ def test_prediction_stands_beside_the_identity(drawn: dict[str, figures.Drawn]) 
     figure, data = drawn["prediction"]
     table = prediction_rows()
     np.testing.assert_array_equal(data["value"], table["b_opt_predicted"])
-    ax = axes(figure)["a"]
-    assert ax.get_xlim() == ax.get_ylim()
-    drawn_points = {
-        (float(x), float(y))
-        for bar in bars(ax)
-        for x, y in zip(*(np.asarray(values, float) for values in bar.lines[0].get_data()), strict=True)
-    }
-    assert drawn_points == set(zip(table["b_opt_measured"], table["b_opt_predicted"], strict=True))
+    assert set(axes(figure)) == {"a", "b", "c"}, "a panel for each experiment"
+    for panel, (_, rows) in zip("abc", table.groupby("experiment", sort=False), strict=True):
+        ax = axes(figure)[panel]
+        assert ax.get_xlim() == ax.get_ylim()
+        drawn_points = {
+            (float(x), float(y))
+            for bar in bars(ax)
+            for x, y in zip(*(np.asarray(values, float) for values in bar.lines[0].get_data()), strict=True)
+        }
+        assert drawn_points == set(zip(rows["b_opt_measured"], rows["b_opt_predicted"], strict=True))
+        assert ax.get_ylim()[0] < rows["ci_low"].min() < rows["ci_high"].max() < ax.get_ylim()[1], "no bar is cut"
     text = words(figure)
     assert "90 % prediction intervals; 15 of 15 intervals hold" in text
-    assert "N = 60\u2009000" in text
+    assert "values of N" in text
+    assert "60\u2009000" in text
     empty, data = figures_laws.prediction(table.iloc[:0].astype(object))
     assert "nothing to predict" in words(empty)
     assert data.empty

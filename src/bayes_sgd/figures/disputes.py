@@ -44,6 +44,7 @@ ARMS = {
     "scaled": ("ε scaled with √B, with B", "points over the small batch"),
     "gradient_penalty": ("full batch, penalty κ", "points over the full batch"),
 }
+SHOWN = -2.5  # points below the best to which curves are drawn: the left edge falls to chance
 TUNED = {"tuned_updates": "equal updates", "tuned_epochs": "equal epochs"}
 _COLUMNS = ["panel", "experiment", "series", "batch_size", "quantity", "value", "ci_low", "ci_high", "seeds", "interval"]
 
@@ -140,6 +141,7 @@ def _about_best(rows: pd.DataFrame, name: str, failed_below: float) -> pd.DataFr
     failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
     trains = ~failed.groupby([rows[axis], rows["batch_size"]]).transform("any").to_numpy(bool)
     table = below_best(rows, axis, trains)
+    table = table.iloc[np.argsort(pd.to_numeric(table[axis], errors="coerce").to_numpy(float), kind="stable")]
     return table.assign(series=[value if isinstance(value, str) else number(value) for value in table[axis]], experiment=name)
 
 
@@ -166,9 +168,10 @@ def _draw_arms(ax: Axes, table: pd.DataFrame, letter: str) -> None:
 
 def _draw_curves(ax: Axes, table: pd.DataFrame, letter: str) -> None:
     _, words = CURVES[table["experiment"].iloc[0]]
-    ax.set(xscale="log", xlabel=LABELS["batch_size"], ylabel="points below the best", ylim=(-2.5, 0.6))
-    ax.set_title(f"({letter}) {words}")
-    series = sorted(set(table["series"]), key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    ax.set(xscale="log", xlabel=LABELS["batch_size"], ylabel="points below the best")
+    shown = table.loc[100 * table["value"] >= SHOWN, "ci_high"].fillna(0)
+    ax.set(ylim=(SHOWN, max(0.6, 105 * shown.max())), title=f"({letter}) {words}")
+    series = list(dict.fromkeys(table["series"]))
     for name, look in zip(series, ordered(len(series)), strict=True):
         part = table.loc[table["series"] == name]
         points(ax, part["batch_size"], part, look, name.replace("_", " "), scale=100)

@@ -6,11 +6,14 @@ Accuracies are in [0, 1] in the data and in % on paper.
 
 from __future__ import annotations
 
+from string import ascii_lowercase
+
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import PHASE
 from bayes_sgd.core.errors import UserError
@@ -24,12 +27,13 @@ from bayes_sgd.figures.common import (
     over_seeds,
     span,
 )
-from bayes_sgd.figures.style import BLACK, GREY, LABELS, number, points
+from bayes_sgd.figures.style import BLACK, GREY, LABELS, Look, number, points
 
 EXPERIMENTS = {"learning_rate": "learning_rate", "momentum": "momentum", "training_set_size": "n_train"}  # and their axes
 SYMBOLS = {"learning_rate": "ε", "momentum": "m", "n_train": "N"}
 SHOWN = 4.0  # points of accuracy below the best that are drawn at equal noise scale
 PREDICTED_90 = "90 % prediction interval"
+KINDS = {BLACK: "interpolated", "none": "an end of the axis, extrapolated"}  # by the face of the marker
 
 
 def accuracy_vs_noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> Drawn:
@@ -98,47 +102,47 @@ def _draw_collapse(ax: Axes, table: pd.DataFrame, symbol: str) -> None:
 
 
 def prediction(table: pd.DataFrame) -> Drawn:
-    """Predicted against measured optimal batch size, each axis value left out in turn; bars: 90 % prediction intervals."""
+    """Predicted against measured optimal batch size, each axis value left out in turn, a panel for each experiment."""
     what = "Optimal batch size predicted from the other values of the axis"
     columns = ["experiment", "axis", "axis_value", "b_opt_measured", "b_opt_predicted", "ci_low", "ci_high", "extrapolated"]
     need(table, [*columns, "inside"], f"{what}: prediction")
-    data = table.rename(columns={"b_opt_predicted": "value"}).assign(panel="a", quantity="b_opt", interval=PREDICTED_90)
+    data = table.rename(columns={"b_opt_predicted": "value"}).assign(quantity="b_opt", interval=PREDICTED_90)
     inside = f"{np.count_nonzero(data['inside'].astype(bool))} of {len(data)} intervals hold what was measured"
+    names = list(dict.fromkeys(data["experiment"]))
+    data["panel"] = data["experiment"].map({name: ascii_lowercase[k] for k, name in enumerate(names)}).astype(str)
     with rc_context(style.RC):
-        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+        figure = Figure(figsize=(max(7.2, 3.3 * len(names)), 4.6), layout="constrained")
         figure.suptitle(f"{what}\nbars: {PREDICTED_90}s; {inside}", x=0.01, ha="left")
-        ax = figure.subplots()
-        ax.set(
-            xscale="log",
-            yscale="log",
-            xlabel="measured optimum B (examples)",
-            ylabel="predicted optimum B (examples)",
-            label="a",
-        )
+        panels = figure.subplots(1, max(1, len(names)), squeeze=False).ravel()
+        for ax in panels:
+            ax.set(xscale="log", yscale="log", xlabel="measured optimum B (examples)", ylabel="predicted optimum B (examples)")
         if data.empty:
-            ax.text(0.5, 0.5, "nothing to predict: fewer than four optima\ninside the grid along every axis", ha="center",
-                    transform=ax.transAxes, color=GREY)  # fmt: skip
+            panels[0].set_label("a")
+            panels[0].text(0.5, 0.5, "nothing to predict: fewer than four optima\ninside the grid along every axis",
+                           ha="center", transform=panels[0].transAxes, color=GREY)  # fmt: skip
             return figure, data
-        values = data.loc[:, ["b_opt_measured", "value"]].to_numpy(float)
-        ends = np.array([values.min() / 2, values.max() * 2])
-        ax.set(xlim=ends, ylim=ends)
-        data_shown = data.assign(ci_low=data["ci_low"].clip(lower=ends[0]), ci_high=data["ci_high"].clip(upper=ends[1]))
-        ax.plot(ends, ends, color=BLACK, lw=0.9, zorder=1, label="predicted = measured")
-        for factor in (2**-0.5, 2**0.5):
-            ax.plot(ends, factor * ends, color=GREY, ls=":", lw=0.9, zorder=1, label="a step of the grid, √2, off")
-        names = list(dict.fromkeys(data["experiment"]))
-        for series, (name, look) in enumerate(zip(names, style.unordered(len(names)), strict=True)):
-            side = "left" if series % 2 == 0 else "right"
-            away = (5, -8) if side == "left" else (-5, 4)
-            for outer in (False, True):
-                part = data_shown.loc[(data["experiment"] == name) & (data["extrapolated"].astype(bool) == outer)]
-                label = f"{str(name).replace('_', ' ')}{': an end of the axis, extrapolated' if outer else ''}"
-                points(ax, part["b_opt_measured"], part, look, label if len(part) else "", hollow=outer)
-                for row in part.to_dict("records"):
-                    place = (row["b_opt_measured"], row["value"])
-                    text = f"{SYMBOLS.get(row['axis'], row['axis'])} = {number(row['axis_value'])}"
-                    ax.annotate(text, place, away, textcoords="offset points", fontsize=6.5, color=look.color, ha=side)
-        style.plain_log(ax.xaxis)
-        style.plain_log(ax.yaxis)
-        legend(figure, ax, 2)
+        for ax, (name, rows), look in zip(panels, data.groupby("experiment", sort=False), style.unordered(len(names)), strict=True):
+            _draw_prediction(ax, rows, look)
+            panel, axis = rows["panel"].iloc[0], rows["axis"].iloc[0]
+            ax.set(label=panel, title=f"({panel}) {str(name).replace('_', ' ')}: values of {SYMBOLS.get(axis, axis)}")
+        handles = [Line2D([], [], color=BLACK, ls="", marker="o", mfc=face, label=words) for face, words in KINDS.items()]
+        legend(figure, panels[0], 4, handles)
     return figure, data
+
+
+def _draw_prediction(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """The optima of one experiment, on square axes that hold every bar."""
+    shown = rows.loc[:, ["b_opt_measured", "value", "ci_low", "ci_high"]].to_numpy(float)
+    ends = np.array([shown.min() / 1.6, shown.max() * 1.3])
+    ax.set(xlim=ends, ylim=ends)
+    ax.plot(ends, ends, color=BLACK, lw=0.9, zorder=1, label="predicted = measured")
+    for factor in (2**-0.5, 2**0.5):
+        ax.plot(ends, factor * ends, color=GREY, ls=":", lw=0.9, zorder=1, label="a step of the grid, √2, off")
+    for outer in (False, True):
+        part = rows.loc[rows["extrapolated"].astype(bool) == outer]
+        points(ax, part["b_opt_measured"], part, look, hollow=outer)
+    for row in rows.to_dict("records"):
+        place = (row["b_opt_measured"], row["ci_low"])
+        ax.annotate(number(row["axis_value"]), place, (0, -3), textcoords="offset points", fontsize=7, ha="center", va="top")
+    style.plain_log(ax.xaxis)
+    style.plain_log(ax.yaxis)
