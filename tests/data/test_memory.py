@@ -21,6 +21,8 @@ from bayes_sgd.data.memory import (
     kernel_request_mb,
     largest_job_mb,
     linear_request_mb,
+    noise_bytes,
+    noise_request_mb,
     spectra_kernel,
     training_mb,
     training_request_mb,
@@ -53,6 +55,51 @@ before = held("VmRSS")
 used(900, sys.argv[1])
 print(held("VmHWM") - before)
 """
+
+
+NOISE_PEAK = (
+    PEAK[: PEAK.index("def used")]
+    + """
+from bayes_sgd.curvature.gradient_noise import covariance_rows, factors, gradient_gram, shape_of_noise
+
+def used(n):
+    draw = torch.Generator().manual_seed(0)
+    layers = [torch.randn(size, dtype=torch.float64, generator=draw) / 4 for size in ((21, 30), (31, 30), (31, 4))]
+    parts = factors(layers, torch.randn(n, 21, dtype=torch.float64, generator=draw), torch.arange(n) % 4)
+    shape_of_noise(parts[-1], 0, [10], 2000)
+    covariance_rows(gradient_gram(parts), 0, [10], 2000)
+
+torch.set_num_threads(1)
+used(20)
+before = held("VmRSS")
+used(3000)
+print(held("VmHWM") - before)
+"""
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a process held")
+def test_the_model_of_the_noise_bounds_what_a_process_holds() -> None:
+    """N = 3000, 30 units, C = 4: squares of 72 MB, weights of 2000 batches of 48 MB; three layers are summed."""
+    done = subprocess.run([sys.executable, "-c", NOISE_PEAK], capture_output=True, text=True, check=True)
+    assert 0.5 * noise_bytes(3000, 30, 4) < int(done.stdout) < noise_bytes(3000, 30, 4)
+
+
+def test_noise_of_more_examples_than_fit_is_refused_with_what_fits() -> None:
+    asked = load_config({"run": "a", "cell": {"n_train": 60000, "hidden_sizes": [100]}, "noise": {"seeds": 1}})
+    needed = noise_bytes(60000, 100, 10)
+    check_memory(asked, 10, needed)
+    check_memory(asked, 10, None)
+    check_memory(load_config({"run": "a", "cell": {"n_train": 60000}}), 10, 1)
+    line = r"mine.yaml: cell.n_train 60000 \(of `noise`\): inner .* need 89.3 GB, .*: n_train up to 59999, or noise.seeds: 0$"
+    with pytest.raises(UserError, match=line):
+        check_memory(asked, 10, needed - 1, "mine.yaml")
+    with pytest.raises(UserError, match="n_train up to 1234, or"):
+        check_memory(asked, 10, noise_bytes(1234, 100, 10))
+    assert largest_job_mb(asked, MNIST) == training_mb(MNIST) + needed / 1e6
+    assert noise_request_mb(asked, MNIST) > largest_job_mb(asked, MNIST)
+    small = load_config({"run": "a", "cell": {"n_train": 1000}, "noise": {"seeds": 1}})
+    assert noise_request_mb(small, MNIST) == 3000, "as published"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a process held")

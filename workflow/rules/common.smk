@@ -41,6 +41,7 @@ try:
         evidence_kernel,
         kernel_request_mb,
         linear_request_mb,
+        noise_request_mb,
         spectra_kernel,
         training_request_mb,
         whole_memory,

@@ -20,7 +20,7 @@ rule measure_noise:
     conda:
         "../envs/bayes-sgd.yaml"
     resources:
-        mem_mb=doubling_on_retry(3000),
+        mem_mb=doubling_on_retry(noise_request_mb(CONFIG, SIZES)),
         runtime=doubling_on_retry(60),
     params:
         config=config_subset("run", "noise", "cell", "data", "initialization"),

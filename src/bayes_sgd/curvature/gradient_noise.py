@@ -25,6 +25,7 @@ from torch import Tensor
 
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.curvature.ggn import Linearization
+from bayes_sgd.data.memory import NOISE_BATCHES
 from bayes_sgd.experiment.cell import Cell
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.fields import seed_range
@@ -36,7 +37,6 @@ from bayes_sgd.training.sgd import NetworkStack
 
 SAMPLINGS = ("independent", "replacement", "shuffle")
 SMALLEST = 4  # N below which the batches of figure 9, at most half of N, are single examples
-_AT_ONCE = 2000  # batches evaluated at a time
 
 
 def factors(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -50,8 +50,12 @@ def factors(layers: Sequence[Tensor], inputs: Tensor, labels: Tensor) -> list[tu
 
 
 def gradient_gram(parts: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """K (N, N): inner products of the examples' gradients, over all layers, from `factors`."""
-    return torch.stack([(a @ a.T) * (d @ d.T) for a, d in parts]).sum(0)
+    """K (N, N): inner products of the examples' gradients, over all layers, from `factors`; three such squares at one time."""
+    (a, d), *others = parts
+    gram = (a @ a.T).mul_(d @ d.T)
+    for a, d in others:
+        gram += (a @ a.T).mul_(d @ d.T)
+    return gram
 
 
 def batch_weights(positions: Tensor, n: int) -> Tensor:
@@ -75,8 +79,8 @@ def covariance_rows(gram: Tensor, seed: int, batch_sizes: Sequence[int], draws: 
             squares, products = [], []
             batches = Batches([seed], n, batch_size, sampling, gram.device)
             per_epoch = n // batch_size if sampling == "shuffle" else 1
-            for start in range(0, draws, _AT_ONCE):
-                v = batch_weights(batches.draw(start, min(_AT_ONCE, draws - start))[:, 0], n)
+            for start in range(0, draws, NOISE_BATCHES):
+                v = batch_weights(batches.draw(start, min(NOISE_BATCHES, draws - start))[:, 0], n)
                 kv = v @ gram
                 squares.append((v * kv).sum(1))
                 inside = torch.arange(start + 1, start + len(v), device=v.device) % per_epoch != 0
@@ -115,8 +119,8 @@ def shape_of_noise(part: tuple[Tensor, Tensor], seed: int, batch_sizes: Sequence
     for batch_size in batch_sizes:
         batches = Batches([seed], n, batch_size, "independent", a.device)
         count, sums = 0, [single.new_zeros(single.shape[1]) for _ in range(3)]
-        for start in range(0, draws, _AT_ONCE):
-            v = batch_weights(batches.draw(start, min(_AT_ONCE, draws - start))[:, 0], n)
+        for start in range(0, draws, NOISE_BATCHES):
+            v = batch_weights(batches.draw(start, min(NOISE_BATCHES, draws - start))[:, 0], n)
             centred = v @ single
             power = centred
             for total in sums:

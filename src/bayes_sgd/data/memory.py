@@ -1,4 +1,4 @@
-"""What a job holds in memory, by models of its bytes, and whether that is there: evidence and spectra, training, linear fits.
+"""What a job holds in memory, and whether that is there: evidence, spectra, noise, training, linear fits.
 
 Takes sizes; gives bytes or MB, or refuses in one line. The largest of all is the kernel of N(C − 1) rows (`Kernel`). How many
 networks train in lock-step is in training/hardware.py. Nothing here imports torch before a device is asked: the workflow calls
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from bayes_sgd.experiment.grid import l2_grid
 if TYPE_CHECKING:
     import torch
 
+NOISE_BATCHES = 2000  # whose noise is evaluated at one time
 BLOCK_BYTES = 32 * 2**20  # of the kernel that is built at once; products of that size run at full speed
 SPECTRUM_FROM = 7  # number of λ from which the eigenvalues cost less than a factorization for each λ
 IMPORTED_MB, COPIES = 600, 3.5  # memory of a job before its data, and what it holds of them in units of their float32
@@ -111,8 +113,33 @@ def _largest(packs: Mapping[str, Sequence[Plan]], classes: int, matrices: int) -
     return Kernel(max(examples), classes - 1, matrices) if examples else None
 
 
+def noise_bytes(n_train: int, units: int, classes: int) -> int:
+    """At most held at one time to measure the noise of batches, with `units` below the softmax layer; all in float64.
+
+    Three squares of N rows for the Gram matrix; each example's gradient of the softmax layer, with a copy; two sets of weights
+    of `NOISE_BATCHES` batches.
+    """
+    return 8 * (3 * n_train**2 + 2 * n_train * ((units + 1) * classes + NOISE_BATCHES))
+
+
+def _noise_bytes(config: Config, n_train: int, classes: int) -> int:
+    return noise_bytes(n_train, (config.cell.hidden_sizes or [0])[-1], classes) if config.noise.seeds else 0
+
+
+def _check_noise(config: Config, classes: int, memory: int, file: str) -> None:
+    n_train = config.cell.n_train
+    needed = _noise_bytes(config, n_train, classes)
+    if needed <= memory:
+        return
+    largest = bisect_right(range(n_train), memory, key=lambda n: _noise_bytes(config, n, classes)) - 1
+    raise UserError(
+        f"{file}: cell.n_train {n_train} (of `noise`): inner products of all examples' gradients need {needed / 1e9:.3g} GB, "
+        f"and {memory / 1e9:.3g} GB are all that this machine has; allowed: n_train up to {largest}, or noise.seeds: 0"
+    )
+
+
 def check_memory(config: Config, classes: int, memory: int | None, file: str = "config") -> None:
-    """Refuse evidence and spectra whose kernel is larger than all the memory of the machine that is to compute them.
+    """Refuse evidence, spectra and noise that need more than all the memory of the machine that is to compute them.
 
     Args:
         config: of the run.
@@ -126,6 +153,8 @@ def check_memory(config: Config, classes: int, memory: int | None, file: str = "
     for kernel in (evidence_kernel(config, classes), spectra_kernel(config, classes)):
         if kernel:
             kernel.check(memory, "all that this machine has", f"{file}: network_evidence")
+    if memory is not None:
+        _check_noise(config, classes, memory, file)
 
 
 def data_mb(sizes: DataSizes) -> float:
@@ -139,14 +168,20 @@ def training_mb(sizes: DataSizes) -> float:
 
 
 def largest_job_mb(config: Config, sizes: DataSizes) -> float:
-    """Memory of the largest job of a run, in MB: its data, and the kernel if it has one."""
+    """Memory of the largest job of a run, in MB: its data, and a kernel or the noise of batches if it has them."""
     kernels = (evidence_kernel(config, sizes.classes), spectra_kernel(config, sizes.classes))
-    return training_mb(sizes) + max(kernel.bytes if kernel else 0 for kernel in kernels) / 1e6
+    noise = _noise_bytes(config, config.cell.n_train, sizes.classes)
+    return training_mb(sizes) + max(noise, *(kernel.bytes if kernel else 0 for kernel in kernels)) / 1e6
 
 
 def kernel_request_mb(kernel: Kernel | None, sizes: DataSizes) -> int:
     """Memory to ask a cluster for, in MB, for a job that makes a kernel."""
     return round(max(KERNEL_JOB_MB, training_mb(sizes)) + (MARGIN * kernel.bytes / 1e6 if kernel else 0))
+
+
+def noise_request_mb(config: Config, sizes: DataSizes) -> int:
+    """Memory to ask a cluster for, in MB, to measure the noise of batches."""
+    return max(3000, round(training_mb(sizes) + MARGIN * _noise_bytes(config, config.cell.n_train, sizes.classes) / 1e6))
 
 
 def linear_request_mb(linear: LinearConfig, sizes: DataSizes) -> int:

@@ -121,7 +121,9 @@ def prediction(table: pd.DataFrame) -> Drawn:
             panels[0].text(0.5, 0.5, "nothing to predict: fewer than four optima\ninside the grid along every axis",
                            ha="center", transform=panels[0].transAxes, color=GREY)  # fmt: skip
             return figure, data
-        for ax, (name, rows), look in zip(panels, data.groupby("experiment", sort=False), style.unordered(len(names)), strict=True):
+        for ax, (name, rows), look in zip(
+            panels, data.groupby("experiment", sort=False), style.unordered(len(names)), strict=True
+        ):
             _draw_prediction(ax, rows, look)
             panel, axis = rows["panel"].iloc[0], rows["axis"].iloc[0]
             ax.set(label=panel, title=f"({panel}) {str(name).replace('_', ' ')}: values of {SYMBOLS.get(axis, axis)}")
