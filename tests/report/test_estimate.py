@@ -32,19 +32,20 @@ def cost(config: Config, speed: Calibration = SPEED) -> RunCost:
     return run_cost(config, data_sizes(config.data), speed)
 
 
-@pytest.mark.parametrize("run", ["quick", "extended_first"])
-def test_it_is_right_within_a_factor_of_one_and_a_half_for_published_runs(run: str) -> None:
+# A core a job, so the time of a job is its time of CPU, whose sum is read at intervals and too small for short jobs; the run
+# `evidence` has long ones, and shared its cores with other work.
+@pytest.mark.parametrize(("run", "column"), [("quick", "hours"), ("extended_first", "hours"), ("evidence", "cpu_hours")])
+def test_it_is_right_within_a_factor_of_one_and_a_half_for_published_runs(run: str, column: str) -> None:
     table = PUBLISHED / run / "tables" / "costs.csv"
     costs = read_csv(table, COSTS).set_index("rule")
     speed = Calibration.from_dict(csv_metadata(table).get("calibration") or json.loads(EARLIER.read_text()))
     said = cost(load_config(json.loads((PUBLISHED / run / "provenance.json").read_text())["config"]), speed)
-    # a core a job, so the time of a job is its time of CPU, whose sum is read at intervals and too small for short jobs
-    assert costs["hours"].sum() / 1.5 < said.seconds / 3600 < costs["hours"].sum() * 1.5
+    assert costs[column].sum() / 1.5 < said.seconds / 3600 < costs[column].sum() * 1.5
     assert costs["max_rss_mb"].max() / 1.5 < said.memory_mb < costs["max_rss_mb"].max() * 1.5
     for rule in ("train", "compute_evidence"):
         jobs = [job.seconds for job in said.jobs if job.rule == rule]
         assert len(jobs) == costs.loc[rule, "jobs"], rule
-        assert costs.loc[rule, "hours"] / 2 < sum(jobs) / 3600 < costs.loc[rule, "hours"] * 2, rule
+        assert costs.loc[rule, column] / 2 < sum(jobs) / 3600 < costs.loc[rule, column] * 2, rule
 
 
 def test_twice_the_updates_or_seeds_are_twice_the_training() -> None:

@@ -34,8 +34,9 @@ from bayes_sgd.training.progress import counted, duration
 REFERENCE_START = 1.6  # CPU seconds of a training job's imports where the constants below were measured
 TABLE_JOB, FIGURE_JOB, FIGURE, TRIED_EXPERIMENT = 0.6, 1.5, 0.7, 0.5  # seconds of CPU
 LAPLACE_AIS, INVARIANCE = 44.0, 4.0
-# operations in units of n³, n the rows of a kernel or of a Hessian: of a network at one point, of a spectrum, of a fit
-EVIDENCE, SPECTRUM, FIT = 4.0, 9.5, 2.2
+# operations in units of n³, n the rows of a kernel or of a Hessian: of a network at one point and λ, of a spectrum, of a fit
+EVIDENCE, SPECTRUM, FIT = 0.6, 9.5, 2.2
+DESCENT = 1000  # operations of the descent to a minimum, for each example, weight and λ
 LENET = 6  # time of a convolutional network in units of a fully connected one's with as many products: 4 to 7, measured
 PENALTY = 6  # that of a gradient penalty, in units of training without
 SIMPLE_NOISE = 2  # measuring it, in units of training as far: at most so much, for it ends where the loss is reached
@@ -109,9 +110,14 @@ def pack_seconds(config: Config, pack: Iterable[Plan], sizes: DataSizes, speed: 
 def pack_evidence_seconds(config: Config, pack: Iterable[Plan], sizes: DataSizes, speed: Calibration) -> float:
     """CPU seconds that the job takes which computes the evidence of a pack."""
     chosen = config.network_evidence
-    each = EVIDENCE * len(chosen.points) * len(chosen.prior_centres) / speed.flops
-    cubes = sum(len(plan.seeds) * float(kernel_rows([plan], sizes.classes)) ** 3 for plan in pack)
-    return speed.start + each * cubes
+    operations = 0.0
+    for plan in pack:
+        cell = plan.cell
+        kernel = EVIDENCE * len(chosen.points) * float(kernel_rows([plan], sizes.classes)) ** 3
+        weights = weights_of(sizes.pixels, cell.hidden_sizes, sizes.classes, cell.architecture)
+        descent = DESCENT * cell.n_train * weights if "minimum" in chosen.points else 0
+        operations += len(plan.seeds) * (kernel + descent)
+    return speed.start + len(chosen.prior_centres) * len(chosen.prior_precision) * operations / speed.flops
 
 
 def plan_seconds(plan: Plan, sizes: DataSizes, speed: Calibration) -> float:
