@@ -141,8 +141,16 @@ def _about_best(rows: pd.DataFrame, name: str, failed_below: float) -> pd.DataFr
     failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
     trains = ~failed.groupby([rows[axis], rows["batch_size"]]).transform("any").to_numpy(bool)
     table = below_best(rows, axis, trains)
-    table = table.iloc[np.argsort(pd.to_numeric(table[axis], errors="coerce").to_numpy(float), kind="stable")]
+    table = table.iloc[np.argsort([_as_number(value) for value in table[axis]], kind="stable")]
     return table.assign(series=[value if isinstance(value, str) else number(value) for value in table[axis]], experiment=name)
+
+
+def _as_number(value: object) -> float:
+    """By which values of an axis are sorted: widths are text there, as cells have them; names have no order."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return np.nan
 
 
 def _draw_tuned(ax: Axes, table: pd.DataFrame, letter: str) -> None:

@@ -109,7 +109,7 @@ def prediction(table: pd.DataFrame) -> Drawn:
     data = table.rename(columns={"b_opt_predicted": "value"}).assign(quantity="b_opt", interval=PREDICTED_90)
     inside = f"{np.count_nonzero(data['inside'].astype(bool))} of {len(data)} intervals hold what was measured"
     names = list(dict.fromkeys(data["experiment"]))
-    data["panel"] = data["experiment"].map({name: ascii_lowercase[k] for k, name in enumerate(names)}).astype(str)
+    data["panel"] = [ascii_lowercase[names.index(name)] for name in data["experiment"]]
     with rc_context(style.RC):
         figure = Figure(figsize=(max(7.2, 3.3 * len(names)), 4.6), layout="constrained")
         figure.suptitle(f"{what}\nbars: {PREDICTED_90}s; {inside}", x=0.01, ha="left")
