@@ -73,7 +73,10 @@ def test_the_files_that_we_ship_feed_what_their_names_fed(path: Path) -> None:
     by_key = feeds(load_config(content))
     for experiment in content["experiments"].values():
         experiment.pop("feeds", None)
-    assert feeds(load_config(content)) == by_key
+    by_name = feeds(load_config(content))
+    if path.name == "paper.yaml":  # figure 8 wants a full batch with λ, which it leaves out
+        assert by_name.pop("fig8") == "l2"
+    assert by_name == by_key
     assert feed_notes(load_config(path)) == []
 
 
