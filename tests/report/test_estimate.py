@@ -41,7 +41,7 @@ def test_it_is_right_within_a_factor_of_one_and_a_half_for_published_runs(run: s
     speed = Calibration.from_dict(csv_metadata(table).get("calibration") or json.loads(EARLIER.read_text()))
     said = cost(load_config(json.loads((PUBLISHED / run / "provenance.json").read_text())["config"]), speed)
     assert costs[column].sum() / 1.5 < said.seconds / 3600 < costs[column].sum() * 1.5
-    if run != "evidence":  # made by code that held the test images in several copies: now such a job takes 1.4 GB
+    if run != "evidence":  # whose first jobs were of earlier code
         assert costs["max_rss_mb"].max() / 1.5 < said.memory_mb < costs["max_rss_mb"].max() * 1.5
     for rule in ("train", "compute_evidence"):
         jobs = [job.seconds for job in said.jobs if job.rule == rule]

@@ -36,7 +36,7 @@ TABLE_JOB, FIGURE_JOB, FIGURE, TRIED_EXPERIMENT = 0.6, 1.5, 0.7, 0.5  # seconds 
 LAPLACE_AIS, INVARIANCE = 44.0, 4.0
 # operations in units of n³, n the rows of a kernel or of a Hessian: of a network at one point and λ, of a spectrum, of a fit
 EVIDENCE, SPECTRUM, FIT = 0.6, 9.5, 2.2
-DESCENT = 1000  # operations of the descent to a minimum, for each example, weight and λ
+DESCENT = 1000  # operations of the descent to a minimum, for each example, weight and λ; fitted to two runs' costs
 LENET = 6  # time of a convolutional network in units of a fully connected one's with as many products: 4 to 7, measured
 PENALTY = 6  # that of a gradient penalty, in units of training without
 SIMPLE_NOISE = 2  # measuring it, in units of training as far: at most so much, for it ends where the loss is reached

@@ -321,7 +321,7 @@ def findings(folder: Path, calibration: Path) -> str:
     tables["sizes"] = beside if folder.name in beside and len(beside) > 1 else {}
     parts = [
         f"# What the {folder.name} run found\n\nEvery number here is in a table under {folder}; this page is made from them "
-        "by `make publish`.\n"
+        "by `make publish`. Where another run is named, the table is that run's.\n"
     ]
     for title, (words, needed, section) in SECTIONS.items():
         if all(name in tables and len(tables[name]) for name in needed):
