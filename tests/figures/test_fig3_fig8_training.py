@@ -335,6 +335,13 @@ def test_noise_scale_draws_what_trains_at_the_end_against_g(drawn: dict[str, fig
         assert len(stars) == len(expected.index.unique(axis))
 
 
+def test_noise_scale_of_two_experiments_has_a_title_that_fits() -> None:
+    cells = sweep_cells(2)
+    figure, _ = figures_laws.accuracy_vs_noise_scale(cells[cells["experiment"] != "training_set_size"])
+    assert "paired" not in words(figure), "no panel is of training set sizes"
+    assert inside(figure)
+
+
 def test_noise_scale_where_nothing_trains_says_so() -> None:
     figure, data = figures_laws.accuracy_vs_noise_scale(sweep_cells(1).assign(diverged=True))
     assert "no batch size at which every network trains" in words(figure)

@@ -68,7 +68,8 @@ def accuracy_vs_noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> D
     with rc_context(style.RC):
         figure = Figure(figsize=(3.7 * max(2, len(tables)), 4.6), layout="constrained")
         seeds = span(data["seeds"], "seed") if len(data) else "seeds"
-        means = f"points: means over {seeds}; bars: {SEEDS_95}, paired for training set sizes; stars: the best of a line"
+        paired = ", paired for training set sizes" if "training_set_size" in set(data["panel"]) else ""
+        means = f"points: means over {seeds}; bars: {SEEDS_95}{paired}; stars: the best of a line"
         figure.suptitle(f"{what}\n{means}", x=0.01, ha="left")
         grid = figure.add_gridspec(1, len(tables))
         if data.empty:
