@@ -146,8 +146,8 @@ def test_a_readme_without_marks_is_one_line(tmp_path: Path, published: pd.DataFr
 
 
 def test_durations_of_several_measurements_are_a_range() -> None:
-    whats, units = ("install", "quick run", "second call", "size of the install"), ("s", "s", "s", "GB")
-    rows = pd.DataFrame({"what": whats, "value": [100.0, 130.0, 1.5, 6.8], "unit": units})
+    quantities, units = ("install", "quick run", "second call", "size of the install"), ("s", "s", "s", "GB")
+    rows = pd.DataFrame({"what": quantities, "value": [100.0, 130.0, 1.5, 6.8], "unit": units})
     once = rows.assign(processor="X", cores=2, python="3.11.7", date_utc="2026-01-01")
     assert "# installs (100 s), then the quick run (130 s)\n" in commands(once)
     assert commands(once).endswith("Measured on 2 cores of an X, Python 3.11.7. The install takes 6.8 GB on disk.\n")
