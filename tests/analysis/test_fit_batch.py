@@ -98,7 +98,7 @@ def test_a_variance_is_read_back_from_its_interval() -> None:
     assert normal_variance(0.0, 1.0, 6) == np.inf
 
 
-@pytest.mark.parametrize(("run", "count", "ratio", "sd"), [("extended_first", 31, 1.85, 0.20), ("quick", 16, 1.66, 0.09)])
+@pytest.mark.parametrize(("run", "count", "ratio", "sd"), [("extended_first", 31, 1.85, 0.20), ("quick_first", 16, 1.66, 0.09)])
 def test_the_published_cells_hold_the_law_that_was_found_on_them(run: str, count: int, ratio: float, sd: float) -> None:
     folder = ROOT / "results" / "published" / run
     config = load_config(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["config"])
