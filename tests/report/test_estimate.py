@@ -34,7 +34,9 @@ def cost(config: Config, speed: Calibration = SPEED) -> RunCost:
 
 # A core a job, so the time of a job is its time of CPU, whose sum is read at intervals and too small for short jobs; the run
 # `evidence` has long ones, and shared its cores with other work.
-@pytest.mark.parametrize(("run", "column"), [("quick", "hours"), ("extended_first", "hours"), ("evidence", "cpu_hours")])
+@pytest.mark.parametrize(
+    ("run", "column"), [("quick", "hours"), ("standard", "hours"), ("extended_first", "hours"), ("evidence", "cpu_hours")]
+)
 def test_it_is_right_within_a_factor_of_one_and_a_half_for_published_runs(run: str, column: str) -> None:
     table = PUBLISHED / run / "tables" / "costs.csv"
     costs = read_csv(table, COSTS).set_index("rule")

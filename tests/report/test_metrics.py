@@ -77,7 +77,7 @@ def test_two_rows_for_one_number_and_tables_without_a_phase_are_refused():
             metrics(CLAIMS, optimum.drop(columns=column), scaling)
 
 
-@pytest.mark.parametrize("run", ["quick", "extended", "extended_first"])
+@pytest.mark.parametrize("run", ["quick", "standard", "quick_first", "extended", "extended_first"])
 def test_exponents_of_a_published_run_are_those_of_its_claims(run: str):
     folder = ROOT / "results" / "published" / run / "tables"
     found = metrics(*(read_csv(folder / f"{name}.csv") for name in ("claims", "optimum", "scaling")))

@@ -22,7 +22,7 @@ PUBLISHED = ROOT / "results" / "published"
 LIMITS = ROOT / "config" / "claims.yaml"
 
 
-@pytest.mark.parametrize("run", ["quick", "extended", "extended_first"])
+@pytest.mark.parametrize("run", ["quick", "standard", "quick_first", "extended", "extended_first"])
 def test_published_claims_are_judged_by_the_limits_of_today(run: str) -> None:
     table = read_csv(PUBLISHED / run / "tables" / "claims.csv", CLAIMS)
     assert dict(zip(table["claim"], table["limit"], strict=True)) == {
