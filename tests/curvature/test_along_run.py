@@ -97,3 +97,24 @@ def test_a_killed_measurement_goes_on_where_it_was(tmp_path) -> None:
     measure_runs(config, runs(config, 1), prepared, whole, lambda line: None)
     assert whole.read_bytes() == table.read_bytes()
     assert tuple(read_csv(table, RUN_CURVATURE).columns) == RUN_CURVATURE.names
+
+
+def test_what_is_measured_of_some_experiments_stays_when_others_are(tmp_path) -> None:
+    config = load_config(CONFIG)
+    prepared, table = tmp_path / "mnist5k", tmp_path / "run_curvature.csv"
+    prepare(config.data, prepared, lambda line: None)
+    write_labels(prepared, "real")
+    lines: list[str] = []
+    for experiment in ("rates", "shapes"):
+        measure_runs(config, runs(config, 1, [experiment]), prepared, table, lines.append)
+    assert len(lines) == 4
+    assert list(read_csv(table, RUN_CURVATURE)["experiment"]) == ["rates"] * 3 + ["shapes"]
+    measure_runs(config, runs(config, 1), prepared, table, lines.append)
+    assert len(lines) == 4
+    longer = load_config(CONFIG | {"run": "longer"})
+    before = table.read_bytes()
+    with pytest.raises(UserError, match="has rows of experiment rates, made by other code or another configuration"):
+        measure_runs(longer, runs(longer, 1, ["shapes"]), prepared, table, lines.append)
+    assert table.read_bytes() == before
+    measure_runs(longer, runs(longer, 1), prepared, table, lines.append)
+    assert len(lines) == 8

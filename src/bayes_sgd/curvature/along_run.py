@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.core.io import partial_file, read_parquet, write_csv, write_parquet
+from bayes_sgd.core.io import csv_metadata, partial_file, read_csv, read_parquet, write_csv, write_parquet
 from bayes_sgd.core.provenance import code_digest, digest
 from bayes_sgd.core.schema_predictors import RUN_CURVATURE
 from bayes_sgd.curvature.ggn import Linearization
@@ -54,7 +54,7 @@ def runs(config: Config, seeds: int, experiments: Collection[str] = ()) -> list[
     """For each setting and recorded update of the experiments that feed `one_constant`, its largest batch size.
 
     Only those whose gradients the code has: fully connected ReLU networks under plain SGD. `seeds`: the first so many of each;
-    `experiments`: only these, if any is named.
+    `experiments`: only the settings whose largest batch size is of these, if any is named.
 
     Raises:
         UserError: an experiment is none of these.
@@ -63,8 +63,8 @@ def runs(config: Config, seeds: int, experiments: Collection[str] = ()) -> list[
     if wrong := sorted(set(experiments) - set(feed)):
         raise UserError(f"experiments: {wrong[0]} feeds no one_constant; allowed: {', '.join(feed) or 'none'}")
     found: dict[Cell, Run] = {}
-    chosen = [(name, plan) for name in experiments or feed for plan in experiment_plans(config, name)]
-    for name, plan in chosen:
+    planned = [(name, plan) for name in feed for plan in experiment_plans(config, name)]
+    for name, plan in planned:
         if (plan.cell.activation, plan.cell.architecture, plan.cell.svag, plan.cell.gradient_penalty) != _MEASURED:
             continue
         for update in sorted(set(plan.record) - {0}):
@@ -72,7 +72,8 @@ def runs(config: Config, seeds: int, experiments: Collection[str] = ()) -> list[
             setting = replace(cell, batch_size=1)
             if setting not in found or found[setting].cell.batch_size < cell.batch_size:
                 found[setting] = Run(name, cell, plan.seeds[0])
-    return [replace(run, seed=run.seed + extra) for run in found.values() for extra in range(seeds)]
+    chosen = [run for run in found.values() if run.experiment in (experiments or feed)]
+    return [replace(run, seed=run.seed + extra) for run in chosen for extra in range(seeds)]
 
 
 def measure(run: Run, data: LabelledData, initialization: str = "lecun_normal", points: int = POINTS) -> dict[str, float]:
@@ -103,7 +104,7 @@ def measure(run: Run, data: LabelledData, initialization: str = "lecun_normal", 
 def measure_runs(
     config: Config, wanted: Sequence[Run], prepared: Path, table: Path, log: Callable[[str], None] = print
 ) -> None:
-    """Write the table of some `runs`; those that a killed call has measured are not measured again.
+    """Write the table of some `runs`; those that an earlier call has measured, killed or not, stay and are not measured again.
 
     Args:
         config: of the run.
@@ -113,13 +114,15 @@ def measure_runs(
         log: receives a line for each run.
 
     Raises:
-        UserError: there is nothing to measure, or the data are damaged.
+        UserError: there is nothing to measure, the data are damaged, or the table has rows of other code or another
+            configuration that are not among `wanted`.
     """
     if not wanted:
         raise UserError(f"{config.run}: no experiment of ReLU networks feeds one_constant; there is nothing to measure")
     metadata = {"code_digest": code_digest(__file__), "config": digest(config.model_dump())}
     partial = partial_file(table)
-    rows = _done(partial, metadata)
+    keys = {tuple(run.columns().values()) for run in wanted}
+    rows = _done(partial, metadata) or _finished(table, metadata, keys)
     for number, (run, data) in enumerate(_with_data(wanted, config, prepared), 1):
         columns = run.columns()
         if not any(all(row[name] == value for name, value in columns.items()) for row in rows):
@@ -136,6 +139,21 @@ def _done(partial: Path, metadata: dict[str, str]) -> list[dict[str, Any]]:
     except (UserError, OSError):
         return []
     return frame.to_dict("records") if written == metadata else []
+
+
+def _finished(table: Path, metadata: dict[str, str], keys: Collection[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """The rows of the finished table; none of other code or another configuration, which may not hold a run that has no key."""
+    if not table.exists():
+        return []
+    rows = read_csv(table, RUN_CURVATURE).to_dict("records")
+    if {name: csv_metadata(table).get(name) for name in metadata} == metadata:
+        return rows
+    if others := [row["experiment"] for row in rows if tuple(row[name] for name in _KEY) not in keys]:
+        raise UserError(
+            f"{table}: has rows of experiment {others[0]}, made by other code or another configuration; measure all that it "
+            "has again, or delete it"
+        )
+    return []
 
 
 def _with_data(wanted: Sequence[Run], config: Config, prepared: Path) -> Iterator[tuple[Run, LabelledData]]:
