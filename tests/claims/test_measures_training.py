@@ -33,5 +33,7 @@ def test_the_l2_that_halves_the_gap_lies_between_two_of_the_grid() -> None:
     assert "1.6 at 0.1" in found.detail
     with pytest.raises(NotMeasuredError, match="does not fall below half"):
         halving_l2(Tables(phases={"iterate_average": {"l2": l2_rows(0.02, 0.02, 1.3, 1.01)}}), "l2")
+    with pytest.raises(NotMeasuredError, match=r"at λ = 0\.1, the smallest, the gap is already below half"):
+        halving_l2(Tables(phases={"iterate_average": {"l2": l2_rows(0.02, 0.005, 1.3, 1.01)}}), "l2")
     with pytest.raises(NotMeasuredError, match="iterate_average"):
         halving_l2(Tables(experiments={"l2": rows}), "l2")

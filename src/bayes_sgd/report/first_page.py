@@ -205,9 +205,10 @@ def second_headline(published: Path) -> str:
     table = markdown(rows, ["exponent in N (1 by the paper)", *_EQUAL_EPOCHS.values()])
     return (
         "The paper's second headline, an optimum batch size proportional to the training set size N, is tested at equal "
-        "epochs: the updates T grow with N. The exponent in N would be 1.\n\n"
+        "epochs: the updates T grow with N. The exponent in N would be 1. The left edge is the smaller B at which accuracy is "
+        "half a point below the peak.\n\n"
         f"{table}\n"
-        "The laws in ε and 1/(1 − m) follow from ε/(B(1 − m)) as well; only N distinguishes the noise scale from that.\n\n"
+        "The laws in ε and 1/(1 − m) follow from ε/(B(1 − m)) as well; only the law in N tells the noise scale from that.\n\n"
     )
 
 

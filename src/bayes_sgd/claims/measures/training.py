@@ -125,6 +125,8 @@ def halving_l2(tables: Tables, experiment: str, phase: Phase = "iterate_average"
 
     value, low, high, n = jackknife_interval(halving, gaps.shape[1])
     if np.isnan(value):
+        if gaps[1].mean() <= gaps[0].mean() / 2:
+            raise NotMeasuredError(f"at λ = {grid[1]:g}, the smallest, the gap is already below half of that at λ = 0")
         raise NotMeasuredError(f"between λ = {grid[1]:g} and {grid[-1]:g} the gap does not fall below half of that at λ = 0")
     shown = ", ".join(f"{100 * gap:.2g} at {l2:g}" for gap, l2 in zip(gaps.mean(axis=1), grid, strict=True))
     detail = f"λ of the sum cost that halves the gap in test accuracy, {phase}; the gaps, in points: {shown}"
