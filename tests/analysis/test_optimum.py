@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from synthetic import GRID, make_cells
@@ -16,6 +17,7 @@ from bayes_sgd.analysis.optimum import (
     interior_optimum,
     polynomial_optimum,
     response_curves,
+    whole_budget,
 )
 
 
@@ -103,3 +105,30 @@ def test_argmax_at_the_ends() -> None:
     log_b = np.array([0.0, 1.0, 2.0])
     mean = np.array([[3.0, 1, 1], [2, 3, 2], [1, 1, 3]])
     assert argmax_optimum(log_b, mean).tolist() == [-np.inf, 1.0, np.inf]
+
+
+def at_equal_epochs(cells: pd.DataFrame, epochs: float) -> pd.DataFrame:
+    """The same cells, each recorded at half and at all of round(epochs / B) updates."""
+    updates = (epochs / cells["batch_size"]).round().astype(int)
+    return cells.assign(updates=updates, update=np.where(cells["update"] == 2000, updates, (updates / 2).round().astype(int)))
+
+
+@pytest.mark.parametrize("epochs", [64_000, 1111])  # 1111: V/B has to be rounded for nearly every B
+def test_at_equal_epochs_each_batch_size_counts_at_its_own_updates(epochs: float) -> None:
+    cells = make_cells(values=(0.1, 0.2))
+    for fraction in (1.0, 0.5):
+        equal_updates = response_curves(cells, "learning_rate", fraction)
+        equal_epochs = response_curves(at_equal_epochs(cells, epochs), "learning_rate", fraction)
+        for one, other in zip(equal_updates, equal_epochs, strict=True):
+            assert (one.batch_sizes == other.batch_sizes).all()
+            assert (one.accuracy == other.accuracy).all()
+            assert other.updates == round(fraction * round(epochs / min(GRID)))
+
+
+def test_a_shorter_budget_of_larger_batches_is_not_at_equal_epochs() -> None:
+    cells = make_cells(values=(0.1, 0.2))
+    cells = cells[(cells["batch_size"] < 100) | (cells["update"] == 1000)]
+    for curve in response_curves(cells, "learning_rate"):
+        assert curve.updates == 2000
+        assert curve.batch_sizes.max() < 100
+    assert (whole_budget(cells, "learning_rate") == 2000).all()

@@ -31,6 +31,7 @@ class SweepRows(TypedDict):
 class ResponseCurve:
     """Accuracy against batch size at one axis value and one recorded update (one series of Figs. 5a, 6a, 7a).
 
+    At equal epochs each batch size has its own update, and `updates` is the largest.
     `batch_sizes` (K,) ascending, `accuracy` (K, S) on test images and `train_accuracy` (K, S), with NaN where a run is missing,
     `failed` (K, S), `seeds` (S,).
     """
@@ -44,19 +45,45 @@ class ResponseCurve:
     train_accuracy: Floats
 
 
+def whole_budget(rows: pd.DataFrame, axis: str) -> NDArray[np.int64]:
+    """The update of each row that is its whole budget, (rows,): the last recorded one of its value of `axis`.
+
+    Where the last updates of the batch sizes are V/B, rounded, with one V (equal epochs), it is the batch size's own last one.
+    """
+    update, values = np.asarray(rows["update"], dtype=np.int64), np.asarray(rows[axis])
+    whole = np.zeros(len(rows), dtype=np.int64)
+    for value in np.unique(values):
+        of_value = values == value
+        sizes, place = np.unique(np.asarray(rows["batch_size"], dtype=np.float64)[of_value], return_inverse=True)
+        last = np.zeros(len(sizes), dtype=np.int64)
+        np.maximum.at(last, place, update[of_value])
+        equal_epochs = ((last - 0.5) * sizes).max() <= ((last + 0.5) * sizes).min()
+        whole[of_value] = last[place] if equal_epochs else last.max()
+    return whole
+
+
+def _nearest(update: NDArray[np.int64], whole: NDArray[np.int64], fraction: float) -> Bools:
+    """Which rows are at the recorded update nearest to a share of the whole budget."""
+    chosen = np.zeros(len(update), dtype=bool)
+    for last in np.unique(whole):
+        recorded = np.unique(update[whole == last])
+        chosen |= (whole == last) & (update == recorded[np.abs(recorded - fraction * last).argmin()])
+    return chosen
+
+
 def response_curves(rows: pd.DataFrame, axis: str, fraction: float = 1.0, failed_below: float = 0.5) -> list[ResponseCurve]:
-    """One curve per value of `axis`, ascending, at the recorded update nearest to `fraction` of the budget.
+    """One curve per value of `axis`, ascending, at the recorded update nearest to `fraction` of the budget (`whole_budget`).
 
     A run failed if it diverged or its training accuracy there is below `failed_below` (our choice, made before looking:
     far above chance, far below any network that trains). Raises UserError when two runs share a setting and a seed.
     """
     seeds = np.unique(np.asarray(rows["seed"]))
+    whole, update = whole_budget(rows, axis), np.asarray(rows["update"], dtype=np.int64)
     curves = []
     for value in np.unique(np.asarray(rows[axis])):
-        group = rows[rows[axis] == value]
-        recorded = np.unique(np.asarray(group["update"]))
-        update = int(recorded[np.abs(recorded - fraction * recorded[-1]).argmin()])
-        at = group[group["update"] == update]
+        of_value = np.asarray(rows[axis] == value)
+        nearest = _nearest(update[of_value], whole[of_value], fraction)
+        at, last = rows[of_value][nearest], int(update[of_value][nearest].max())
         batch_sizes, row = np.unique(np.asarray(at["batch_size"], dtype=np.float64), return_inverse=True)
         column = np.searchsorted(seeds, np.asarray(at["seed"]))
         if len(set(zip(row, column, strict=True))) < len(at):
@@ -66,7 +93,7 @@ def response_curves(rows: pd.DataFrame, axis: str, fraction: float = 1.0, failed
         trained[row, column] = np.asarray(at["train_accuracy"])
         failed = np.zeros(accuracy.shape, dtype=bool)
         failed[row, column] = np.asarray(at["diverged"], dtype=bool) | ~(trained[row, column] >= failed_below)
-        curves.append(ResponseCurve(float(value), update, batch_sizes, accuracy, failed, seeds, trained))
+        curves.append(ResponseCurve(float(value), last, batch_sizes, accuracy, failed, seeds, trained))
     return curves
 
 

@@ -26,7 +26,7 @@ from bayes_sgd.analysis.intervals import seed_counts, with_holm
 from bayes_sgd.analysis.measured import with_measured
 from bayes_sgd.analysis.n_law import LAW_REPLICATES
 from bayes_sgd.analysis.n_law_tables import n_law_tables
-from bayes_sgd.analysis.optimum import SweepRows
+from bayes_sgd.analysis.optimum import SweepRows, whole_budget
 from bayes_sgd.analysis.prediction import prediction_table
 from bayes_sgd.analysis.predictors import predictors_table
 from bayes_sgd.core.schema import LAWS
@@ -46,12 +46,17 @@ def experiments(config: Config, cells: pd.DataFrame, phase: str = "constant") ->
 
 
 def _budgets(experiment: SweepRows) -> list[float]:
-    """Shares of the budget at which an experiment is analysed: all recorded ones, if its axis has three values."""
+    """Shares of the budget at which an experiment is analysed: all recorded ones, if its axis has three values.
+
+    At equal epochs, where each batch size has its own updates, the whole budget alone.
+    """
     rows, axis = experiment["rows"], experiment["axis"]
     if rows.empty or len(set(rows[axis])) < 3:
         return [1.0]
-    last = rows.groupby(axis)["update"].transform("max")
-    shares = [set(group.round(9)) for _, group in (rows["update"] / last).groupby(rows[axis])]
+    whole = whole_budget(rows, axis)
+    if (rows.assign(whole=whole).groupby(axis)["whole"].nunique().to_numpy() > 1).any():
+        return [1.0]
+    shares = [set(group.round(9)) for _, group in (rows["update"] / whole).groupby(rows[axis])]
     return sorted(set.intersection(*shares) - {0.0})
 
 

@@ -18,6 +18,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import HEADLINE, PHASE, TREATMENT, TREATMENTS, headline
+from bayes_sgd.analysis.optimum import whole_budget
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.schema import OPTIMUM, SCALING
 from bayes_sgd.figures import style
@@ -70,14 +71,13 @@ def _estimators(table: pd.DataFrame, sweep: Sweep, phase: str) -> pd.DataFrame:
 
 
 def final_rows(cells: pd.DataFrame, axis: str, what: str, phase: str = PHASE) -> pd.DataFrame:
-    """The rows of a phase at its end: for each value of the axis its last recorded update. Only `constant` must be there."""
+    """The rows of a phase at its end (`whole_budget`). Only `constant` must be there."""
     columns = [axis, "batch_size", "update", "seed", "train_accuracy", "test_accuracy", "diverged", "phase"]
     need(cells, columns, what)
     cells = cells.loc[cells["phase"] == phase]
     if cells.empty and phase == PHASE:
         raise UserError(f"{what}: the table has no rows for it")
-    last = cells["update"] == cells.groupby(axis)["update"].transform("max")
-    rows = cells.loc[last, columns].drop_duplicates()
+    rows = cells.loc[cells["update"] == whole_budget(cells, axis), columns].drop_duplicates()
     if rows.duplicated([axis, "batch_size", "seed"]).any():
         raise UserError(f"{what}: two runs with the same {axis}, batch_size and seed; give the cells of one experiment")
     return rows

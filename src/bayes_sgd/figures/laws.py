@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bayes_sgd.analysis.exponent import PHASE
+from bayes_sgd.analysis.optimum import whole_budget
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.figures import style
 from bayes_sgd.figures.common import (
@@ -54,7 +55,7 @@ def accuracy_vs_noise_scale(cells: pd.DataFrame, failed_below: float = 0.5) -> D
         rows = cells.loc[cells["experiment"] == name]
         if rows.empty:
             continue
-        rows = rows.loc[rows["update"] == rows.groupby(axis)["update"].transform("max")].rename(columns={axis: "axis_value"})
+        rows = rows.loc[rows["update"] == whole_budget(rows, axis)].rename(columns={axis: "axis_value"})
         failed = rows["diverged"].astype(bool) | (rows["train_accuracy"] < failed_below)
         trains = ~failed.groupby([rows["axis_value"], rows["batch_size"]]).transform("any") & (rows["noise_scale"] > 0)
         rows = rows.loc[trains]
