@@ -21,7 +21,7 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import collect, write_csv, write_metadata, write_text
 from bayes_sgd.core.provenance import NO_NUMBERS, code_digest, digest, environment, reached
 from bayes_sgd.experiment.config import load_config
-from bayes_sgd.experiment.metadata import table_metadata, write_run_provenance
+from bayes_sgd.experiment.metadata import recorded_tables, table_metadata, write_run_provenance
 from bayes_sgd.figures.common import save
 
 LIBRARY = ROOT / "src" / "bayes_sgd"
@@ -308,18 +308,29 @@ def test_environment_names_versions_and_machine():
     assert found["cores"] >= 1
 
 
-def test_record_of_a_run_names_every_table(tmp_path):
-    write_csv(tmp_path / "tables" / "claims.csv", pd.DataFrame({"x": [1]}))
+def test_record_of_a_run_names_its_tables(tmp_path):
+    table = tmp_path / "tables" / "claims.csv"
+    write_csv(table, pd.DataFrame({"x": [1]}))
+    write_csv(table.with_name("of_an_earlier_configuration.csv"), pd.DataFrame({"x": [1]}))
     write_metadata(tmp_path / "manifest.json", {"name": "mnist5k"})
-    write_run_provenance(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
+    write_run_provenance(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", [table])
     record = json.loads((tmp_path / "provenance.json").read_text())
     assert record["run"] == "tiny"
     assert list(record["tables"]) == ["claims.csv"]
     assert record["data"] == {"name": "mnist5k"}
     assert "accepted" not in record
+    assert recorded_tables(tmp_path, record) == [table]
     (tmp_path / "accepted.json").write_text('[{"files": {"c0de": 2}}]')
-    write_run_provenance(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", tmp_path / "tables")
+    write_run_provenance(tmp_path / "provenance.json", {"run": "tiny"}, "code", tmp_path / "manifest.json", [table])
     assert json.loads((tmp_path / "provenance.json").read_text())["accepted"] == [{"files": {"c0de": 2}}]
+    write_csv(table, pd.DataFrame({"x": [2]}))
+    with pytest.raises(
+        UserError, match=r"tables/claims\.csv: is not the table that .*provenance\.json records; finish the run"
+    ):
+        recorded_tables(tmp_path, record)
+    table.unlink()
+    with pytest.raises(UserError, match=r"tables/claims\.csv: is missing, a table that"):
+        recorded_tables(tmp_path, record)
 
 
 def test_marks_are_those_of_the_whole_configuration_with_its_defaults():

@@ -16,13 +16,17 @@ from bayes_sgd.analysis.advice import advice_table
 from bayes_sgd.analysis.exponent import HEADLINE, fit_optima, optimum_table, scaling_table
 from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import csv_metadata, read_csv, write_csv, write_json
+from bayes_sgd.core.provenance import file_digest
 from bayes_sgd.core.schema import CLAIMS, COSTS, LAPLACE_VS_AIS
 from bayes_sgd.core.schema_replication import REPLICATION_SUMMARY
 from bayes_sgd.report.findings import SECTIONS, findings
 from bayes_sgd.report.publish import CALIBRATION, FINDINGS, README_RUN, compare, main, publish, show
 from bayes_sgd.training.calibration import Calibration, keep
 
-CONFIG = {"experiments": {"sweep": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}}}
+CONFIG = {
+    "experiments": {"sweep": {"axis": "learning_rate", "grid": [{"batch_size": [10, 20]}]}},
+    "linear": {"seeds": 1},  # figures 1 and 2
+}
 
 
 def claims(**changes) -> pd.DataFrame:
@@ -43,9 +47,12 @@ def claims(**changes) -> pd.DataFrame:
 
 
 def run(results, frame: pd.DataFrame, name: str = "quick") -> None:
-    write_csv(results / name / "tables" / "claims.csv", frame, CLAIMS)
-    write_csv(results / name / "figures" / "fig1.csv", pd.DataFrame({"x": [1]}))
-    write_json(results / name / "provenance.json", {"run": name, "config": CONFIG | {"run": name}})
+    table = results / name / "tables" / "claims.csv"
+    write_csv(table, frame, CLAIMS)
+    for figure in ("fig1", "fig2"):
+        write_csv(results / name / "figures" / f"{figure}.csv", pd.DataFrame({"x": [1]}))
+    record = {"run": name, "config": CONFIG | {"run": name}, "tables": {table.name: file_digest(table)}}
+    write_json(results / name / "provenance.json", record)
     write_json(results / name / "verdicts.json", {"reproduced": 1})
 
 
@@ -115,7 +122,7 @@ def test_publish_replaces_what_was_there(tmp_path):
         "verdicts.json",
         "report.html",
         "report.json",
-        *(f"{table}.{suffix}" for table in ("tables/claims", "figures/fig1") for suffix in ("csv", "json")),
+        *(f"{table}.{suffix}" for table in ("tables/claims", "figures/fig1", "figures/fig2") for suffix in ("csv", "json")),
     }
     assert not stale.exists()
     assert (tmp_path / "published/quick/tables/claims.csv").read_bytes() == (tmp_path / "quick/tables/claims.csv").read_bytes()
@@ -176,6 +183,45 @@ def test_an_unfinished_run_is_not_published_and_what_is_published_stays(tmp_path
     with pytest.raises(UserError, match="finish the run 'quick' first"):
         publish("quick", tmp_path)
     assert (tmp_path / "published/quick/provenance.json").exists()
+
+
+def test_what_an_earlier_configuration_left_is_not_published(tmp_path):
+    run(tmp_path, claims())
+    for left in ("tables/gradient_noise.csv", "figures/fig9.csv"):
+        write_csv(tmp_path / "quick" / left, pd.DataFrame({"x": [1]}))
+    published = {path.stem for path in publish("quick", tmp_path)}
+    assert published >= {"claims", "fig1", "fig2"}
+    assert not published & {"gradient_noise", "fig9"}
+
+
+def test_a_table_that_changed_since_the_run_ended_is_neither_published_nor_compared(tmp_path):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    write_csv(tmp_path / "quick" / "tables" / "claims.csv", claims(c1a={"value": 0.5}), CLAIMS)
+    before = {path: path.read_bytes() for path in (tmp_path / "published").rglob("*") if path.is_file()}
+    assert "note: " in show("quick", tmp_path)
+    assert "finish the run" in show("quick", tmp_path)
+    for action in (publish, compare):
+        with pytest.raises(UserError, match=r"claims\.csv: is not the table that .*records; finish the run 'quick' first"):
+            action("quick", tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "published").rglob("*") if path.is_file()} == before
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    run(tmp_path, claims())
+    publish("quick", tmp_path)
+    monkeypatch.chdir(tmp_path)  # without config/ and docs/, which the page quotes
+    with pytest.raises((UserError, OSError)):
+        publish("quick", tmp_path)
+    assert [path.name for path in (tmp_path / "published").iterdir()] == ["quick"]
+
+
+def test_a_figure_that_is_missing_is_one_line(tmp_path):
+    run(tmp_path, claims())
+    (tmp_path / "quick" / "figures" / "fig2.csv").unlink()
+    with pytest.raises(UserError, match=r"fig2\.csv: no such file; finish the run 'quick' first"):
+        publish("quick", tmp_path)
+    assert not (tmp_path / "published").exists()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ rule collect_metrics:
 rule record_provenance:
     input:
         claims="results/{run}/tables/claims.csv",
+        tables=claims_tables,
         manifest=f"data/prepared/{DATA}/manifest.json",
     output:
         provenance="results/{run}/provenance.json",

@@ -11,5 +11,5 @@ with one_line(snakemake.log[0]):
         config=snakemake.params.config,
         code=snakemake.params.code,
         manifest=Path(snakemake.input.manifest),
-        tables=Path(snakemake.input.claims).parent,
+        tables=[Path(table) for table in (snakemake.input.claims, *snakemake.input.tables)],
     )

@@ -22,12 +22,12 @@ from bayes_sgd.core.schema import ADVICE, CLAIMS, COSTS, OPTIMUM, SCALING
 from bayes_sgd.core.schema_replication import REPLICATION_SUMMARY
 from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs
+from bayes_sgd.experiment.metadata import recorded_tables
 from bayes_sgd.experiment.packs import packs
 from bayes_sgd.figures.registry import captions, figure_groups
 from bayes_sgd.report.comparison import compare_claims, comparison_lines, difference_lines
 from bayes_sgd.report.findings import findings
 from bayes_sgd.report.first_page import DISPUTES_PAGE, PAGE, claims_page, update_disputes, update_readme, with_other_runs
-from bayes_sgd.report.html.page import NAME as PAGE_NAME
 from bayes_sgd.report.html.page import write_page
 from bayes_sgd.report.html.sources import Sources
 from bayes_sgd.report.summary import WIDTH, advice_lines, optimum_lines, verdict_lines
@@ -71,7 +71,13 @@ def show(run: str, results: Path = RESULTS) -> str:
         parts += [optimum_lines(optimum, scaling), advice_lines(read_csv(paths["advice"], ADVICE))]
     counts = claims["verdict"].value_counts()
     figures = folder / "figures"
+    try:
+        recorded_tables(folder, _provenance(folder))
+        notes = []
+    except UserError as error:
+        notes = [f"note: {error}"]
     last = [
+        *notes,
         f"{len(claims)} claims: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}",
         f"tables:  {folder}/tables",
         f"figures: {figures if any(figures.glob('*')) else 'none'}",
@@ -82,38 +88,48 @@ def show(run: str, results: Path = RESULTS) -> str:
 def publish(run: str, results: Path = RESULTS) -> list[Path]:
     """Copy the tables, figures, verdicts and provenance of a finished run to results/published/<run>/.
 
-    Beside the tables goes `costs.csv`, if the folder benchmarks/ next to `results` has the run's jobs, and all of it as a page.
+    Tables and figures are those that its configuration asks for, not what an earlier one left there. Beside the tables goes
+    `costs.csv`, if the folder benchmarks/ next to `results` has the run's jobs, and all of it as a page.
 
     Raises:
-        UserError: the run is not finished, or a table is damaged; what was published stays.
+        UserError: the run is not finished, or a file is damaged; what was published stays.
     """
     source, target = folder_of(run, results), folder_of(run, results / "published")
     files = [source / "provenance.json", source / "verdicts.json"]
     for path in files:
         if not path.exists():
             raise UserError(f"{path}: no such file; finish the run {run!r} first")
-    tables = sorted([*source.glob("tables/*.csv"), *source.glob("figures/*.csv")])
-    for table in tables:
+    provenance = _provenance(source)
+    config = load_config(provenance.get("config", {}), str(files[0]))
+    tables, drawn = (
+        recorded_tables(source, provenance),
+        [source / "figures" / f"{name}.csv" for name in sorted(captions(config))],
+    )
+    for table in [*tables, *drawn]:
+        if not table.exists():
+            raise UserError(f"{table}: no such file; finish the run {run!r} first")
         read_csv(table)
-    files += sorted({*tables, *source.glob("tables/*.json"), *source.glob("figures/*.*")})
-    cost = run_costs(load_config(_provenance(source).get("config", {}), str(files[0])), results.parent / "benchmarks")
+    files += [beside for table in tables for beside in (table, table.with_suffix(".json"))]
+    files += [path for table in drawn for path in sorted(table.parent.glob(f"{table.stem}.*"))]
+    cost = run_costs(config, results.parent / "benchmarks")
     fresh = target.with_name(f".{run}.part")
     shutil.rmtree(fresh, ignore_errors=True)
-    for path in files:
-        copy = fresh / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    copied = [path.relative_to(source) for path in files]
-    if len(cost):
-        # how fast the machine was, if the run was made on this one: what `estimate` says is compared with the costs by it
-        speed = {"calibration": asdict(speed_here)} if (speed_here := stored_calibration()) else {}
-        write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run} | speed)
-        copied += [Path("tables/costs.csv"), Path("tables/costs.json")]
-    write_page(fresh, Sources.beside(Path()))
-    copied += [Path(PAGE_NAME), Path(PAGE_NAME).with_suffix(".json")]
+    try:
+        for path in files:
+            copy = fresh / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        if len(cost):
+            # how fast the machine was, if the run was made on this one: what `estimate` says is compared with the costs by it
+            speed = {"calibration": asdict(speed_here)} if (speed_here := stored_calibration()) else {}
+            write_csv(fresh / "tables" / "costs.csv", cost, COSTS, {"run": run} | speed)
+        write_page(fresh, Sources.beside(Path()))
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
-    return [target / path for path in copied]
+    return sorted(path for path in target.rglob("*") if path.is_file())
 
 
 def run_costs(config: Config, benchmarks: Path) -> pd.DataFrame:
@@ -158,6 +174,7 @@ def compare(run: str, results: Path = RESULTS) -> tuple[str, bool]:
     """
     ours, published = folder_of(run, results), folder_of(run, results / "published")
     here = _claims(ours)
+    recorded_tables(ours, _provenance(ours))
     if not published.exists():
         names = sorted(path.parent.name for path in published.parent.glob("*/verdicts.json"))
         raise UserError(f"{published}: no such published run; published: {', '.join(names) or 'none'}")

@@ -17,9 +17,10 @@ from bayes_sgd.claims.judge import judge, verdict_counts
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import read_csv, write_csv, write_json
 from bayes_sgd.core.provenance import file_digest
-from bayes_sgd.core.schema import CLAIMS, COSTS, RUN
+from bayes_sgd.core.schema import CLAIMS, RUN
 from bayes_sgd.core.schema_predictors import RUN_CURVATURE
 from bayes_sgd.experiment.config import Config, load_config
+from bayes_sgd.experiment.metadata import recorded_tables
 from bayes_sgd.figures.common import named, save
 from bayes_sgd.figures.registry import FIGURES, captions, draw
 from bayes_sgd.report.html.page import write_page
@@ -48,8 +49,9 @@ def rejudge(folder: Path, claims: Path) -> dict[str, int]:
         raise UserError(f"{record}: no such file; only a published run can be judged again")
     provenance: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
     config = load_config(provenance["config"], f"{record}: config")
-    paths = {path.stem: path for path in sorted(folder.glob("tables/*.csv")) if path.stem in RUN and path.stem != COSTS.name}
-    tables = {name: read_csv(path, RUN[name]) for name, path in paths.items()}
+    made_here = {f"{name}.csv" for name in (*ESTIMATED, CLAIMS.name)}
+    given = {name: sha256 for name, sha256 in provenance["tables"].items() if name not in made_here}
+    tables = {path.stem: read_csv(path, RUN[path.stem]) for path in recorded_tables(folder, {"tables": given})}
     estimated = estimate(config, tables["cells"], tables.get(RUN_CURVATURE.name))
     estimated = {name: table for name, table in estimated.items() if name in ESTIMATED}
     tables |= estimated
