@@ -33,6 +33,14 @@ def test_evidence_is_ranked_within_seeds_and_where_networks_train() -> None:
         evidence_rank(tables, "sgd", 1000)
 
 
+@pytest.mark.parametrize("measured", [evidence_rank, evidence_beyond, evidence_rank_at_fixed_l2, evidence_optimum_distance])
+def test_networks_of_which_none_fits_at_any_batch_size_are_not_judged(measured) -> None:
+    rows = evidence_rows(1.0, -1.0, 1.0)
+    one_seed_fails = rows.assign(train_accuracy=rows["train_accuracy"].where(rows["seed"] != 1, 0.9))
+    with pytest.raises(NotMeasuredError, match="at no batch size does every network fit all of its training set"):
+        measured(Tables({"network_evidence": one_seed_fails}), "sgd")
+
+
 def test_evidence_is_judged_beside_its_rivals_at_one_prior_and_on_its_own_model() -> None:
     rows = evidence_rows(1.0, -1.0, 1.0, flat=-1.0)
     tables = Tables({"network_evidence": rows})

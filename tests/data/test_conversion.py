@@ -58,6 +58,31 @@ def test_a_bad_table_is_one_line(tmp_path: Path, change, label, told) -> None:
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (",a,kind\n0,5,no\n1,6,no\n2,7,yes\n3,8,yes\n", "column 1 has no name, as where an index is written"),
+        ("a,b,kind\n1,2,3,no\n2,3,4,no\n3,4,5,yes\n4,5,6,yes\n", "its first row has 4 values, and its header 3 names"),
+        ("0.5,7,no\n0.6,6,no\n0.7,5,yes\n0.8,4,yes\n", "its first line holds numbers, 0.5, 7, no, ...; wanted: the names"),
+        ("0,0,1\n0,5,1\n4,0,0\n7,0,0\n", "its first line holds numbers, 0, 0, 1, ...; wanted: the names"),
+        ("a,kind\n1,cat\n2, cat\n3,dog\n4,dog\n5,cat\n", "column 'kind' has classes that differ in spaces alone"),
+    ],
+)
+def test_what_pandas_would_read_as_something_else_is_one_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError) as error:
+        as_npz(str(tmp_path / "t.csv"), tmp_path / "kept")
+    assert told in str(error.value)
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_columns_may_be_numbered(tmp_path: Path, first: int) -> None:
+    rows = table().set_axis([first, first + 1, "kind"], axis=1)
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    assert Path(as_npz(str(tmp_path / "t.csv"), tmp_path)).exists()
+
+
 def pictures(folder: Path, classes: dict[str, int], count: int = 4) -> None:
     for name, grey in classes.items():
         (folder / name).mkdir(parents=True)
@@ -96,6 +121,20 @@ def test_a_bad_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "set" / "cat" / "0.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"0\.png: no image that can be read"):
         as_npz(str(tmp_path / "set"), tmp_path)
+
+
+def test_images_that_would_turn_grey_as_something_else_are_one_line(tmp_path: Path) -> None:
+    for name in ("deep", "clear", "opaque"):
+        pictures(tmp_path / name, {"cat": 10, "dog": 200})
+    Image.fromarray(np.full((7, 5), 3000, dtype=np.uint16)).save(tmp_path / "deep" / "cat" / "0.png")
+    with pytest.raises(UserError, match=r"cat/0\.png: an image of mode I;16; wanted: 8 bits a colour"):
+        as_npz(str(tmp_path / "deep"), tmp_path)
+    Image.new("RGBA", (5, 7), (0, 0, 0, 100)).save(tmp_path / "clear" / "cat" / "0.png")
+    with pytest.raises(UserError, match=r"cat/0\.png: has transparent pixels"):
+        as_npz(str(tmp_path / "clear"), tmp_path)
+    for mode, colour in (("RGBA", (10, 10, 10, 255)), ("L", 10), ("P", 0)):
+        Image.new(mode, (5, 7), colour).save(tmp_path / "opaque" / "cat" / "0.png")
+        assert Path(as_npz(str(tmp_path / "opaque"), tmp_path)).exists()
 
 
 def test_other_sources_are_as_they_are(tmp_path: Path) -> None:

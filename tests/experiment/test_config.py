@@ -14,6 +14,7 @@ from project import CONFIGURATIONS, ROOT
 
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.experiment.config import load_config, schema_text
+from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.grid import l2_grid
 from bayes_sgd.experiment.packs import expand
 
@@ -189,6 +190,22 @@ BAD = {
         minimal(noise={"seeds": 1, "batch_sizes": [30]}, cell={"n_train": 20, "batch_size": 5}, experiments={}),
         "noise.batch_sizes: [30]: none is at most cell.n_train 20",
     ),
+    "noise of a penalty on more than a batch": (
+        minimal(noise={"seeds": 1}, cell={"gradient_penalty": 0.1, "penalty_batch_size": 40}, experiments={}),
+        "cell (of `noise`): penalty_batch_size 40 is larger than batch_size 32",
+    ),
+    "noise of a penalty with SVAG": (
+        minimal(noise={"seeds": 1}, cell={"gradient_penalty": 0.1, "svag": 2}, experiments={}),
+        "cell (of `noise`): gradient_penalty with another architecture or svag",
+    ),
+    "two curves at one value of the axis": (
+        minimal(experiments={"a": GRID | {"grid": [{"batch_size": [4, 8], "momentum": [0.5, 0.9]}]}}),
+        "experiments.a: two cells with learning_rate 0.1 and batch_size 4 differ in momentum; allowed: one value of all but",
+    ),
+    "one loss twice": (minimal(simple_noise={"losses": [0.1, 0.2, 0.1]}), "simple_noise.losses"),
+    "one batch size of the noise twice": (minimal(noise={"seeds": 1, "batch_sizes": [10, 10]}), "noise.batch_sizes"),
+    "one lambda twice": (minimal(network_evidence={"prior_precision": [1, 1.0]}), "network_evidence.prior_precision"),
+    "one experiment twice": (minimal(network_evidence={"experiments": ["a", "a"]}), "network_evidence.experiments"),
     "more images than batches tell apart": (
         minimal(cell={"n_train": 2**20 + 1}),
         "cell.n_train: 1048577: Input should be less than or equal to 1048576",
@@ -237,6 +254,14 @@ def test_a_file_that_is_no_config_is_told_in_one_line(tmp_path, content, told):
 def test_a_missing_file_is_told_in_one_line(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("count", [3, 3.0, "3"])
+def test_a_count_of_seeds_starts_at_the_first_one_however_it_is_written(count):
+    parts = {"linear": {"seeds": count}, "noise": {"seeds": count}, "experiments": {"a": GRID | {"seeds": count}}}
+    config = load_config(minimal(seeds={"first": 100, "count": 2}, **parts))
+    for seeds in (config.linear.seeds, config.noise.seeds, config.experiments["a"].seeds):
+        assert list(seed_range(seeds)) == [100, 101, 102]
 
 
 PLAIN = st.recursive(

@@ -9,10 +9,11 @@ drawn once, becomes one (our choice). Classes are numbered in the order of their
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,10 @@ from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.core.io import write_atomically
 from bayes_sgd.core.provenance import digest, file_digest
 from bayes_sgd.core.rng import permutation
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
 
 IMAGE_SIZE = 28  # pixels of a side
 TEST_SHARE = 0.25
@@ -74,7 +79,8 @@ def read_table(path: Path, label: str | None = None) -> Arrays:
         x_train, x_test: float32 (n, d) in [0, 1]; y_train, y_test: int64 (n,).
 
     Raises:
-        UserError: not a table, no such column, a feature that is no finite number, or a class of fewer than two rows.
+        UserError: not a table, no header, a column without a name (as pandas writes an index), rows longer than the header, no
+            such column, a feature that is no finite number, or a class of fewer than two rows.
     """
     import pandas as pd
 
@@ -82,6 +88,7 @@ def read_table(path: Path, label: str | None = None) -> Arrays:
         table = pd.read_csv(path)
     except (ValueError, OSError, UnicodeError) as error:
         raise UserError(f"{path}: no table in CSV ({error})") from None
+    _check_header(path, table)
     name = label if label is not None else str(table.columns[-1])
     if name not in table:
         columns = ", ".join(map(str, table.columns[:8]))
@@ -97,12 +104,40 @@ def read_table(path: Path, label: str | None = None) -> Arrays:
             raise UserError(f"{path}: column {column!r} has {bad} of {len(values)} values that are missing or not finite")
     if missing := int(classes.isna().to_numpy(dtype=bool).sum()):
         raise UserError(f"{path}: column {name!r} lacks {missing} of {len(classes)} classes")
+    if not pd.api.types.is_numeric_dtype(classes) and classes.astype(str).str.strip().nunique() < classes.nunique():
+        raise UserError(f"{path}: column {name!r} has classes that differ in spaces alone; wanted: one spelling of each")
     y = np.unique(classes.astype(str) if classes.dtype == object else classes, return_inverse=True)[1].astype(np.int64)
     test = _test_rows(y, str(path))
     x = features.to_numpy(dtype=np.float64)
     low, high = x[~test].min(axis=0), x[~test].max(axis=0)
     scaled = ((x - low) / np.where(high > low, high - low, 1)).clip(0, 1).astype(np.float32)
     return {"x_train": scaled[~test], "y_train": y[~test], "x_test": scaled[test], "y_test": y[test]}
+
+
+def _check_header(path: Path, table: pd.DataFrame) -> None:
+    """Refuse what pandas reads without a word: an index as a feature, and the first example as names."""
+    names = [str(column) for column in table.columns]
+    if nameless := [place for place, name in enumerate(names, 1) if name.startswith("Unnamed: ")]:
+        raise UserError(f"{path}: column {nameless[0]} has no name, as where an index is written; name it or leave it out")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        written, example = next(rows, names), next(rows, names)
+    if len(example) > len(written):
+        raise UserError(f"{path}: its first row has {len(example)} values, and its header {len(written)} names")
+    numbers = [float(name) for name in written if _is_number(name)]
+    # as pandas names columns that have no names
+    if len(numbers) >= len(written) - 1 and numbers not in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
+        raise UserError(
+            f"{path}: its first line holds numbers, {', '.join(written[:4])}, ...; wanted: the names of the columns"
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _test_rows(y: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.bool_]:
@@ -128,7 +163,8 @@ def read_image_folder(path: Path, size: int = IMAGE_SIZE) -> Arrays:
         x_train, x_test: uint8 (n, size, size); y_train, y_test: int64 (n,).
 
     Raises:
-        UserError: no folders of classes, a class without an image, an image that cannot be read, other classes in the test set.
+        UserError: no folders of classes, a class without an image, an image that cannot be read, has more than 8 bits a
+            colour or transparent pixels, other classes in the test set.
     """
     parts = [path / "train", path / "test"]
     if all(part.is_dir() for part in parts):
@@ -154,10 +190,19 @@ def _images(path: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
     for file, _ in images.samples:
         try:
             with Image.open(file) as image:
+                _check_image(image, file)
                 pictures.append(np.asarray(image.convert("L").resize((size, size)), dtype=np.uint8))
         except (OSError, UnidentifiedImageError) as error:
             raise UserError(f"{file}: no image that can be read ({type(error).__name__})") from None
     return np.stack(pictures), np.array(images.targets, dtype=np.int64), images.classes
+
+
+def _check_image(image: Image.Image, file: str) -> None:
+    """Refuse what becomes grey without a word as something else: more than 8 bits are cut off, transparency is dropped."""
+    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"):
+        raise UserError(f"{file}: an image of mode {image.mode}; wanted: 8 bits a colour")
+    if image.has_transparency_data and np.asarray(image.convert("RGBA").getchannel("A")).min() < 255:
+        raise UserError(f"{file}: has transparent pixels; wanted: an image on a background")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

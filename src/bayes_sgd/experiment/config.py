@@ -23,7 +23,19 @@ from bayes_sgd.core.strict_yaml import read_yaml
 from bayes_sgd.core.validation import first_fault
 from bayes_sgd.experiment.cell import CELL_FIELDS, PACK_AXES, CellDefaults, ConstantProduct, unsupported
 from bayes_sgd.experiment.feeds import FEEDS, L2_SHOWN, SHARED, follows, l2_shown
-from bayes_sgd.experiment.fields import MAX_SEEDS, Count, Model, OneOf, Recorded, SeedRange, Seeds, Updates, seed_range
+from bayes_sgd.experiment.fields import (
+    MAX_SEEDS,
+    Count,
+    Model,
+    OneOf,
+    Recorded,
+    SeedRange,
+    Seeds,
+    Updates,
+    seed_range,
+    unique,
+    whole_number,
+)
 from bayes_sgd.experiment.grid import combinations
 from bayes_sgd.experiment.parts import (
     BatchSizeQuery,
@@ -43,12 +55,6 @@ def _run_name(name: str) -> str:
     if re.fullmatch(r"[0-9][0-9_]*(e-?[0-9_]+)?|0[xob][0-9a-f_]+", name):
         raise ValueError("a name that some readers of YAML take for a number; put a letter in front, as r" + name)
     return name
-
-
-def _unique(values: list[str]) -> list[str]:
-    if len(set(values)) < len(values):
-        raise ValueError("values must differ from one another")
-    return values
 
 
 class Config(Model):
@@ -75,7 +81,7 @@ class Config(Model):
     """Networks that train in lock-step; by default what the cache, or the GPU's memory, holds. No number depends on it."""
     tf32: bool = False
     """On a GPU, matrix products with the ten-bit mantissas of TF32; recorded with the cells."""
-    pack: Annotated[list[Annotated[str, OneOf(PACK_AXES)]], AfterValidator(_unique)] = ["learning_rate", "momentum", "l2"]
+    pack: Annotated[list[Annotated[str, OneOf(PACK_AXES)]], AfterValidator(unique)] = ["learning_rate", "momentum", "l2"]
     """Axes whose cells share a job; [] makes one job of each (ε, B, N) cell, to fan out on a cluster. A job costs seconds
     before its first update, so a run of many short cells packs more, one of few long cells less; the numbers are the same."""
     cell: CellDefaults = CellDefaults()
@@ -104,8 +110,8 @@ class Config(Model):
             return mapping
 
         def placed(part: Any) -> Any:
-            count = part.get("seeds") if isinstance(part, Mapping) else None
-            return {**part, "seeds": {"first": first, "count": count}} if type(count) is int and count > 0 else part
+            count = whole_number(part.get("seeds")) if isinstance(part, Mapping) else None
+            return {**part, "seeds": {"first": first, "count": count}} if count else part
 
         experiments = mapping.get("experiments")
         if isinstance(experiments, Mapping):
@@ -131,6 +137,8 @@ class Config(Model):
     @model_validator(mode="after")
     def _noise_fits_its_cell(self) -> Config:
         cell, noise = self.cell, self.noise
+        if noise.seeds and (fault := unsupported(cell)):
+            raise ValueError(f"cell (of `noise`): {fault}")
         if noise.seeds and cell.batch_size > cell.n_train:
             raise ValueError(f"cell.batch_size {cell.batch_size} (of `noise`) is larger than cell.n_train {cell.n_train}")
         if noise.seeds and cell.n_train < 4:
@@ -158,7 +166,10 @@ class Config(Model):
     @model_validator(mode="after")
     def _experiments_have_cells(self) -> Config:
         for name in self.experiments:
-            for block in _checked_grid(self, name):
+            blocks = _checked_grid(self, name)
+            if fault := _ambiguous(self.experiments[name].axis, [cell for block in blocks for cell in block]):
+                raise ValueError(f"experiments.{name}: {fault}")
+            for block in blocks:
                 if not block:
                     raise ValueError(f"experiments.{name}: a grid with no cell")
                 for cell in block:
@@ -236,6 +247,25 @@ def _checked_grid(config: Config, name: str) -> list[list[CellDefaults]]:
             where = where if key in block else f"experiments.{name}.cell" if key in experiment.cell else "cell"
             raise ValueError(f"{where}.{first_fault(error, _PARTS, Config)}") from None
     return blocks
+
+
+def _ambiguous(axis: str, cells: list[CellDefaults]) -> str | None:
+    """Why there is no one curve of accuracy against batch size for each value of the axis; None if there is, or none is wanted.
+
+    Along an axis without numbers no optimum is followed.
+    """
+    if axis not in (*PACK_AXES, "dampening"):
+        return None
+    first: dict[str, CellDefaults] = {}
+    for cell in cells:
+        place = cell.model_dump(include={axis, "batch_size", "updates"})
+        other = first.setdefault(repr(place), cell)
+        if different := [name for name in CELL_FIELDS if getattr(cell, name) != getattr(other, name)]:
+            return (
+                f"two cells with {axis} {place[axis]} and batch_size {cell.batch_size} differ in {different[0]}; allowed: one "
+                "value of all but the axis, batch_size and updates, or an experiment for each"
+            )
+    return None
 
 
 def _cells(config: Config, name: str) -> list[CellDefaults]:

@@ -69,6 +69,26 @@ def seed_range(seeds: int | SeedRange) -> range:
     return range(seeds) if isinstance(seeds, int) else range(seeds.first, seeds.first + seeds.count)
 
 
+def whole_number(value: Any) -> int | None:
+    """The number that a field of type int makes of a value before it is checked, as 4 of 4.0 or "4"; None of anything else."""
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
+def unique(values: list[Any]) -> list[Any]:
+    """The values, all different.
+
+    Raises:
+        ValueError: two are equal.
+    """
+    if any(value in values[:place] for place, value in enumerate(values)):
+        raise ValueError("values must differ from one another")
+    return values
+
+
 @dataclass(frozen=True)
 class OneOf:
     """Annotation of a text that is one of some names, as `Literal` is, for names that are listed elsewhere."""

@@ -54,9 +54,16 @@ def stationary(rows: pd.DataFrame) -> str:
 
 
 def where_all_fit(rows: pd.DataFrame, size: str, accuracies: list[str]) -> pd.DataFrame:
-    """The rows of those values of `size` at which every seed has these training accuracies, and they are 1."""
+    """The rows of those values of `size` at which every seed has these training accuracies, and they are 1.
+
+    Raises:
+        NotMeasuredError: there is no such value.
+    """
     fits = rows[accuracies].min(axis=1, skipna=False) >= INTERPOLATES
-    return select(rows, np.asarray(fits.groupby(rows[size]).transform("min"), dtype=bool))
+    fitting = select(rows, np.asarray(fits.groupby(rows[size]).transform("min"), dtype=bool))
+    if fitting.empty:
+        raise NotMeasuredError(f"at no {size.replace('_', ' ')} does every network fit all of its training set")
+    return fitting
 
 
 def complete(rows: pd.DataFrame, columns: list[str], at_least: int) -> tuple[Floats, list[Floats]]:
