@@ -82,10 +82,13 @@ def test_where_nothing_trains_the_answer_is_why(data):
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"updates": {"constant": "batch_size * updates", "value": 1000}}, "advise: updates that depend on the batch size"),
         ({"unknown": 1}, "unknown"),
+        ({"gradient_penalty": 0.1, "penalty_batch_size": 8}, "advise: penalty_batch_size: the search takes smaller batches"),
+        ({"n_jobs": 0}, "n_jobs: 0; allowed: -1, or 1 and more"),
+        ({"replicates": 10}, "replicates: 10"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_trained(data, monkeypatch, changed, told):
-    monkeypatch.setattr("bayes_sgd.api.sweeps.trained_cells", None)
+    monkeypatch.setattr("bayes_sgd.api.training.train_pack", None)
     with pytest.raises(bs.UserError, match=re.escape(told)):
         bs.advise(data, **(SMALL | changed))
 
@@ -103,6 +106,17 @@ def test_the_command_takes_a_table_of_features(tmp_path: Path, capsys: pytest.Ca
     (line,) = capsys.readouterr().err.splitlines()
     assert "none.npz: no such file" in line
     assert not list((tmp_path / "other").rglob("*.*"))
+
+
+def test_replicates_are_those_that_were_asked_for(data, kept, advice):
+    few = bs.advise(data, folder=kept, **SMALL, replicates=100)
+    assert few.found.b_opt == advice.found.b_opt
+    assert few.interval != advice.interval
+
+
+def test_a_training_set_may_be_smaller_than_the_default_batch(data):
+    found = bs.advise(data, learning_rate=0.1, n_train=20, hidden_sizes=[5], updates=30, seeds=3)
+    assert found.found.curve.batch_sizes.max() <= 20
 
 
 def test_a_network_of_unknown_gradients_has_no_second_opinion():

@@ -45,6 +45,12 @@ def test_arrays_tensors_names_and_a_file_are_the_same_data(tmp_path: Path) -> No
     assert repr(several[0]) == "<Data file: 30 training and 12 test images of 20 pixels, 3 classes>"
 
 
+def test_what_is_odd_about_the_data_is_a_warning() -> None:
+    x, y, *_ = arrays()
+    with pytest.warns(UserWarning, match="load: 30 test images are training images too"):
+        load((x, y, x, y))
+
+
 def test_a_folder_keeps_what_is_prepared_and_a_temporary_one_goes(tmp_path: Path) -> None:
     data = load(arrays(), folder=tmp_path)
     written = (data.prepared / "data.safetensors").stat().st_mtime_ns

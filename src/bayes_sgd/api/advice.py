@@ -11,6 +11,7 @@ import argparse
 import math
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from bayes_sgd.analysis.search import CONSTANT, LOSS, Found, search
 from bayes_sgd.api.data import Data, load
 from bayes_sgd.api.settings import NAME, configuration
 from bayes_sgd.api.sweeps import sweep
+from bayes_sgd.api.training import check_jobs
 from bayes_sgd.core.errors import UserError, one_line
 from bayes_sgd.curvature.simple_noise_scale import simple_noise_scale
 from bayes_sgd.data.conversion import IMAGE_SIZE, as_npz
@@ -176,13 +178,15 @@ def advise(
     True
     """
     started = time.perf_counter()
+    check_jobs(n_jobs)
     with TemporaryDirectory(prefix="bayes-sgd-") as temporary:
         given = data if isinstance(data, Data) else load(data, folder=folder)
         n = min(1000, len(given.dataset.x_train)) if n_train is None else n_train
         setting = {"learning_rate": learning_rate, "momentum": momentum, "n_train": n, **settings}
         chosen = _checked(seeds, setting)
         measured = _Measurement(given, setting, chosen, n_jobs, Path(folder or temporary), verbose)
-        result = search(measured, n, len(chosen))
+        asked = configuration(1, False, setting | {"batch_size": 1}).statistics
+        result = search(measured, n, len(chosen), failed_below=asked.failed_below, replicates=asked.replicates)
         (plan,) = experiment_plans(configuration(1, False, setting | {"batch_size": result.batch_size or n}), NAME)
         second = _noise_scale(given, plan.cell, chosen[0], measured.config) if result.batch_size else np.nan
     seconds = time.perf_counter() - started
@@ -225,6 +229,8 @@ def _checked(seeds: int | Mapping[str, int], setting: Mapping[str, Any]) -> rang
     Raises:
         UserError: it is not.
     """
+    if setting.get("penalty_batch_size", 1) != 1:
+        raise UserError("advise: penalty_batch_size: the search takes smaller batches; allowed: 1")
     for name in _NOT_ASKED:
         if name in setting:
             raise UserError(
@@ -232,7 +238,7 @@ def _checked(seeds: int | Mapping[str, int], setting: Mapping[str, Any]) -> rang
             )
     if isinstance(updates := setting.get("updates"), Mapping) and updates.get("constant") == "batch_size * updates":
         raise UserError("advise: updates that depend on the batch size are not followed; allowed: a number")
-    config = configuration(seeds, False, dict(setting))
+    config = configuration(seeds, False, {**setting, "batch_size": 1})
     if len(experiment_plans(config, NAME)) > 1:
         lists = ", ".join(name for name, value in setting.items() if isinstance(value, list) and name != "hidden_sizes")
         raise UserError(f"advise: {lists or 'hidden_sizes'} has several values; allowed: one")
@@ -268,6 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes that train, -1: one a core (default: %(default)s)")
     parser.add_argument("--verbose", action="store_true", help="print the steps of the search")
     options = parser.parse_args(arguments)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     with one_line():
         source = as_npz(options.data, options.folder, options.label, options.image_size)
         data = load(source, raw=options.raw, folder=options.folder)

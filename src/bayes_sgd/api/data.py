@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -94,6 +95,8 @@ def load(
     Raises:
         UserError: an unknown name, a missing file, or values that are not allowed; one line.
 
+    What is odd about the data and no error, as test images that are training images too, is a warning.
+
     >>> import bayes_sgd as bs
     >>> from sklearn.datasets import load_digits
     >>> x, y = load_digits(return_X_y=True)  # 0 to 16
@@ -117,12 +120,16 @@ def load(
     else:
         allowed = ", ".join(_NAMES)
         raise UserError(f"load: {str(source)!r} is no data set; allowed: {allowed}, a path that ends in .npz, or four arrays")
+
+    def named(line: str) -> str:
+        return line.replace(str(arrays), "load") if arrays else line
+
     try:
         prepared = place / "prepared" / prepared_name(config)
         if not (prepared / "manifest.json").exists():
-            prepare(config, prepared, log=lambda remark: None)
+            prepare(config, prepared, log=lambda remark: warnings.warn(named(remark), stacklevel=3))
     except UserError as error:
-        raise UserError(str(error).replace(str(arrays), "load") if arrays else str(error)) from None
+        raise UserError(named(str(error))) from None
     return Data(config, prepared, temporary)
 
 

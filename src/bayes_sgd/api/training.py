@@ -16,6 +16,7 @@ import torch
 from joblib import Parallel, delayed
 
 from bayes_sgd.api.data import Data
+from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import read_parquet, write_json
 from bayes_sgd.core.provenance import code_digest, digest
 from bayes_sgd.core.schema import CELLS
@@ -26,6 +27,12 @@ from bayes_sgd.training import runner
 from bayes_sgd.training.execution import compiler
 from bayes_sgd.training.progress import counted, summary
 from bayes_sgd.training.runner import RunSettings, train_pack
+
+
+def check_jobs(jobs: int) -> None:
+    """Raises UserError: the number is no number of processes."""
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs == 0 or jobs < -1:
+        raise UserError(f"n_jobs: {jobs!r}; allowed: -1, or 1 and more")
 
 
 def trained_cells(
@@ -47,6 +54,7 @@ def trained_cells(
         UserError: as `train_pack`.
     """
     run = RunSettings.from_dict(config.model_dump(include={"data", "initialization", "device", "threads", "stack", "tf32"}))
+    check_jobs(jobs)
     place = folder / "cells" / _key(config, data, run)
     wanted = packs(config)
     for labels in sorted({pack[0].cell.labels for pack in wanted.values()}):
