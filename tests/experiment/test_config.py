@@ -198,10 +198,6 @@ BAD = {
         minimal(noise={"seeds": 1}, cell={"gradient_penalty": 0.1, "svag": 2}, experiments={}),
         "cell (of `noise`): gradient_penalty with another architecture or svag",
     ),
-    "two curves at one value of the axis": (
-        minimal(experiments={"a": GRID | {"grid": [{"batch_size": [4, 8], "momentum": [0.5, 0.9]}]}}),
-        "experiments.a: two cells with learning_rate 0.1 and batch_size 4 differ in momentum; allowed: one value of all but",
-    ),
     "one loss twice": (minimal(simple_noise={"losses": [0.1, 0.2, 0.1]}), "simple_noise.losses"),
     "one batch size of the noise twice": (minimal(noise={"seeds": 1, "batch_sizes": [10, 10]}), "noise.batch_sizes"),
     "one lambda twice": (minimal(network_evidence={"prior_precision": [1, 1.0]}), "network_evidence.prior_precision"),

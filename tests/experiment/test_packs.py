@@ -15,7 +15,7 @@ from bayes_sgd.experiment.cell import Cell, Plan
 from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.noise_scale import effective_learning_rate, noise_scale
-from bayes_sgd.experiment.packs import experiment_plans, experiment_rows, packs, plans, simple_noise_plans
+from bayes_sgd.experiment.packs import check_curves, experiment_plans, experiment_rows, packs, plans, simple_noise_plans
 
 CONFIG = {
     "run": "tiny",
@@ -105,6 +105,33 @@ def test_the_simple_noise_scale_is_of_the_middle_batch_size_of_each_value() -> N
         (name, plan.cell.n_train, plan.cell.batch_size, plan.seeds) for name, plan in simple_noise_plans(load_config(asked))
     ]
     assert found == [("sizes", 100, 8, (0, 1, 2)), ("sizes", 200, 16, (0, 1, 2))]
+
+
+@pytest.mark.parametrize(
+    ("axis", "block", "told"),
+    [
+        (
+            "learning_rate",
+            {"batch_size": [4, 8], "momentum": [0.5, 0.9]},
+            "learning_rate 0.1 and batch_size 4 differ in momentum",
+        ),
+        ("momentum", {"batch_size": 4, "labels": ["real", "random"]}, "momentum 0.9 and batch_size 4 differ in labels"),
+        ("learning_rate", {"batch_size": [4, 8], "updates": [10, 20]}, None),
+        ("labels", {"batch_size": 4, "momentum": [0.5, 0.9]}, None),
+    ],
+)
+def test_an_experiment_has_one_curve_at_each_value_of_its_axis(axis, block, told) -> None:
+    config = load_config({"run": "tiny", "experiments": {"a": {"axis": axis, "grid": [block]}}})
+    if told is None:
+        check_curves(config)
+    else:
+        with pytest.raises(UserError, match=f"mine.yaml: experiments.a: two cells with {told}; allowed: one value of all but"):
+            check_curves(config, "mine.yaml")
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS)
+def test_shipped_experiments_have_one_curve_at_each_value(path) -> None:
+    check_curves(load_config(path))
 
 
 def test_plans_as_plain_data_say_seeds_from_0_on_as_a_count() -> None:

@@ -166,10 +166,7 @@ class Config(Model):
     @model_validator(mode="after")
     def _experiments_have_cells(self) -> Config:
         for name in self.experiments:
-            blocks = _checked_grid(self, name)
-            if fault := _ambiguous(self.experiments[name].axis, [cell for block in blocks for cell in block]):
-                raise ValueError(f"experiments.{name}: {fault}")
-            for block in blocks:
+            for block in _checked_grid(self, name):
                 if not block:
                     raise ValueError(f"experiments.{name}: a grid with no cell")
                 for cell in block:
@@ -247,25 +244,6 @@ def _checked_grid(config: Config, name: str) -> list[list[CellDefaults]]:
             where = where if key in block else f"experiments.{name}.cell" if key in experiment.cell else "cell"
             raise ValueError(f"{where}.{first_fault(error, _PARTS, Config)}") from None
     return blocks
-
-
-def _ambiguous(axis: str, cells: list[CellDefaults]) -> str | None:
-    """Why there is no one curve of accuracy against batch size for each value of the axis; None if there is, or none is wanted.
-
-    Along an axis without numbers no optimum is followed.
-    """
-    if axis not in (*PACK_AXES, "dampening"):
-        return None
-    first: dict[str, CellDefaults] = {}
-    for cell in cells:
-        place = cell.model_dump(include={axis, "batch_size", "updates"})
-        other = first.setdefault(repr(place), cell)
-        if different := [name for name in CELL_FIELDS if getattr(cell, name) != getattr(other, name)]:
-            return (
-                f"two cells with {axis} {place[axis]} and batch_size {cell.batch_size} differ in {different[0]}; allowed: one "
-                "value of all but the axis, batch_size and updates, or an experiment for each"
-            )
-    return None
 
 
 def _cells(config: Config, name: str) -> list[CellDefaults]:

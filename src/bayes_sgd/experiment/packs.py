@@ -8,11 +8,12 @@ agree in every field but the packed ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from bayes_sgd.core.errors import UserError
-from bayes_sgd.experiment.cell import Cell, CellDefaults, ConstantProduct, Plan, with_defaults
+from bayes_sgd.experiment.cell import NETWORK_FIELDS, PACK_AXES, Cell, CellDefaults, ConstantProduct, Plan, with_defaults
 from bayes_sgd.experiment.config import Config, Experiment
 from bayes_sgd.experiment.fields import MAX_UPDATES, seed_range
 from bayes_sgd.experiment.grid import combinations
@@ -60,6 +61,30 @@ def experiment_plans(config: Config, name: str) -> list[Plan]:
             cooldown = config.cooldown if experiment.cooldown else 0
             plans[cell] = Plan(cell, seeds, record, experiment.keep_weights, cooldown)
     return list(plans.values())
+
+
+def check_curves(config: Config, file: str = "config") -> None:
+    """Refuse an experiment that has no one curve of accuracy against batch size at a value of its axis, before it is trained.
+
+    Along an axis without numbers no optimum is followed, and such an experiment is not refused.
+
+    Raises:
+        UserError: one line with file, experiment, and what two of its cells differ in.
+    """
+    for name, experiment in config.experiments.items():
+        if experiment.axis not in (*PACK_AXES, "dampening"):
+            continue
+        first: dict[tuple[Any, ...], Cell] = {}
+        for plan in experiment_plans(config, name):
+            cell, value = plan.cell, getattr(plan.cell, experiment.axis)
+            other = first.setdefault((value, cell.batch_size, cell.updates), cell)
+            different = [field for field in NETWORK_FIELDS if getattr(cell, field) != getattr(other, field)]
+            if different:
+                raise UserError(
+                    f"{file}: experiments.{name}: two cells with {experiment.axis} {value} and batch_size {cell.batch_size} "
+                    f"differ in {different[0]}; allowed: one value of all but axis, batch_size and updates, or an experiment "
+                    "for each"
+                )
 
 
 def simple_noise_plans(config: Config) -> list[tuple[str, Plan]]:
