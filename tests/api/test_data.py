@@ -85,6 +85,11 @@ BAD = {
     "labels": ((X, Y + 1, XT, YT), "load: y_train"),
     "objects": ((X, Y.astype(object), XT, YT), "load: y_train holds Python objects"),
     "lengths": ((X, Y[:9], XT, YT), "load: y_train"),
+    "a number": (5, "load: int is no data; allowed: a name, a path that ends in .npz, or four arrays"),
+    "nothing": (None, "load: NoneType is no data"),
+    "ragged": (([[1, 2], [3]], Y, XT, YT), "list: not readable as an array ("),
+    "bfloat16": ((torch.zeros(30, 4, dtype=torch.bfloat16), Y, XT, YT), "Tensor: not readable as an array ("),
+    "dates": ((X, Y.astype("datetime64[D]"), XT, YT), "load: y_train holds values of type datetime64[D]"),
 }
 
 

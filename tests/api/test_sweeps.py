@@ -238,6 +238,7 @@ def test_lines_of_progress_are_printed_where_they_are_wanted(data: Data, capsys)
 @pytest.mark.parametrize("activation", get_args(Activation))
 def test_a_kept_network_has_the_accuracy_and_the_loss_of_its_cell(data: Data, activation: str, pixel_scale: float) -> None:
     found = sweep(data, batch_size=[4, 8], keep_weights=True, activation=activation, pixel_scale=pixel_scale, **SMALL)
+    assert attempt(lambda: found.model(batch_size=8, seed=9))[1] == "model: seed 9 is none of the sweep; allowed: 0, 1"
     model = found.model(batch_size=8, seed=1)
     row = found.cells.query("batch_size == 8 and seed == 1").iloc[0]
     x, y = torch.from_numpy(data.dataset.x_test), torch.from_numpy(data.dataset.y_test)

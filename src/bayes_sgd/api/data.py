@@ -134,8 +134,16 @@ def load(
 
 
 def to_numpy(array: Any) -> npt.NDArray[Any]:
-    """An array, a tensor of torch on any device, or a list, as an array of numpy."""
-    return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+    """An array, a tensor of torch on any device, or a list, as an array of numpy.
+
+    Raises:
+        UserError: it is none, as a ragged list, a sparse tensor, or one of bfloat16.
+    """
+    try:
+        return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{type(array).__name__}: not readable as an array ({reason}); allowed: an array of numbers") from None
 
 
 def _config(mapping: dict[str, Any]) -> DataConfig:
@@ -147,13 +155,16 @@ def _config(mapping: dict[str, Any]) -> DataConfig:
 
 def _write_arrays(source: Sequence[Any] | Mapping[str, Any], folder: Path) -> Path:
     """Arrays as an .npz, named by their content, so that the checks of a user's file are theirs too."""
+    if not isinstance(source, Mapping | Sequence | np.ndarray):
+        raise UserError(f"load: {type(source).__name__} is no data; allowed: a name, a path that ends in .npz, or four arrays")
     named = source if isinstance(source, Mapping) else dict(zip(ARRAYS, source, strict=False))
     if set(named) != set(ARRAYS) or len(source) != len(ARRAYS):
         raise UserError(f"load: {', '.join(named) or 'nothing'} given in {len(source)} arrays; allowed: {', '.join(ARRAYS)}")
     arrays = {name: np.ascontiguousarray(to_numpy(named[name])) for name in ARRAYS}
     for name, array in arrays.items():
-        if array.dtype.hasobject:
-            raise UserError(f"load: {name} holds Python objects; allowed: an array of numbers")
+        if array.dtype.kind not in "biuf":
+            held = "Python objects" if array.dtype.hasobject else f"values of type {array.dtype}"
+            raise UserError(f"load: {name} holds {held}; allowed: an array of numbers")
     content = [[name, array.dtype.str, array.shape, hashlib.sha256(array.data).hexdigest()] for name, array in arrays.items()]
     path = folder / f"{digest(content)[:16]}.npz"
     if not path.exists():

@@ -176,6 +176,8 @@ class Sweep:
             raise UserError("model: of fully connected networks alone; allowed: architecture mlp")
         if cell not in self._weights:
             raise UserError("model: the weights were not kept; allowed: bs.sweep(..., keep_weights=True)")
+        if seed not in (seeds := sorted(set(self.cells["seed"]))):
+            raise UserError(f"model: seed {seed} is none of the sweep; allowed: {', '.join(map(str, seeds))}")
         file = self._weights[cell]
         tensors = read_weights(file, self.data.prepared, self.data.dataset.digest)
         activation = {"relu": ReLU, "leaky_relu": lambda: LeakyReLU(LEAK), "softplus": Softplus}[cell.activation]
