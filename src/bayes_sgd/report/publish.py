@@ -101,10 +101,8 @@ def publish(run: str, results: Path = RESULTS) -> list[Path]:
             raise UserError(f"{path}: no such file; finish the run {run!r} first")
     provenance = _provenance(source)
     config = load_config(provenance.get("config", {}), str(files[0]))
-    tables, drawn = (
-        recorded_tables(source, provenance),
-        [source / "figures" / f"{name}.csv" for name in sorted(captions(config))],
-    )
+    tables = recorded_tables(source, provenance)
+    drawn = [source / "figures" / f"{name}.csv" for name in sorted(captions(config))]
     for table in [*tables, *drawn]:
         if not table.exists():
             raise UserError(f"{table}: no such file; finish the run {run!r} first")
