@@ -47,8 +47,9 @@ def test_arrays_tensors_names_and_a_file_are_the_same_data(tmp_path: Path) -> No
 
 def test_what_is_odd_about_the_data_is_a_warning() -> None:
     x, y, *_ = arrays()
-    with pytest.warns(UserWarning, match="load: 30 test images are training images too"):
+    with pytest.warns(UserWarning, match="load: 30 test images are training images too") as told:
         load((x, y, x, y))
+    assert told[0].filename == __file__
 
 
 def test_a_folder_keeps_what_is_prepared_and_a_temporary_one_goes(tmp_path: Path) -> None:

@@ -260,3 +260,13 @@ def test_plans_of_earlier_calls_are_joined(tmp_path: Path, followed: Sweep) -> N
     (tmp_path / "plans.json").write_text(json.dumps([plan.to_dict()]))
     assert training.with_earlier(tmp_path / "none.json", [later]) == [later]
     assert [joined.seeds for joined in training.with_earlier(tmp_path / "plans.json", [later])] == [(0, 1, 7)]
+
+
+def test_a_convolutional_network_takes_no_images_that_are_no_squares() -> None:
+    x, y = np.random.default_rng(0).random((40, 14, 56)), np.arange(40) % 4
+    oblong = load((x[8:], y[8:], x[:8], y[:8]))
+    told = attempt(
+        lambda: sweep(oblong, batch_size=4, n_train=20, architecture="lenet", hidden_sizes=[2, 2], updates=3, seeds=1)
+    )[1]
+    assert "architecture lenet takes images of 28 x 28" in told
+    assert "have 14 x 56" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,21 @@ def test_what_does_not_fit_the_data_is_told_in_one_line(parts, told):
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((), True), ((784,), True), ((28, 28), True), ((28, 28, 1), True), ((1, 784), True), ((14, 56), False), ((7, 112), False)],
+)
+def test_lenet_takes_squares_and_flat_images(shape, fits):
+    network = {"architecture": "lenet", "hidden_sizes": [2, 3], "n_train": 40}
+    asked = config(cell=network, experiments={"b": {"axis": "n_train", "grid": [{"batch_size": 8}]}})
+    images = replace(SIXTY, pixels=784, shape=shape)
+    if fits:
+        check_sizes(asked, images)
+    else:
+        with pytest.raises(UserError, match=f"and those of mine.npz have {shape[0]} x {shape[1]}; allowed: architecture mlp"):
+            check_sizes(asked, images)
+
+
 @pytest.mark.parametrize("parts", [{}, NOISE, {"linear": {"seeds": 1, "n_train": 58}}, {"linear": {"seeds": 0}}])
 def test_what_fits_is_accepted(parts):
     check_sizes(config(**parts), SIXTY)
@@ -86,7 +102,7 @@ def test_sizes_of_a_file_are_read_from_its_labels(tmp_path):
     x = np.zeros((12, 2, 2), "u1")
     np.savez(path, x_train=x, y_train=y, x_test=x[:6], y_test=y[:6])
     data = DataConfig(name="file", path=str(path))
-    assert data_sizes(data) == DataSizes(12, 6, 4, 4, (3 + 2, 3 + 2), 6)
+    assert data_sizes(data) == DataSizes(12, 6, 4, 4, (3 + 2, 3 + 2), 6, (2, 2))
     np.savez(path, x_train=x, y_train=y + 1, x_test=x[:6], y_test=y[:6])
     with pytest.raises(UserError, match="y_train holds label 1 but no 0"):
         data_sizes(data)

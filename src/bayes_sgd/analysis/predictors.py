@@ -25,7 +25,7 @@ from bayes_sgd.core.schema_predictors import PREDICTORS
 from bayes_sgd.experiment.noise_scale import effective_learning_rate
 
 LEVEL = 0.90  # of the prediction of one arm
-# the law of the first extended run (extended_first) in its table n_law_fit, B_opt = 8.3 + 15.2 N/T at ε' = 0.5; the first term is in proportion to ε'
+# the law of extended_first in its table n_law_fit, B_opt = 8.3 + 15.2 N/T at ε' = 0.5; the first term is in proportion to ε'
 EDGE, EPOCHS = 16.6, 15.2
 
 

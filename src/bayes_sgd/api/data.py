@@ -19,8 +19,9 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.core.io import write_atomically
 from bayes_sgd.core.provenance import digest
 from bayes_sgd.core.validation import first_fault
-from bayes_sgd.data.datasets import ARRAYS, Dataset, load_prepared, prepare, prepared_name, subset_indices
+from bayes_sgd.data.datasets import ARRAYS, Dataset, expanded, load_prepared, prepare, prepared_name, subset_indices
 from bayes_sgd.data.labels import load_labels, write_labels
+from bayes_sgd.data.user_npz import read_headers
 from bayes_sgd.experiment.fields import DataName
 from bayes_sgd.experiment.parts import DataConfig
 
@@ -44,6 +45,11 @@ class Data:
     def dataset(self) -> Dataset:
         """The arrays: x_train (n, d), y_train (n,), x_test, y_test; images float32, labels int64 from 0 on."""
         return load_prepared(self.prepared, self.config)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image as it was given; empty for a set by name."""
+        return tuple(read_headers(expanded(self.config.path))["x_train"].shape[1:]) if self.config.path else ()
 
     def training_set(
         self, n_train: int, seed: int = 0, labels: str = "real"
@@ -127,7 +133,7 @@ def load(
     try:
         prepared = place / "prepared" / prepared_name(config)
         if not (prepared / "manifest.json").exists():
-            prepare(config, prepared, log=lambda remark: warnings.warn(named(remark), stacklevel=3))
+            prepare(config, prepared, log=lambda remark: warnings.warn(named(remark), stacklevel=4))
     except UserError as error:
         raise UserError(named(str(error))) from None
     return Data(config, prepared, temporary)

@@ -304,8 +304,9 @@ def sweep(
     loaded = data if isinstance(data, Data) else load(data, folder=folder)
     config, arrays = config.model_copy(update={"data": loaded.config}), loaded.dataset
     n, d = arrays.x_train.shape
+    shape = loaded.shape if any(cell.architecture == "lenet" for cell in expand(config, NAME)[0]) else ()
     with as_arguments():
-        check_sizes(config, DataSizes(n, len(arrays.x_test), d, arrays.classes, (0, 0), 0), NAME)
+        check_sizes(config, DataSizes(n, len(arrays.x_test), d, arrays.classes, (0, 0), 0, shape), NAME)
     temporary = TemporaryDirectory(prefix="bayes-sgd-") if folder is None else None
     place = Path(temporary.name if temporary else folder or "")
     cells, weights = trained_cells(config, loaded, place, n_jobs, print if verbose else lambda line: None)

@@ -99,6 +99,8 @@ class DataSizes:
     """Images of class 0 and of class 1, for training and testing together."""
     train_digits: int
     """Training images of classes 0 and 1 together."""
+    shape: tuple[int, ...] = ()
+    """Of one image in a user's file, as it is there."""
 
 
 def data_sizes(data: DataConfig) -> DataSizes:
@@ -115,8 +117,9 @@ def data_sizes(data: DataConfig) -> DataSizes:
     headers = read_headers(path)
     train, test = read_labels(path)
     zeros, ones = (int((train == digit).sum() + (test == digit).sum()) for digit in (0, 1))
-    pixels = math.prod(headers["x_train"].shape[1:])
-    return DataSizes(len(train), len(test), pixels, int(train.max()) + 1, (zeros, ones), int((train < 2).sum()))
+    shape = tuple(headers["x_train"].shape[1:])
+    classes, train_digits = int(train.max()) + 1, int((train < 2).sum())
+    return DataSizes(len(train), len(test), math.prod(shape), classes, (zeros, ones), train_digits, shape)
 
 
 def prepared_name(data: DataConfig) -> str:

@@ -10,7 +10,7 @@ from bayes_sgd.core.errors import UserError
 from bayes_sgd.data.datasets import DataSizes
 from bayes_sgd.experiment.config import Config
 from bayes_sgd.experiment.packs import experiment_plans
-from bayes_sgd.experiment.shapes import LENET_PIXELS
+from bayes_sgd.experiment.shapes import IMAGE_SIDES, LENET_PIXELS
 
 LAPLACE_EXAMPLES = 40  # as laplace_vs_ais.EXAMPLES, which cannot be imported here: it needs torch
 
@@ -27,10 +27,11 @@ def check_sizes(config: Config, sizes: DataSizes, file: str = "config") -> None:
         for plan in experiment_plans(config, name):
             if plan.cell.n_train > pool:
                 raise UserError(f"{file}: experiments.{name}: n_train {plan.cell.n_train} {too_many}")
-            if plan.cell.architecture == "lenet" and sizes.pixels != LENET_PIXELS:
+            if plan.cell.architecture == "lenet" and not _square(sizes):
+                have = " x ".join(map(str, sizes.shape)) if sizes.pixels == LENET_PIXELS else str(sizes.pixels)
                 raise UserError(
                     f"{file}: experiments.{name}: architecture lenet takes images of 28 x 28 = {LENET_PIXELS} pixels, and "
-                    f"those of {whose} have {sizes.pixels}; allowed: architecture mlp"
+                    f"those of {whose} have {have}; allowed: architecture mlp"
                 )
     if config.noise.seeds and config.cell.n_train > pool:
         raise UserError(f"{file}: cell.n_train {config.cell.n_train} (of `noise`) {too_many}, or noise.seeds: 0")
@@ -41,6 +42,12 @@ def check_sizes(config: Config, sizes: DataSizes, file: str = "config") -> None:
             f"{file}: network_evidence.laplace_vs_ais: true needs {LAPLACE_EXAMPLES} training images of classes 0 and 1, "
             f"and {whose} has {sizes.train_digits}; allowed: false"
         )
+
+
+def _square(sizes: DataSizes) -> bool:
+    """Whether images are 28 x 28, or flat and may be."""
+    sides = tuple(side for side in sizes.shape if side > 1)
+    return sizes.pixels == LENET_PIXELS and sides in ((), (LENET_PIXELS,), (IMAGE_SIDES[0], IMAGE_SIDES[0]))
 
 
 def _check_linear(n_train: int, digits: tuple[int, int], whose: str, file: str) -> None:
