@@ -87,6 +87,23 @@ def check_curves(config: Config, file: str = "config") -> None:
                 )
 
 
+def check_records(config: Config, file: str = "config") -> None:
+    """Refuse a recorded update that no cell reaches.
+
+    Raises:
+        UserError: one line with file, key, and the largest number of updates.
+    """
+    reached: dict[str, int] = {}
+    for name, experiment in config.experiments.items():
+        key = "record" if experiment.record is None else f"experiments.{name}.record"
+        updates = [plan.cell.updates for plan in experiment_plans(config, name)]
+        reached[key] = max(reached.get(key, 0), *updates)
+    for key, last in reached.items():
+        record = config.record if key == "record" else config.experiments[key.split(".")[1]].record
+        if isinstance(record, list) and (beyond := [update for update in record if update > last]):
+            raise UserError(f"{file}: {key}: {beyond[0]} is beyond the last update; allowed: 0 to {last}")
+
+
 def simple_noise_plans(config: Config) -> list[tuple[str, Plan]]:
     """The networks whose simple noise scale is measured: of each value of an experiment's axis the middle batch size."""
     chosen = []
