@@ -29,9 +29,9 @@ SHOWN = "[...document.querySelectorAll('#claims-table tbody tr')].filter((row) =
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser that shows the page of the published quick run, beside its files, all of it unfolded and drawn."""
-    folder = tmp_path_factory.mktemp("page") / "quick"
-    shutil.copytree(ROOT / "results" / "published" / "quick", folder)
+    """A browser that shows the page of the published standard run, which has phases of cooling, beside its files, all of it unfolded and drawn."""
+    folder = tmp_path_factory.mktemp("page") / "standard"
+    shutil.copytree(ROOT / "results" / "published" / "standard", folder)
     write_page(folder, Sources.beside(ROOT))
     with Browser(folder.parent / "profile") as browser:
         browser.window(1280, 900)
