@@ -29,7 +29,7 @@ SHOWN = "[...document.querySelectorAll('#claims-table tbody tr')].filter((row) =
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser that shows the page of the published standard run, which has phases of cooling, beside its files, all of it unfolded and drawn."""
+    """A browser that shows the page of the published standard run, which has cooled phases, all of it unfolded and drawn."""
     folder = tmp_path_factory.mktemp("page") / "standard"
     shutil.copytree(ROOT / "results" / "published" / "standard", folder)
     write_page(folder, Sources.beside(ROOT))
