@@ -16,8 +16,7 @@ from bayes_sgd.experiment.config import load_config
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.noise_scale import effective_learning_rate, noise_scale
 from bayes_sgd.experiment.packs import (
-    check_curves,
-    check_records,
+    check_experiments,
     experiment_plans,
     experiment_rows,
     packs,
@@ -131,26 +130,27 @@ def test_the_simple_noise_scale_is_of_the_middle_batch_size_of_each_value() -> N
 def test_an_experiment_has_one_curve_at_each_value_of_its_axis(axis, block, told) -> None:
     config = load_config({"run": "tiny", "experiments": {"a": {"axis": axis, "grid": [block]}}})
     if told is None:
-        check_curves(config)
+        check_experiments(config)
     else:
         with pytest.raises(UserError, match=f"mine.yaml: experiments.a: two cells with {told}; allowed: one value of all but"):
-            check_curves(config, "mine.yaml")
+            check_experiments(config, "mine.yaml")
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS)
 def test_shipped_experiments_have_one_curve_at_each_value(path) -> None:
-    check_curves(load_config(path))
-    check_records(load_config(path))
+    check_experiments(load_config(path))
 
 
 def test_a_recorded_update_that_no_cell_reaches_is_refused() -> None:
     short, long = ({"axis": "learning_rate", "grid": [{"batch_size": 4, "updates": updates}]} for updates in (100, 300))
-    check_records(load_config({"run": "tiny", "record": [10, 300], "experiments": {"a": short, "b": long}}))
+    check_experiments(load_config({"run": "tiny", "record": [10, 300], "experiments": {"a": short, "b": long}}))
     with pytest.raises(UserError, match=r"mine\.yaml: record: 400 is beyond the last update; allowed: 0 to 300"):
-        check_records(load_config({"run": "tiny", "record": [10, 400], "experiments": {"a": short, "b": long}}), "mine.yaml")
+        check_experiments(
+            load_config({"run": "tiny", "record": [10, 400], "experiments": {"a": short, "b": long}}), "mine.yaml"
+        )
     own = {"a": short | {"record": [50, 200]}, "b": long}
     with pytest.raises(UserError, match=r"experiments\.a\.record: 200 is beyond the last update; allowed: 0 to 100"):
-        check_records(load_config({"run": "tiny", "experiments": own}))
+        check_experiments(load_config({"run": "tiny", "experiments": own}))
 
 
 def test_plans_as_plain_data_say_seeds_from_0_on_as_a_count() -> None:

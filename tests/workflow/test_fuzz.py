@@ -39,7 +39,7 @@ from bayes_sgd.data.sizes import check_sizes
 from bayes_sgd.data.sources import read_idx_set
 from bayes_sgd.data.user_npz import read_user_file
 from bayes_sgd.experiment.config import DataConfig, load_config
-from bayes_sgd.experiment.packs import check_curves, check_records, packs
+from bayes_sgd.experiment.packs import check_experiments, packs
 from bayes_sgd.figures.registry import captions
 
 QUICK = (ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
@@ -128,8 +128,7 @@ def planned(source: Any) -> None:
     """Everything that the workflow asks of a configuration before a job runs."""
     config = load_config(source)
     check_source(config.data)
-    check_curves(config)
-    check_records(config)
+    check_experiments(config)
     check_sizes(config, data_sizes(config.data))
     assert all(len(name) < 200 for name in packs(config)), "the name of a pack is the name of a file"
     captions(config)

@@ -47,7 +47,7 @@ try:
         whole_memory,
     )
     from bayes_sgd.data.sizes import check_sizes
-    from bayes_sgd.experiment.packs import check_curves, check_records, packs, simple_noise_plans
+    from bayes_sgd.experiment.packs import check_experiments, packs, simple_noise_plans
     from bayes_sgd.core.io import check_writable, forget
 except ModuleNotFoundError as missing:
     refuse(
@@ -71,8 +71,7 @@ with one_line():
     check_source(CONFIG.data)
     DATA = prepared_name(CONFIG.data)
     SIZES = data_sizes(CONFIG.data)
-    check_curves(CONFIG, CONFIG_FILE)
-    check_records(CONFIG, CONFIG_FILE)
+    check_experiments(CONFIG, CONFIG_FILE)
     check_sizes(CONFIG, SIZES, CONFIG_FILE)
     if workflow.is_main_process and workflow.modifier.is_main_snakefile():
         check_owner(Path("results") / CONFIG.run, workflow.configfiles)

@@ -24,6 +24,7 @@ from bayes_sgd.core.validation import first_fault
 from bayes_sgd.experiment.cell import CELL_FIELDS, PACK_AXES, CellDefaults, ConstantProduct, unsupported
 from bayes_sgd.experiment.feeds import FEEDS, L2_SHOWN, SHARED, follows, l2_shown
 from bayes_sgd.experiment.fields import (
+    DISTINCT,
     MAX_SEEDS,
     Count,
     Model,
@@ -33,7 +34,6 @@ from bayes_sgd.experiment.fields import (
     Seeds,
     Updates,
     seed_range,
-    unique,
     whole_number,
 )
 from bayes_sgd.experiment.grid import combinations
@@ -81,7 +81,7 @@ class Config(Model):
     """Networks that train in lock-step; by default what the cache, or the GPU's memory, holds. No number depends on it."""
     tf32: bool = False
     """On a GPU, matrix products with the ten-bit mantissas of TF32; recorded with the cells."""
-    pack: Annotated[list[Annotated[str, OneOf(PACK_AXES)]], AfterValidator(unique)] = ["learning_rate", "momentum", "l2"]
+    pack: Annotated[list[Annotated[str, OneOf(PACK_AXES)]], DISTINCT] = ["learning_rate", "momentum", "l2"]
     """Axes whose cells share a job; [] makes one job of each (ε, B, N) cell, to fan out on a cluster. A job costs seconds
     before its first update, so a run of many short cells packs more, one of few long cells less; the numbers are the same."""
     cell: CellDefaults = CellDefaults()

@@ -63,14 +63,20 @@ def experiment_plans(config: Config, name: str) -> list[Plan]:
     return list(plans.values())
 
 
-def check_curves(config: Config, file: str = "config") -> None:
-    """Refuse an experiment that has no one curve of accuracy against batch size at a value of its axis, before it is trained.
+def check_experiments(config: Config, file: str = "config") -> None:
+    """Refuse, before anything is trained, what the tables of a run could not hold.
 
-    Along an axis without numbers no optimum is followed, and such an experiment is not refused.
+    That is an experiment that has no one curve of accuracy against batch size at a value of its axis (along an axis without
+    numbers no optimum is followed, and it may), and a recorded update that no cell reaches.
 
     Raises:
-        UserError: one line with file, experiment, and what two of its cells differ in.
+        UserError: one line with file, key, and what is allowed.
     """
+    _check_curves(config, file)
+    _check_records(config, file)
+
+
+def _check_curves(config: Config, file: str) -> None:
     for name, experiment in config.experiments.items():
         if experiment.axis not in (*PACK_AXES, "dampening"):
             continue
@@ -87,12 +93,7 @@ def check_curves(config: Config, file: str = "config") -> None:
                 )
 
 
-def check_records(config: Config, file: str = "config") -> None:
-    """Refuse a recorded update that no cell reaches.
-
-    Raises:
-        UserError: one line with file, key, and the largest number of updates.
-    """
+def _check_records(config: Config, file: str) -> None:
     reached: dict[str, int] = {}
     for name, experiment in config.experiments.items():
         key = "record" if experiment.record is None else f"experiments.{name}.record"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from bayes_sgd.experiment.cell import AXES
 from bayes_sgd.experiment.feeds import FEEDS
 from bayes_sgd.experiment.fields import (
+    DISTINCT,
     MAX_SEEDS,
     MAX_UPDATES,
     Count,
@@ -19,7 +20,6 @@ from bayes_sgd.experiment.fields import (
     Recorded,
     Seeds,
     SeedsOrNone,
-    unique,
 )
 
 
@@ -95,12 +95,9 @@ class NoiseConfig(Model):
 
     seeds: SeedsOrNone = 0
     """Replicates; 0 leaves it out. As an experiment's."""
-    updates: Annotated[list[Annotated[int, Field(ge=0, le=MAX_UPDATES)]], Field(min_length=1), AfterValidator(unique)] = [
-        0,
-        300,
-    ]
+    updates: Annotated[list[Annotated[int, Field(ge=0, le=MAX_UPDATES)]], Field(min_length=1), DISTINCT] = [0, 300]
     """Updates at which the networks are frozen."""
-    batch_sizes: Annotated[list[Count], Field(min_length=1), AfterValidator(unique)] = [1, 3, 10, 30, 100, 1000]
+    batch_sizes: Annotated[list[Count], Field(min_length=1), DISTINCT] = [1, 3, 10, 30, 100, 1000]
     """Batch sizes whose noise is measured; those above N are left out."""
     draws: Annotated[int, Field(ge=10, le=10**6)] = 4000
     """Batches for each mean."""
@@ -109,9 +106,9 @@ class NoiseConfig(Model):
 class SimpleNoiseConfig(Model):
     """The simple noise scale of McCandlish, Kaplan, Amodei et al. (2018) at fixed training losses."""
 
-    experiments: Annotated[list[str], AfterValidator(unique)] = []
+    experiments: Annotated[list[str], DISTINCT] = []
     """Whose networks: of each value of the axis the cell of the middle batch size is trained once more; []: none."""
-    losses: Annotated[list[Positive], Field(min_length=1), AfterValidator(unique)] = [0.1]
+    losses: Annotated[list[Positive], Field(min_length=1), DISTINCT] = [0.1]
     """Training losses, in nats per example, at which it is measured."""
 
 
@@ -129,22 +126,17 @@ class BatchSizeQuery(Model):
 class NetworkEvidenceConfig(Model):
     """The evidence of trained networks, at the SGD solution, of the linearized model, and at a minimum reached from there."""
 
-    experiments: Annotated[list[str], AfterValidator(unique)] = []
+    experiments: Annotated[list[str], DISTINCT] = []
     """Experiments of whose networks the evidence is computed, after the last update; each needs `keep_weights: true`."""
-    prior_precision: Annotated[list[Positive], Field(min_length=1, max_length=100), AfterValidator(unique)] = [
-        0.01,
-        0.1,
-        1.0,
-        10.0,
-    ]
+    prior_precision: Annotated[list[Positive], Field(min_length=1, max_length=100), DISTINCT] = [0.01, 0.1, 1.0, 10.0]
     """Values of λ, the precision of the prior; the best is marked (empirical Bayes). A value costs seconds to minutes."""
-    points: Annotated[list[Literal["sgd", "linearized", "minimum"]], Field(min_length=1), AfterValidator(unique)] = [
+    points: Annotated[list[Literal["sgd", "linearized", "minimum"]], Field(min_length=1), DISTINCT] = [
         "sgd",
         "linearized",
         "minimum",
     ]
     """Where the evidence is taken; `minimum` costs most."""
-    prior_centres: Annotated[list[Literal["zero", "initial"]], Field(min_length=1), AfterValidator(unique)] = ["zero"]
+    prior_centres: Annotated[list[Literal["zero", "initial"]], Field(min_length=1), DISTINCT] = ["zero"]
     """Where the prior is centred: at 0, or at the weights before training."""
     laplace_vs_ais: bool = False
     """Compare Laplace's approximation with sampling, on the linear model and on a small network (tables/laplace_vs_ais.csv)."""

@@ -25,7 +25,7 @@ from bayes_sgd.experiment.config import Config, load_config
 from bayes_sgd.experiment.evidence_plan import evidence_packs, invariance_case, kernel_rows, spectra_packs
 from bayes_sgd.experiment.fields import seed_range
 from bayes_sgd.experiment.grid import l2_grid
-from bayes_sgd.experiment.packs import check_curves, check_records, packs, plans, simple_noise_plans
+from bayes_sgd.experiment.packs import check_experiments, packs, plans, simple_noise_plans
 from bayes_sgd.experiment.shapes import products_of, weights_of
 from bayes_sgd.figures.registry import captions, figure_groups
 from bayes_sgd.training.calibration import Calibration, calibration
@@ -210,8 +210,7 @@ def main(arguments: Sequence[str]) -> None:
     config = load_config(Path(arguments[0]))
     check_source(config.data)
     sizes = data_sizes(config.data)
-    check_curves(config, arguments[0])
-    check_records(config, arguments[0])
+    check_experiments(config, arguments[0])
     check_sizes(config, sizes, arguments[0])
     if (speed := calibration()) is None:
         raise UserError("the speed of this machine could not be measured; see what python -m bayes_sgd.training.timing says")
